@@ -1,2 +1,2 @@
-//! placeholder
+//! `mesh-control`: the control server.
 fn main() {}
