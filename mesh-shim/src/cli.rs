@@ -1,0 +1,270 @@
+//! Flags and environment of `mesh-shim`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{
+    App, AppProtocol, Config, DrainTimes, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND,
+    Upstream, parse_duration, parse_listen,
+};
+use crate::error::ShimError;
+
+/// The mesh beside an application that cannot link it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mesh-shim",
+    version,
+    about = "The mesh beside an application that cannot link it",
+    long_about = "The mesh beside an application that cannot link it.\n\n\
+        Inbound, it ends mutual TLS and hands requests to the application's plaintext port.\n\
+        Outbound, it takes the application's plaintext requests and sends them through the mesh:\n\
+        by http_proxy (the host in the URL names the service), or by one local port per service.",
+    after_help = "Examples:\n  \
+        mesh-shim run --as legacy-stock --port 9000 -- python3 app.py\n  \
+        mesh-shim --as batch --upstream reviews=127.0.0.1:9001\n\n\
+        The mesh is joined as MESH_CONTROL and MESH_IDENTITY say; `meshctl explain M1002` when it is not.",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start an application with the shim around it, and end with the application's exit code
+    Run(Run),
+    /// Proxy for an application that runs by itself (also without this word)
+    Proxy(Flags),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    flags: Flags,
+    /// The application's command, after `--`
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    /// The service that the application is, like legacy-stock or shop/legacy-stock
+    #[arg(long = "as", value_name = "SERVICE", env = "MESH_SERVICE")]
+    service: Option<String>,
+
+    /// The application's own port, plaintext; without it nothing is taken in
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+
+    /// The address that the application listens on
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    app_address: std::net::IpAddr,
+
+    /// What the application speaks
+    #[arg(long, value_enum, default_value_t)]
+    app_protocol: AppProtocol,
+
+    /// How long the application may take until its port accepts
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    app_ready: Duration,
+
+    /// Mutual-TLS listener of the mesh
+    #[arg(long, value_name = "ADDR", default_value_t = INBOUND, value_parser = parse_listen)]
+    inbound: SocketAddr,
+
+    /// The address that others are told, when it is not the one listened on
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    advertise: Option<SocketAddr>,
+
+    /// Forward proxy for the application, or `off`
+    #[arg(long, value_name = "ADDR", default_value_t = Outbound(Some(OUTBOUND)))]
+    outbound: Outbound,
+
+    /// A local port whose requests all go to one service; may be repeated
+    #[arg(long = "upstream", value_name = "SERVICE=ADDR")]
+    upstreams: Vec<Upstream>,
+
+    /// /livez and /readyz
+    #[arg(long, value_name = "ADDR", default_value_t = HEALTH, value_parser = parse_listen)]
+    health: SocketAddr,
+
+    /// /metrics
+    #[arg(long, value_name = "ADDR", default_value_t = METRICS, value_parser = parse_listen)]
+    metrics: SocketAddr,
+
+    /// Worker threads, each with its own runtime and connections
+    #[arg(long, value_name = "N", default_value = "1")]
+    workers: NonZeroUsize,
+
+    /// On a stop: time from unready until new connections are refused
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    drain_unready: Duration,
+
+    /// On a stop: time for requests in flight after that
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = parse_duration)]
+    drain_in_flight: Duration,
+
+    /// The control server, https://host:7443 [env: MESH_CONTROL]
+    #[arg(long, value_name = "URL")]
+    control: Option<String>,
+
+    /// Where the identity comes from: token:PATH or dir:PATH [env: MESH_IDENTITY]
+    #[arg(long, value_name = "SOURCE")]
+    identity: Option<String>,
+
+    /// A policy file; with it no control server is needed [env: MESH_POLICY]
+    #[arg(long, value_name = "PATH")]
+    policy: Option<String>,
+
+    /// Directory for the last good snapshot and identity [env: MESH_STATE]
+    #[arg(long, value_name = "DIR")]
+    state: Option<String>,
+}
+
+/// An address, or nothing for `off`.
+#[derive(Debug, Clone, Copy)]
+struct Outbound(Option<SocketAddr>);
+
+impl std::fmt::Display for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(addr) => addr.fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
+impl std::str::FromStr for Outbound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            Ok(Self(None))
+        } else {
+            parse_listen(text).map(|addr| Self(Some(addr)))
+        }
+    }
+}
+
+impl Cli {
+    /// Checks what no single flag can know.
+    pub(crate) fn into_config(self) -> Result<Config, ShimError> {
+        let (flags, command) = match self.command {
+            Some(Command::Run(run)) => (run.flags, run.command),
+            Some(Command::Proxy(flags)) => (flags, Vec::new()),
+            None => (self.flags, Vec::new()),
+        };
+        let service = flags.service.filter(|name| !name.is_empty()).ok_or_else(|| {
+            ShimError::configuration(
+                "the name of the service is missing",
+                "give --as legacy-stock, or set MESH_SERVICE; `mesh-shim --help` shows all flags",
+            )
+        })?;
+        if flags.port == Some(0) {
+            return Err(ShimError::configuration(
+                "--port 0: the application's port must be known",
+                "give the port that the application listens on; it is also set as PORT for it",
+            ));
+        }
+        let app = flags.port.map(|port| App {
+            addr: SocketAddr::new(flags.app_address, port),
+            protocol: flags.app_protocol,
+            ready_within: flags.app_ready,
+        });
+        if app.is_none() && flags.outbound.0.is_none() && flags.upstreams.is_empty() {
+            return Err(ShimError::configuration(
+                "nothing to do: no --port to take requests in, no outbound listener",
+                "give --port, --outbound or --upstream",
+            ));
+        }
+        Ok(Config {
+            service,
+            app,
+            command,
+            inbound: flags.inbound,
+            advertise: flags.advertise,
+            outbound: flags.outbound.0,
+            upstreams: flags.upstreams,
+            health: flags.health,
+            metrics: flags.metrics,
+            workers: flags.workers,
+            drain: DrainTimes {
+                unready: flags.drain_unready,
+                in_flight: flags.drain_in_flight,
+            },
+            join: JoinOptions {
+                control: flags.control,
+                identity: flags.identity,
+                policy: flags.policy,
+                state: flags.state,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Config, ShimError> {
+        let cli = Cli::try_parse_from(std::iter::once(&"mesh-shim").chain(args)).unwrap();
+        cli.into_config()
+    }
+
+    #[test]
+    fn run_takes_the_command_after_the_two_dashes() {
+        let config = parse(&[
+            "run", "--as", "legacy", "--port", "9000", "--", "python3", "app.py", "--port", "1",
+        ])
+        .unwrap();
+        assert_eq!(config.command, ["python3", "app.py", "--port", "1"]);
+        assert_eq!(config.app.unwrap().addr.port(), 9000);
+        assert_eq!(config.outbound, Some(OUTBOUND));
+        assert_eq!(config.inbound, INBOUND);
+    }
+
+    #[test]
+    fn without_a_word_it_proxies() {
+        let a = parse(&[
+            "--as",
+            "batch",
+            "--upstream",
+            "reviews=127.0.0.1:9001",
+            "--outbound",
+            "off",
+        ]);
+        let a = a.unwrap();
+        assert!(a.command.is_empty() && a.app.is_none() && a.outbound.is_none());
+        let b = parse(&["proxy", "--as", "batch", "--upstream", "reviews=9001"]).unwrap();
+        assert_eq!(a.upstreams, b.upstreams);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_next_step() {
+        for args in [
+            &["proxy", "--port", "1"][..],
+            &["--as", "x", "--outbound", "off"],
+            &["--as", "x", "--port", "0"],
+        ] {
+            let error = parse(args).unwrap_err();
+            assert_eq!(error.code(), Some("M1003"));
+            assert!(error.to_string().contains("\nnext: "));
+        }
+    }
+
+    #[test]
+    fn help_shows_how_to_run_an_application() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("mesh-shim run --as legacy-stock --port 9000 -- python3 app.py"));
+    }
+}

@@ -1,0 +1,3 @@
+//! `mesh-shim`: see the library.
+
+fn main() {}
