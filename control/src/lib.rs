@@ -9,7 +9,12 @@
 //! - [`server`]: configuration and start of `mesh-control`;
 //! - [`cli`]: the commands of `meshctl`.
 
+mod ca;
 mod error;
+mod events;
+mod files;
+#[cfg(test)]
+mod scratch;
 
 pub mod cli;
 pub mod server;

@@ -1,5 +1,7 @@
 //! `meshctl`: the command line, as a library so that other programs can call it in-process.
 
+mod table;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
