@@ -28,7 +28,9 @@ fn generate(files: &[&str], include: &Path) -> BTreeMap<String, String> {
             let text = fs::read_to_string(entry.path()).expect("generated file");
             (entry.file_name().to_string_lossy().into_owned(), text)
         })
-        .filter(|(name, _)| name.starts_with("mesh.") || name.starts_with("envoy.") || name == "google.rpc.rs")
+        .filter(|(name, _)| {
+            name.starts_with("mesh.") || name.starts_with("envoy.") || name == "google.rpc.rs"
+        })
         .collect();
     fs::remove_dir_all(&out).expect("scratch directory");
     files
@@ -48,7 +50,11 @@ fn check(fresh: &BTreeMap<String, String>, dir: &Path) {
         }
     }
     for entry in fs::read_dir(dir).expect("directory") {
-        let name = entry.expect("directory").file_name().to_string_lossy().into_owned();
+        let name = entry
+            .expect("directory")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         if name.ends_with(".rs") && !fresh.contains_key(&name) {
             stale.push(name);
         }

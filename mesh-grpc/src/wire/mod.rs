@@ -1,0 +1,14 @@
+//! Our resource types on the wire: their URLs and the conversions to and from `mesh-core`'s types.
+
+/// Everything that a caller of one service needs. Named by the service.
+pub const SERVICE_POLICY: &str = "type.mesh/policy.v1.ServicePolicy";
+/// The live endpoints of one service. Named by the service.
+pub const ENDPOINT_SET: &str = "type.mesh/policy.v1.EndpointSet";
+/// What an instance of one service needs to receive calls. Named by the service.
+pub const INBOUND_POLICY: &str = "type.mesh/policy.v1.InboundPolicy";
+/// Trust anchors. Named [`TRUST_BUNDLE_NAME`].
+pub const TRUST_BUNDLE: &str = "type.mesh/policy.v1.TrustBundle";
+/// The one name of the trust bundle.
+pub const TRUST_BUNDLE_NAME: &str = "default";
+/// Push order: what is referred to first.
+pub const PUSH_ORDER: [&str; 4] = [TRUST_BUNDLE, ENDPOINT_SET, SERVICE_POLICY, INBOUND_POLICY];
