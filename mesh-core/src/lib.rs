@@ -1,1 +1,10 @@
-//! placeholder
+//! Decisions of the mesh: what the policy says, where a call goes, whether it may be tried again.
+//!
+//! No I/O, no runtime and no clock: whatever depends on time takes `now: Instant` as an argument.
+//! The same noun names the module here and the layer in `mesh-tower`.
+
+pub mod balance;
+pub mod error;
+pub mod identity;
+pub mod name;
+pub mod policy;

@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use super::{BackendIx, Filter};
+
+/// One target of a split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub(crate) backend: BackendIx,
+    pub(crate) weight: u32,
+    pub(crate) filters: Arc<[Filter]>,
+}
+
+/// The weighted targets of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    targets: Arc<[Target]>,
+    total: u64,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// A target without filters of its own.
+    pub fn new(backend: BackendIx, weight: u32) -> Self {
+        Self {
+            backend,
+            weight,
+            filters: Arc::default(),
+        }
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> BackendIx {
+        self.backend
+    }
+
+    /// Its part of the calls is this out of the sum of all.
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Changes on the way to this target only, after those of the route.
+    pub fn filters(&self) -> &[Filter] {
+        &self.filters
+    }
+}
+
+// === impl Split ===
+
+impl Split {
+    /// A split over `targets`.
+    pub fn new(targets: impl Into<Arc<[Target]>>) -> Self {
+        let targets = targets.into();
+        let total = targets.iter().map(|t| u64::from(t.weight)).sum();
+        Self { targets, total }
+    }
+
+    /// Everything to one backend.
+    pub fn one(backend: BackendIx) -> Self {
+        Self::new([Target::new(backend, 1)])
+    }
+
+    /// A target at random by weight. `None` when no target has any weight.
+    pub fn pick_target(&self, rng: &mut fastrand::Rng) -> Option<&Target> {
+        let mut at = match self.total {
+            0 => return None,
+            total if self.targets.len() > 1 => rng.u64(..total),
+            _ => 0,
+        };
+        self.targets.iter().find(|target| {
+            let weight = u64::from(target.weight);
+            let here = at < weight;
+            at = at.saturating_sub(weight);
+            here
+        })
+    }
+
+    /// The backend of [`pick_target`](Self::pick_target).
+    pub fn pick(&self, rng: &mut fastrand::Rng) -> Option<BackendIx> {
+        self.pick_target(rng).map(Target::backend)
+    }
+
+    /// The targets, in the order of the policy.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_follow_the_weights() {
+        let split = Split::new([
+            Target::new(BackendIx(0), 90),
+            Target::new(BackendIx(1), 0),
+            Target::new(BackendIx(2), 10),
+        ]);
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut hits = [0u32; 3];
+        for _ in 0..10_000 {
+            hits[split.pick(&mut rng).unwrap().get()] += 1;
+        }
+        assert_eq!(hits[1], 0);
+        assert!((8800..9200).contains(&hits[0]), "{hits:?}");
+    }
+
+    #[test]
+    fn no_weight_is_no_target() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        assert_eq!(Split::new([]).pick(&mut rng), None);
+        assert_eq!(Split::new([Target::new(BackendIx(0), 0)]).pick(&mut rng), None);
+        assert_eq!(Split::one(BackendIx(3)).pick(&mut rng), Some(BackendIx(3)));
+    }
+}

@@ -1,0 +1,183 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use crate::policy::spec::{MtlsMode, TlsVersion};
+
+/// How servers of a service accept connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransportModel {
+    pub(crate) mtls: MtlsMode,
+    pub(crate) explicit: bool,
+    pub(crate) ports: Vec<(u16, MtlsMode)>,
+    pub(crate) min_version: TlsVersion,
+    pub(crate) trust_domains: Vec<Arc<str>>,
+    pub(crate) exceptions: Vec<Exception>,
+}
+
+/// Callers that may use plaintext until a date.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exception {
+    pub(crate) source: Option<Network>,
+    pub(crate) port: Option<u16>,
+    pub(crate) expires: SystemTime,
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+/// An address with the number of leading bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+// === impl TransportModel ===
+
+impl Default for TransportModel {
+    fn default() -> Self {
+        Self {
+            mtls: MtlsMode::Strict,
+            explicit: false,
+            ports: Vec::new(),
+            min_version: TlsVersion::Tls13,
+            trust_domains: Vec::new(),
+            exceptions: Vec::new(),
+        }
+    }
+}
+
+impl TransportModel {
+    /// Whether callers on `port` must prove who they are. Without any policy the answer is
+    /// `Strict`, which holds for servers that have an identity themselves.
+    pub fn mtls(&self, port: Option<u16>) -> MtlsMode {
+        self.ports
+            .iter()
+            .find(|(p, _)| Some(*p) == port)
+            .map_or(self.mtls, |(_, mode)| *mode)
+    }
+
+    /// Whether a policy said so, as against the built-in default.
+    pub fn is_explicit(&self) -> bool {
+        self.explicit
+    }
+
+    /// Least version of TLS.
+    pub fn min_version(&self) -> TlsVersion {
+        self.min_version
+    }
+
+    /// Trust domains whose callers are accepted; empty means the own one.
+    pub fn trust_domains(&self) -> &[Arc<str>] {
+        &self.trust_domains
+    }
+
+    /// Callers that may use plaintext for a while.
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
+    }
+
+    /// Whether plaintext from `source` to `port` is accepted at `now`.
+    pub fn accepts_plaintext(&self, source: IpAddr, port: u16, now: SystemTime) -> bool {
+        match self.mtls(Some(port)) {
+            MtlsMode::Permissive | MtlsMode::Disabled => true,
+            MtlsMode::Strict => self.exceptions.iter().any(|e| e.covers(source, port, now)),
+        }
+    }
+
+    /// The same with another mode for all ports.
+    #[must_use]
+    pub fn with_mtls(mut self, mtls: MtlsMode) -> Self {
+        self.mtls = mtls;
+        self.explicit = true;
+        self
+    }
+}
+
+// === impl Exception ===
+
+impl Exception {
+    /// Whether plaintext from `source` to `port` is accepted at `now`.
+    pub fn covers(&self, source: IpAddr, port: u16, now: SystemTime) -> bool {
+        now < self.expires
+            && self.port.is_none_or(|p| p == port)
+            && self.source.is_none_or(|network| network.contains(source))
+    }
+
+    /// First moment at which it is over.
+    pub fn expires(&self) -> SystemTime {
+        self.expires
+    }
+
+    /// Why it is there.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    /// Reads `10.0.0.0/8`, `fd00::/8` or a single address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            None => (text, None),
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Self { address, bits })
+    }
+
+    /// Whether `address` belongs to it. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let differ = u32::from(a) ^ u32::from(b);
+                differ.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let differ = u128::from(a) ^ u128::from(b);
+                differ.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses() {
+        let holds = |n: &str, a: &str| Network::parse(n).unwrap().contains(a.parse().unwrap());
+        assert!(holds("10.0.0.0/8", "10.1.2.3") && !holds("10.0.0.0/8", "11.0.0.0"));
+        assert!(holds("0.0.0.0/0", "1.2.3.4") && holds("::/0", "::1"));
+        assert!(holds("10.0.0.1", "10.0.0.1") && !holds("10.0.0.1", "10.0.0.2"));
+        assert!(holds("10.0.0.0/8", "::ffff:10.0.0.1") && holds("fd00::/8", "fd12::1"));
+        assert!(Network::parse("10.0.0.0/33").is_none() && Network::parse("x").is_none());
+    }
+
+    #[test]
+    fn an_exception_ends() {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let model = TransportModel {
+            exceptions: vec![Exception {
+                source: Network::parse("10.0.0.0/8"),
+                port: Some(80),
+                expires: end,
+                reason: None,
+            }],
+            ..TransportModel::default()
+        };
+        let source = "10.0.0.1".parse().unwrap();
+        let before = end - Duration::from_secs(1);
+        assert!(model.accepts_plaintext(source, 80, before));
+        assert!(!model.accepts_plaintext(source, 80, end));
+        assert!(!model.accepts_plaintext(source, 81, before));
+        assert!(!model.accepts_plaintext("11.0.0.1".parse().unwrap(), 80, before));
+    }
+}

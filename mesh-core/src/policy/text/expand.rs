@@ -1,0 +1,299 @@
+//! The short form, rewritten to the long one tree to tree: each node keeps its place.
+
+use super::decoder::{Decoder, allowed};
+use super::{Entry, Node, Pos, Value};
+use crate::error::Code;
+use crate::name::ServiceTarget;
+
+pub(super) const SHORT: &[&str] = &[
+    "service",
+    "ports",
+    "endpoints",
+    "subsetOf",
+    "selector",
+    "route",
+    "grpcRoute",
+    "backend",
+    "access",
+    "transport",
+];
+const RULE: &[&str] = &[
+    "name",
+    "matches",
+    "filters",
+    "backends",
+    "backendRefs",
+    "timeout",
+    "attemptTimeout",
+    "retry",
+    "sessionPersistence",
+];
+const ALLOW: &[&str] = &["from", "to", "methods", "paths", "grpc"];
+
+const GATEWAY: &str = "gateway.networking.k8s.io/v1";
+const MESH: &str = "policy.mesh/v1alpha1";
+
+/// Whether a document is in the short form.
+pub(super) fn is_short(node: &Node) -> bool {
+    node.entry("service").is_some() && node.entry("kind").is_none()
+}
+
+/// The resources of a document in short form.
+pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node> {
+    let Some(entries) = cx.mapping(node, SHORT) else {
+        return Vec::new();
+    };
+    let Some(service) = node.entry("service") else {
+        return Vec::new();
+    };
+    let pos = service.key_pos;
+    let Some(text) = cx.at("service", |cx| cx.string(&service.value)) else {
+        return Vec::new();
+    };
+    let target = match ServiceTarget::parse(&text, namespace) {
+        Ok(target) => target,
+        Err(error) => {
+            cx.at("service", |cx| {
+                cx.note(Code::POLICY_NAME, service.value.pos, error.to_string());
+            });
+            return Vec::new();
+        }
+    };
+    let at = service.value.pos;
+    let name = || Node::text(target.service.name(), at);
+    let resource = |api: &str, kind: &str, at: Pos, spec: Node| {
+        let metadata = Node::map(
+            pos,
+            [
+                ("name", name()),
+                ("namespace", Node::text(target.service.namespace(), pos)),
+            ],
+        );
+        Node::map(
+            at,
+            [
+                ("apiVersion", Node::text(api, at)),
+                ("kind", Node::text(kind, at)),
+                ("metadata", metadata),
+                ("spec", spec),
+            ],
+        )
+    };
+    let mut out = Vec::new();
+
+    let own = ["ports", "endpoints", "subsetOf", "selector"];
+    let own: Vec<Entry> = entries
+        .iter()
+        .filter(|e| own.contains(&e.key.as_str()))
+        .cloned()
+        .collect();
+    if !own.is_empty() {
+        let spec = Node::new(Value::Map(own), pos);
+        out.push(resource("v1", "Service", pos, spec));
+    }
+    for (key, kind) in [("route", "HTTPRoute"), ("grpcRoute", "GRPCRoute")] {
+        let Some(entry) = node.entry(key) else {
+            continue;
+        };
+        let rules = cx.at(key, |cx| rules(&entry.value, target.port, at, cx));
+        let mut parent = vec![
+            Entry::new("group", at, Node::text("", at)),
+            Entry::new("kind", at, Node::text("Service", at)),
+            Entry::new("name", at, name()),
+        ];
+        if let Some(port) = target.port {
+            let port = Node::new(Value::Int(port.into()), at);
+            parent.push(Entry::new("port", at, port));
+        }
+        let parents = Node::seq(at, vec![Node::new(Value::Map(parent), at)]);
+        let spec = Node::map(
+            entry.key_pos,
+            [("parentRefs", parents), ("rules", rules)],
+        );
+        out.push(resource(GATEWAY, kind, entry.key_pos, spec));
+    }
+    for (key, kind) in [
+        ("backend", "BackendPolicy"),
+        ("access", "AccessPolicy"),
+        ("transport", "TransportPolicy"),
+    ] {
+        let Some(entry) = node.entry(key) else {
+            continue;
+        };
+        let Value::Map(fields) = &entry.value.value else {
+            cx.at(key, |cx| cx.mapping(&entry.value, &[]).map(|_| ()));
+            continue;
+        };
+        let target = Node::map(at, [("kind", Node::text("Service", at)), ("name", name())]);
+        let mut spec = vec![Entry::new(
+            "targetRefs",
+            at,
+            Node::seq(at, vec![target]),
+        )];
+        for field in fields {
+            let mut field = field.clone();
+            if key == "access" && field.key == "allow" {
+                field.value = cx.at("access.allow", |cx| allow(&field.value, cx));
+            }
+            spec.push(field);
+        }
+        let spec = Node::new(Value::Map(spec), entry.value.pos);
+        out.push(resource(MESH, kind, entry.key_pos, spec));
+    }
+    out
+}
+
+fn rules(node: &Node, port: Option<u16>, at: Pos, cx: &mut Decoder) -> Node {
+    each(node, cx, |rule, entries, cx| {
+        let mut out = Vec::new();
+        let mut timeouts = Vec::new();
+        for entry in entries {
+            let mut put = |key: &str, value: Node| out.push(Entry::new(key, entry.key_pos, value));
+            match entry.key.as_str() {
+                "timeout" => {
+                    timeouts.push(Entry::new("request", entry.key_pos, entry.value.clone()));
+                }
+                "attemptTimeout" => {
+                    let value = entry.value.clone();
+                    timeouts.push(Entry::new("backendRequest", entry.key_pos, value));
+                }
+                "backends" => {
+                    if rule.entry("backendRefs").is_some() {
+                        let message = "`backends` and `backendRefs` are two ways to say one thing";
+                        cx.note(Code::POLICY_DUPLICATE_KEY, entry.key_pos, message);
+                    } else if let Some(refs) = backends(entry, port, at, cx) {
+                        put("backendRefs", refs);
+                    }
+                }
+                key => put(key, entry.value.clone()),
+            }
+        }
+        if let Some(first) = timeouts.first() {
+            let pos = first.key_pos;
+            let timeouts = Node::new(Value::Map(timeouts), pos);
+            out.push(Entry::new("timeouts", pos, timeouts));
+        }
+        Node::new(Value::Map(out), rule.pos)
+    })
+}
+
+/// `{ reviews-v1: 90, reviews-v2:9090: 10 }`: names with weights; a port behind the name replaces
+/// that of the service.
+fn backends(entry: &Entry, port: Option<u16>, at: Pos, cx: &mut Decoder) -> Option<Node> {
+    let Value::Map(entries) = &entry.value.value else {
+        cx.at("backends", |cx| {
+            let message = format!(
+                "expected names with weights, found {}",
+                entry.value.describe()
+            );
+            let hint = Some("such as { reviews-v1: 90, reviews-v2: 10 }".to_owned());
+            cx.note_with(Code::POLICY_WRONG_TYPE, entry.value.pos, message, hint);
+        });
+        return None;
+    };
+    cx.at("backends", |cx| cx.duplicates(entries));
+    let refs = entries.iter().map(|backend| {
+        let (name, own) = match backend.key.rsplit_once(':') {
+            Some((name, digits)) => match digits.parse::<u16>() {
+                Ok(port) => (name, Some(port)),
+                Err(_) => (backend.key.as_str(), None),
+            },
+            None => (backend.key.as_str(), None),
+        };
+        let mut fields = vec![Entry::new(
+            "name",
+            backend.key_pos,
+            Node::text(name, backend.key_pos),
+        )];
+        if let Some(number) = own.or(port) {
+            let pos = if own.is_some() { backend.key_pos } else { at };
+            let value = Node::new(Value::Int(number.into()), pos);
+            fields.push(Entry::new("port", pos, value));
+        }
+        fields.push(Entry::new("weight", backend.key_pos, backend.value.clone()));
+        Node::new(Value::Map(fields), backend.key_pos)
+    });
+    Some(Node::seq(entry.value.pos, refs.collect()))
+}
+
+fn allow(node: &Node, cx: &mut Decoder) -> Node {
+    let inline = |key: &str| matches!(key, "methods" | "paths" | "grpc");
+    each_of(node, ALLOW, cx, |rule, entries, cx| {
+        let mut out = Vec::new();
+        let request: Vec<Entry> = entries.iter().filter(|e| inline(&e.key)).cloned().collect();
+        for entry in entries.iter().filter(|e| !inline(&e.key)) {
+            let mut entry = entry.clone();
+            if entry.key == "from" {
+                entry.value = from(&entry.value);
+            }
+            if entry.key == "to" && !request.is_empty() {
+                let message = "`to` cannot stand beside `methods`, `paths` or `grpc`";
+                cx.note(Code::POLICY_DUPLICATE_KEY, entry.key_pos, message);
+            }
+            out.push(entry);
+        }
+        if let Some(first) = request.first()
+            && rule.entry("to").is_none()
+        {
+            let pos = first.key_pos;
+            let to = Node::seq(pos, vec![Node::new(Value::Map(request), pos)]);
+            out.push(Entry::new("to", pos, to));
+        }
+        Node::new(Value::Map(out), rule.pos)
+    })
+}
+
+/// `web` and `[web, batch]` are services.
+fn from(node: &Node) -> Node {
+    let service = |node: &Node| match &node.value {
+        Value::Str(_) => Node::map(node.pos, [("service", node.clone())]),
+        _ => node.clone(),
+    };
+    match &node.value {
+        Value::Str(_) => Node::seq(node.pos, vec![service(node)]),
+        Value::Seq(items) => Node::seq(node.pos, items.iter().map(service).collect()),
+        _ => node.clone(),
+    }
+}
+
+fn each(
+    node: &Node,
+    cx: &mut Decoder,
+    f: impl FnMut(&Node, &[Entry], &mut Decoder) -> Node,
+) -> Node {
+    each_of(node, RULE, cx, f)
+}
+
+/// Rewrites each mapping of a list; what is not one is left for the decoder to complain about.
+fn each_of(
+    node: &Node,
+    fields: &[&str],
+    cx: &mut Decoder,
+    mut f: impl FnMut(&Node, &[Entry], &mut Decoder) -> Node,
+) -> Node {
+    let Value::Seq(items) = &node.value else {
+        return node.clone();
+    };
+    let items = items.iter().enumerate().map(|(n, item)| {
+        let Value::Map(entries) = &item.value else {
+            return item.clone();
+        };
+        cx.at(&format!("[{n}]"), |cx| {
+            // Known fields go on; unknown ones are noted here, with the words of the short form.
+            let mut known: Vec<Entry> = Vec::new();
+            for entry in entries {
+                if fields.contains(&entry.key.as_str()) {
+                    known.push(entry.clone());
+                    continue;
+                }
+                let hint = allowed(&entry.key, fields);
+                let message = format!("unknown field `{}`", entry.key);
+                cx.at(&entry.key, |cx| {
+                    cx.note_with(Code::POLICY_UNKNOWN_FIELD, entry.key_pos, message, hint);
+                });
+            }
+            f(item, &known, cx)
+        })
+    });
+    Node::seq(node.pos, items.collect())
+}
