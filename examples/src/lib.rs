@@ -1,1 +1,3 @@
-//! placeholder
+//! Programs that show the mesh at work; `demo` is the main one.
+
+pub mod shop;

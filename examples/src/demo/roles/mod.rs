@@ -1,0 +1,93 @@
+//! The processes of the shop. Each is started by the demo, says `ready` on its standard output and
+//! stops when its standard input ends.
+
+mod control;
+mod legacy;
+mod lines;
+mod member;
+mod plain;
+mod ratings;
+mod reviews;
+mod serve;
+mod stock;
+mod web;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+/// One process.
+#[derive(Debug, Args)]
+pub(crate) struct Role {
+    #[command(subcommand)]
+    kind: Kind,
+}
+
+#[derive(Debug, Subcommand)]
+enum Kind {
+    Control {
+        #[arg(long)]
+        state: PathBuf,
+        #[arg(long)]
+        listen: u16,
+        #[arg(long)]
+        page: u16,
+    },
+    Web,
+    Reviews {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        release: String,
+        #[arg(long)]
+        seed: u64,
+    },
+    Ratings {
+        #[arg(long)]
+        rogue: bool,
+    },
+    /// The application that cannot link the mesh, behind the shim.
+    Legacy {
+        #[arg(long)]
+        port: u16,
+        #[arg(long)]
+        script: PathBuf,
+    },
+    /// The same application for machines without python3.
+    Stock,
+    Meshctl {
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+}
+
+impl Role {
+    pub(crate) fn run(self) -> ExitCode {
+        let done = match self.kind {
+            Kind::Control { state, listen, page } => control::run(state, listen, page),
+            Kind::Web => web::run(),
+            Kind::Reviews { name, release, seed } => reviews::run(name, release, seed),
+            Kind::Ratings { rogue } => ratings::run(rogue),
+            Kind::Legacy { port, script } => return legacy::run(port, &script),
+            Kind::Stock => stock::run(),
+            Kind::Meshctl { args } => return meshctl(args),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // The log of this process; the demo shows its end.
+                tracing::error!("{error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn meshctl(args: Vec<OsString>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return ExitCode::FAILURE };
+    let args = std::iter::once(OsString::from("meshctl")).chain(args);
+    runtime.block_on(mesh_control::cli::run(args))
+}

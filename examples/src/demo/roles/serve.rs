@@ -1,0 +1,1 @@
+//! A service of the mesh until the demo says stop.
