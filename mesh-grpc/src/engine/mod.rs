@@ -16,6 +16,8 @@
 
 pub mod client;
 mod limits;
+#[cfg(test)]
+mod pair_tests;
 pub mod serve;
 pub mod server;
 mod version;

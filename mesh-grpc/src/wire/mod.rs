@@ -1,4 +1,13 @@
 //! Our resource types on the wire: their URLs and the conversions to and from `mesh-core`'s types.
+//!
+//! The messages are field copies of `mesh_core::policy::spec`: no defaults are filled in and nothing is validated on
+//! the way, so what arrives is what was written. [`WireError`] names the field that could not be read.
+
+mod convert;
+mod spec;
+
+pub use convert::WireError;
+pub use spec::{resource_from_proto, resource_to_proto};
 
 /// Everything that a caller of one service needs. Named by the service.
 pub const SERVICE_POLICY: &str = "type.mesh/policy.v1.ServicePolicy";

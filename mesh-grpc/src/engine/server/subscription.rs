@@ -109,7 +109,13 @@ impl Subscription {
         self.held.remove(name);
         self.asked.remove(name);
         self.changed.remove(name);
-        self.refused.remove(name);
+        // What was refused together with it deserves another try without it.
+        if self.refused.remove(name).is_some() {
+            self.retry |= !self.refused.is_empty();
+            if self.refused.is_empty() {
+                self.nack = None;
+            }
+        }
     }
 
     /// Settles the response under way. A stale nonce settles nothing.
@@ -130,6 +136,8 @@ impl Subscription {
             }
             match (&refusal, version) {
                 (Some(_), version) => {
+                    // A client may keep the good parts of what it refuses: what it holds now is not known.
+                    self.held.insert(name.clone(), None);
                     self.refused.insert(name, version);
                 }
                 (None, Some(version)) => {
