@@ -4,7 +4,20 @@
 //! The same noun names the module here and the layer in `mesh-tower`.
 
 pub mod balance;
+pub mod ceiling;
+pub mod classify;
+pub mod context;
+pub mod deadline;
+pub mod ejection;
 pub mod error;
 pub mod identity;
+pub mod live;
+pub mod metadata;
 pub mod name;
 pub mod policy;
+pub mod report;
+pub mod retry;
+pub mod route;
+pub mod telemetry;
+
+mod clock;

@@ -1,0 +1,256 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use super::EndpointInfo;
+use super::ewma::PeakEwma;
+use super::reach::Reach;
+use crate::ejection::EjectionState;
+use crate::policy::BalancePolicy;
+use crate::report::EndpointHealth;
+
+/// Longest wait that an endpoint may ask for and that counts as its latency.
+const LONGEST_PUSHBACK: Duration = Duration::from_secs(300);
+
+/// One endpoint: what discovery says about it, and what was observed. Lock free.
+///
+/// The observations outlive a change of labels, zone or weight: the next set's state shares them.
+pub struct EndpointState {
+    info: EndpointInfo,
+    seen: Arc<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    in_flight: AtomicU32,
+    ewma: PeakEwma,
+    reach: Reach,
+    ejection: EjectionState,
+    calls: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// A call in flight at an endpoint; dropping it is the only way to end it. Keep it until the
+/// *body* of the answer has ended: a stream is load.
+#[must_use = "the call is in flight until this is dropped"]
+pub struct InFlight(Arc<Seen>);
+
+/// How a call ended, for the load estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// An answer that is no failure of the endpoint: its latency counts.
+    Success,
+    /// A failure of the endpoint, or no answer in time: the penalty counts (5 s), or the wait that
+    /// the endpoint asked for (at most 300 s), or the present estimate, whichever is more.
+    Failure {
+        /// `Retry-After` or gRPC pushback.
+        retry_after: Option<Duration>,
+    },
+    /// The caller went away: the call took at least this long, so it can only raise the estimate.
+    Cancelled,
+}
+
+/// Whether a pick may take an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Availability {
+    Ready,
+    /// Not in rotation, but one call may try it now: see [`EndpointState::claim`].
+    Due,
+    Down,
+}
+
+// === impl EndpointState ===
+
+impl EndpointState {
+    pub(super) fn new(info: EndpointInfo) -> Self {
+        Self {
+            info,
+            seen: Arc::default(),
+        }
+    }
+
+    /// The same endpoint under changed labels, zone or weight.
+    pub(super) fn renewed(&self, info: EndpointInfo) -> Self {
+        Self {
+            info,
+            seen: Arc::clone(&self.seen),
+        }
+    }
+
+    /// What discovery says.
+    pub fn info(&self) -> &EndpointInfo {
+        &self.info
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        self.info.addr
+    }
+
+    /// Calls that have not ended.
+    pub fn in_flight(&self) -> u32 {
+        self.seen.in_flight.load(Relaxed)
+    }
+
+    /// Counts a call as in flight until the guard is dropped.
+    pub fn begin(&self) -> InFlight {
+        self.seen.in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(&self.seen))
+    }
+
+    /// Records how a call ended, with the default decay and penalty. `rtt` is the time to the
+    /// answer's headers.
+    pub fn record(&self, rtt: Duration, outcome: Outcome, now: Instant) {
+        self.record_with(&BalancePolicy::default(), rtt, outcome, now);
+    }
+
+    /// Records how a call ended, with the decay and penalty of `policy`.
+    pub fn record_with(
+        &self,
+        policy: &BalancePolicy,
+        rtt: Duration,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let decay = policy.decay();
+        let present = || self.seen.ewma.read(decay, now).unwrap_or_default();
+        let sample = match outcome {
+            Outcome::Success => rtt,
+            Outcome::Cancelled => rtt.max(present()),
+            Outcome::Failure { retry_after } => {
+                let asked = retry_after.unwrap_or_default().min(LONGEST_PUSHBACK);
+                policy.failure_penalty().max(asked).max(present()).max(rtt)
+            }
+        };
+        self.seen.calls.fetch_add(1, Relaxed);
+        match outcome {
+            Outcome::Success => self.seen.reach.succeeded(),
+            Outcome::Failure { .. } => {
+                self.seen.failures.fetch_add(1, Relaxed);
+            }
+            Outcome::Cancelled => {}
+        }
+        self.seen.ewma.sample(sample, decay, now);
+    }
+
+    /// The estimated latency at `now`, with the default decay; `None` before the first call ended.
+    pub fn est(&self, now: Instant) -> Option<Duration> {
+        self.seen.ewma.read(BalancePolicy::default().decay(), now)
+    }
+
+    /// What a call here would cost: latency x (in flight + 1) / (weight x warm-up).
+    pub(super) fn cost(&self, policy: &BalancePolicy, now: Instant) -> f32 {
+        let estimate = self.seen.ewma.micros(policy.decay(), now);
+        let micros = estimate.unwrap_or_else(|| policy.default_rtt().as_secs_f32() * 1e6);
+        micros.max(1.0) * self.active() / self.share(policy, now)
+    }
+
+    /// In flight + 1.
+    pub(super) fn active(&self) -> f32 {
+        self.in_flight() as f32 + 1.0
+    }
+
+    /// Weight, reduced while the endpoint warms up after an ejection.
+    pub(super) fn share(&self, policy: &BalancePolicy, now: Instant) -> f32 {
+        self.info.weight.max(1) as f32 * self.warmup(policy, now)
+    }
+
+    /// 0.1 to 1: how far the endpoint has warmed up (Envoy's slow start, aggression 1).
+    pub(super) fn warmup(&self, policy: &BalancePolicy, now: Instant) -> f32 {
+        self.seen.ejection.warmup(policy.slow_start(), now)
+    }
+
+    /// Attempts that ended here, and those that failed, since the endpoint is known.
+    pub fn totals(&self) -> (u64, u64) {
+        (
+            self.seen.calls.load(Relaxed),
+            self.seen.failures.load(Relaxed),
+        )
+    }
+
+    /// The state of its ejection.
+    pub fn ejection(&self) -> &EjectionState {
+        &self.seen.ejection
+    }
+
+    /// A connection could not be made.
+    pub fn connect_failed(&self, now: Instant) {
+        self.seen.reach.failed(now);
+    }
+
+    /// A connection was made.
+    pub fn connected(&self) {
+        self.seen.reach.succeeded();
+    }
+
+    /// Connections succeed, as far as is known.
+    pub fn is_reachable(&self) -> bool {
+        self.seen.reach.is_reachable()
+    }
+
+    /// It is in rotation, or one call may try it now.
+    pub fn is_available(&self, now: Instant) -> bool {
+        self.availability(now) != Availability::Down
+    }
+
+    /// What to report about it.
+    pub fn health(&self) -> EndpointHealth {
+        match self.seen.ejection.health() {
+            EndpointHealth::Available if !self.is_reachable() => EndpointHealth::Unreachable,
+            health => health,
+        }
+    }
+
+    pub(crate) fn availability(&self, now: Instant) -> Availability {
+        let seen = &*self.seen;
+        let ejected = seen.ejection.availability(now);
+        if ejected == Availability::Down || seen.reach.is_reachable() {
+            ejected
+        } else if seen.reach.is_due(now) {
+            Availability::Due
+        } else {
+            Availability::Down
+        }
+    }
+
+    /// Takes the one call that may try an endpoint which is [`Availability::Due`].
+    pub(crate) fn claim(&self, now: Instant) -> bool {
+        let seen = &*self.seen;
+        if seen.ejection.availability(now) == Availability::Due {
+            return seen.ejection.claim(now);
+        }
+        seen.reach.claim(now)
+    }
+
+    /// Forgets the latency, so that an endpoint that returns is judged by what it does now.
+    pub(crate) fn forget_latency(&self) {
+        self.seen.ewma.reset();
+    }
+}
+
+impl fmt::Debug for EndpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointState")
+            .field("addr", &self.info.addr)
+            .field("health", &self.health())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl InFlight ===
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InFlight")
+    }
+}

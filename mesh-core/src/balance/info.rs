@@ -1,0 +1,33 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::identity::SpiffeId;
+
+/// What discovery knows about an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointInfo {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Who must answer there; `None` when it has no identity.
+    pub identity: Option<SpiffeId>,
+    /// Labels, for subsets.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Where it runs.
+    pub zone: Option<Arc<str>>,
+    /// Its share against the others; 0 takes no calls while another has more.
+    pub weight: u32,
+}
+
+impl EndpointInfo {
+    /// An endpoint of weight 1 about which nothing more is known.
+    pub fn new(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            identity: None,
+            labels: Arc::default(),
+            zone: None,
+            weight: 1,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What travels with a request: deadline, trace, criticality, attempt, peer.
+//!
+//! [`TraceContext`] follows W3C Trace Context; Zipkin's B3 is read when there is no `traceparent`.
+//! [`RequestContext`] is what a server takes from a request and a client sends on: the application
+//! in between does nothing for it.
+
+mod baggage;
+mod b3;
+mod request;
+mod trace;
+
+pub use b3::{parse_b3, parse_b3_multi};
+pub use baggage::{MAX_BAGGAGE, accept_baggage};
+pub use request::{Criticality, RequestContext};
+pub use trace::{MAX_TRACESTATE, TraceContext, Traceparent, accept_tracestate, parse_traceparent};

@@ -1,0 +1,132 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue};
+
+use super::{TraceContext, accept_baggage};
+use crate::identity::SpiffeId;
+use crate::{deadline, metadata};
+
+/// How much a call matters when a server must shed load (SRE book, "Criticality"). Ordered: what
+/// compares lower is shed first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Criticality {
+    /// Shed first: retried much later, or not at all. The default of batch work.
+    Sheddable,
+    /// Shed when some partial unavailability is expected.
+    SheddablePlus,
+    /// The default: its loss is visible to users.
+    #[default]
+    Critical,
+    /// Shed last.
+    CriticalPlus,
+}
+
+/// What a server learnt from a request and a client sends on.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// When the caller stops waiting.
+    pub deadline: Option<Instant>,
+    /// Where the request stands in its trace.
+    pub trace: TraceContext,
+    /// Passed on as it came.
+    pub baggage: Option<HeaderValue>,
+    /// How much the call matters.
+    pub criticality: Criticality,
+    /// Above 0 when this request arrived as a retry: nothing below is retried again (chain stop).
+    pub attempt: u32,
+    /// Who called, when that was proved by a certificate.
+    pub peer: Option<SpiffeId>,
+}
+
+// === impl Criticality ===
+
+impl Criticality {
+    /// The word in the header.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sheddable => "sheddable",
+            Self::SheddablePlus => "sheddable-plus",
+            Self::Critical => "critical",
+            Self::CriticalPlus => "critical-plus",
+        }
+    }
+}
+
+impl fmt::Display for Criticality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Criticality {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [
+            Self::Sheddable,
+            Self::SheddablePlus,
+            Self::Critical,
+            Self::CriticalPlus,
+        ]
+        .into_iter()
+        .find(|c| c.as_str().eq_ignore_ascii_case(text))
+        .ok_or(())
+    }
+}
+
+// === impl RequestContext ===
+
+impl RequestContext {
+    /// The context of work that no request started.
+    pub fn start(rng: &mut fastrand::Rng) -> Self {
+        Self {
+            deadline: None,
+            trace: TraceContext::start(false, rng),
+            baggage: None,
+            criticality: Criticality::default(),
+            attempt: 0,
+            peer: None,
+        }
+    }
+
+    /// Reads a request's headers as they arrived at `now`. A value that cannot be read counts as
+    /// absent: a bad header of a caller is no reason to refuse the call.
+    pub fn extract(
+        headers: &HeaderMap,
+        peer: Option<SpiffeId>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        let text = |name: &http::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+        let left = text(&metadata::GRPC_TIMEOUT)
+            .and_then(deadline::parse_grpc_timeout)
+            .or_else(|| text(&metadata::TIMEOUT_MS).and_then(deadline::parse_timeout_ms));
+        Self {
+            deadline: left.and_then(|left: Duration| now.checked_add(left)),
+            trace: TraceContext::extract(headers, rng).0,
+            baggage: headers.get(metadata::BAGGAGE).and_then(accept_baggage),
+            criticality: text(&metadata::CRITICALITY)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default(),
+            attempt: arrived_attempt(headers),
+            peer,
+        }
+    }
+}
+
+/// How many earlier attempts of this call the headers tell of; 0 for a first attempt.
+fn arrived_attempt(headers: &HeaderMap) -> u32 {
+    let number = |name: &http::HeaderName| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse::<u32>().ok())
+    };
+    let ours = number(&metadata::ATTEMPT).map(|n| n.saturating_sub(1));
+    ours.into_iter()
+        .chain(number(&metadata::PREVIOUS_ATTEMPTS))
+        .max()
+        .unwrap_or(0)
+}

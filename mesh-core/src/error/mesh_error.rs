@@ -1,0 +1,310 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{Code, ErrorKind};
+use crate::name::ServiceName;
+
+/// Any error, as tower and hyper pass it.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// An answer that the mesh made: who, what, why, what was tried, and a code.
+///
+/// Cheap to clone. Build it with [`MeshError::new`] and the `with_*` methods.
+#[derive(Clone)]
+pub struct MeshError(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    code: Code,
+    service: Option<Box<str>>,
+    message: String,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    attempts: Vec<AttemptRecord>,
+    notes: Vec<(String, String)>,
+    flags: Flags,
+    retry_after: Option<Duration>,
+}
+
+/// What one attempt of a call came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub number: u32,
+    /// Where it went; `None` when no endpoint was chosen.
+    pub endpoint: Option<SocketAddr>,
+    /// `503`, `connection refused`, `not made: retry budget empty`.
+    pub outcome: String,
+    /// How long it took.
+    pub after: Duration,
+}
+
+/// What is known of a failed attempt in this process. Never sent to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Not one byte of the request was written: any request may be sent again.
+    pub never_sent: bool,
+    /// The peer said that it did not process the request (REFUSED_STREAM, above GOAWAY's last id, a
+    /// refusal by the callee's mesh).
+    pub refused: bool,
+    /// No retry, whatever the other flags say (the peer asked for none, or the body is gone).
+    pub non_retryable: bool,
+}
+
+// === impl MeshError ===
+
+impl MeshError {
+    /// An error of `kind`. `message` says what happened in a few plain words, lower case, no stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            code: kind.code(),
+            service: None,
+            message: message.into(),
+            source: None,
+            attempts: Vec::new(),
+            notes: Vec::new(),
+            flags: Flags::default(),
+            retry_after: None,
+        }))
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// The error below, for [`std::error::Error::source`].
+    #[must_use]
+    pub fn with_source(self, source: impl Into<BoxError>) -> Self {
+        let source = Arc::from(source.into());
+        self.edit(|inner| inner.source = Some(source))
+    }
+
+    /// The service that was called. The first one given stays: the inner layers know better.
+    #[must_use]
+    pub fn with_service(self, service: &ServiceName) -> Self {
+        if self.0.service.is_some() {
+            return self;
+        }
+        self.with_target(service.host())
+    }
+
+    /// What was called, as text (`reviews.shop:8080`), in place of any earlier one.
+    #[must_use]
+    pub fn with_target(self, target: impl Into<String>) -> Self {
+        let target = target.into().into_boxed_str();
+        self.edit(|inner| inner.service = Some(target))
+    }
+
+    /// Adds an attempt to the story.
+    #[must_use]
+    pub fn with_attempt(self, attempt: AttemptRecord) -> Self {
+        self.edit(|inner| inner.attempts.push(attempt))
+    }
+
+    /// Replaces the attempts of the story.
+    #[must_use]
+    pub fn with_attempts(self, attempts: Vec<AttemptRecord>) -> Self {
+        self.edit(|inner| inner.attempts = attempts)
+    }
+
+    /// Adds a line to the story, such as `("policy", "HTTPRoute shop/reviews rule 0: ...")`.
+    /// Labels used by the mesh are `policy`, `caller` and `next`.
+    #[must_use]
+    pub fn with_note(self, label: impl Into<String>, text: impl Into<String>) -> Self {
+        let note = (label.into(), text.into());
+        self.edit(|inner| inner.notes.push(note))
+    }
+
+    /// A more precise code than the kind's own, such as M4004 under [`ErrorKind::Tls`].
+    #[must_use]
+    pub fn with_code(self, code: Code) -> Self {
+        self.edit(|inner| inner.code = code)
+    }
+
+    /// Flags of the attempt that failed.
+    #[must_use]
+    pub fn with_flags(self, flags: Flags) -> Self {
+        self.edit(|inner| inner.flags = flags)
+    }
+
+    /// How long the caller should wait before it tries again.
+    #[must_use]
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        self.edit(|inner| inner.retry_after = Some(wait))
+    }
+
+    /// What an operator acts on.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The code of the page about this error.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// What happened, without service and code.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What was called, as the first word of the line; `None` if it is not known.
+    pub fn service(&self) -> Option<&str> {
+        self.0.service.as_deref()
+    }
+
+    /// What was tried.
+    pub fn attempts(&self) -> &[AttemptRecord] {
+        &self.0.attempts
+    }
+
+    /// The labelled lines of the story.
+    pub fn notes(&self) -> &[(String, String)] {
+        &self.0.notes
+    }
+
+    /// What is known of the failed attempt.
+    pub fn flags(&self) -> Flags {
+        self.0.flags
+    }
+
+    /// How long the caller should wait before it tries again, when that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// A deadline or the limit of one attempt passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Deadline | ErrorKind::AttemptTimeout)
+    }
+
+    /// No usable connection: name, TCP, TLS or the peer's identity.
+    pub fn is_connect(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::Connect | ErrorKind::Dns | ErrorKind::Tls | ErrorKind::Identity
+        )
+    }
+
+    /// The request provably was not processed, so even a request that is not idempotent may be sent
+    /// again.
+    pub fn is_retryable(&self) -> bool {
+        let flags = self.0.flags;
+        !flags.non_retryable && (flags.never_sent || flags.refused)
+    }
+
+    /// The HTTP status that a caller without the mesh sees.
+    pub fn http_status(&self) -> StatusCode {
+        self.0.kind.http_status()
+    }
+
+    /// The gRPC status that a gRPC caller sees.
+    pub fn grpc_code(&self) -> u32 {
+        self.0.kind.grpc_code()
+    }
+
+    fn next(&self) -> String {
+        let mut next = format!("meshctl explain {}", self.0.code);
+        let about_endpoints = matches!(
+            self.0.kind,
+            ErrorKind::NoEndpoints
+                | ErrorKind::Ejected
+                | ErrorKind::Connect
+                | ErrorKind::AttemptTimeout
+                | ErrorKind::Protocol
+                | ErrorKind::Overloaded
+        );
+        if let (true, Some(service)) = (about_endpoints, self.service()) {
+            let host = service.split(':').next().unwrap_or(service);
+            next.push_str("   |   meshctl endpoints ");
+            next.push_str(host);
+        }
+        next
+    }
+
+    fn story(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\n")?;
+        for attempt in &self.0.attempts {
+            write!(f, "\n   attempt {:<2} ", attempt.number)?;
+            match attempt.endpoint {
+                Some(addr) => write!(
+                    f,
+                    "{addr:<15} {} after {}",
+                    attempt.outcome,
+                    Human(attempt.after)
+                )?,
+                None => f.write_str(&attempt.outcome)?,
+            }
+        }
+        let said = |label: &str| self.0.notes.iter().any(|(l, _)| l == label);
+        for (label, text) in &self.0.notes {
+            write!(f, "\n   {label:<10} {text}")?;
+        }
+        let mut below = StdError::source(self);
+        while let Some(error) = below {
+            write!(f, "\n   {:<10} {error}", "because")?;
+            below = error.source();
+        }
+        if !said("next") {
+            write!(f, "\n   {:<10} {}", "next", self.next())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for MeshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(service) = &self.0.service {
+            write!(f, "{service}: ")?;
+        }
+        write!(f, "{} [{}]", self.0.message, self.0.code)?;
+        if f.alternate() {
+            self.story(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MeshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshError")
+            .field("kind", &self.0.kind)
+            .field("code", &self.0.code)
+            .field("service", &self.0.service)
+            .field("message", &self.0.message)
+            .field("attempts", &self.0.attempts)
+            .field("flags", &self.0.flags)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for MeshError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// A duration as people write it: `12ms`, `2.0s`.
+struct Human(Duration);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        match micros {
+            0..1_000 => write!(f, "{micros}us"),
+            1_000..1_000_000 => write!(f, "{}ms", micros / 1_000),
+            _ => write!(f, "{:.1}s", self.0.as_secs_f64()),
+        }
+    }
+}

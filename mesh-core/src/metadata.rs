@@ -1,0 +1,54 @@
+//! Names of the headers that the mesh reads and writes, in one place.
+
+use http::HeaderName;
+
+/// Number of this attempt, from 1, when it is a retry: a callee that sees it does not retry further
+/// below (chain stop). Absent on a first attempt.
+pub const ATTEMPT: HeaderName = HeaderName::from_static("x-mesh-attempt");
+
+/// The code (`M2003`) of an answer that was made by the mesh and not by the application.
+pub const REASON: HeaderName = HeaderName::from_static("mesh-reason");
+
+/// Time left for a gRPC call, at most 8 digits and a unit (gRPC over HTTP/2, "Requests").
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Time left for an HTTP call in milliseconds, relative to when it was sent.
+pub const TIMEOUT_MS: HeaderName = HeaderName::from_static("x-mesh-timeout-ms");
+
+/// Number of earlier attempts of a gRPC call (gRFC A6); 0 is not sent.
+pub const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+
+/// How long a gRPC server asks its clients to wait before a retry, in milliseconds; negative means
+/// "do not retry" (gRFC A6).
+pub const RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+/// Set by a client that routed the call through a policy; calls without it bypassed the mesh.
+pub const ROUTED: HeaderName = HeaderName::from_static("x-mesh-routed");
+
+/// How much a call matters, inherited down the call: see [`crate::context::Criticality`].
+pub const CRITICALITY: HeaderName = HeaderName::from_static("x-mesh-criticality");
+
+/// W3C trace context: the id of the trace and of the caller's span.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// W3C trace context: what other tracing systems want carried along.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// W3C baggage: passed on as it is, never trusted for a decision.
+pub const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// Zipkin's single header.
+pub const B3: HeaderName = HeaderName::from_static("b3");
+/// Zipkin's trace id, 16 or 32 hex digits.
+pub const B3_TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
+/// Zipkin's span id, 16 hex digits.
+pub const B3_SPAN_ID: HeaderName = HeaderName::from_static("x-b3-spanid");
+/// Zipkin's sampling decision, `0` or `1`.
+pub const B3_SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
+/// Zipkin's flags; `1` means debug, which implies sampled.
+pub const B3_FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
+
+/// gRPC status, in trailers or, when a call has no body, in headers.
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// gRPC message, percent-encoded.
+pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

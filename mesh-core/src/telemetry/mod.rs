@@ -1,0 +1,5 @@
+//! Names of everything that the mesh measures.
+
+pub mod names;
+
+pub use names::{MetricInfo, MetricType};

@@ -1,0 +1,164 @@
+//! Every metric: name, type, unit, meaning, labels. The metrics page is generated from [`METRICS`].
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricType {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Durations in buckets.
+    Histogram,
+}
+
+/// What is known about a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricInfo {
+    /// Name, with its unit as the last word but `total`.
+    pub name: &'static str,
+    /// Type.
+    pub kind: MetricType,
+    /// Unit: `seconds`, `bytes`, or what is counted.
+    pub unit: &'static str,
+    /// What it says, in one sentence.
+    pub meaning: &'static str,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+}
+
+/// Label: the service that calls.
+pub const FROM: &str = "from";
+/// Label: the service that is called, `shop/reviews`.
+pub const SERVICE: &str = "service";
+/// Label: the name of the route, `(none)` without one.
+pub const ROUTE: &str = "route";
+/// Label: the class of an answer, see [`crate::classify::Class::label`].
+pub const CLASS: &str = "class";
+/// Label: why the mesh itself answered, see [`crate::error::ErrorKind::label`]; empty otherwise.
+pub const ERROR_TYPE: &str = "error_type";
+/// Label: HTTP status, or `grpc-14`.
+pub const STATUS: &str = "status";
+/// Label: state of an endpoint or connection.
+pub const STATE: &str = "state";
+/// Label: reason of a retry, ejection or refusal.
+pub const REASON: &str = "reason";
+/// Label: outcome of a handshake.
+pub const RESULT: &str = "result";
+/// Label: which layer of policy.
+pub const LAYER: &str = "layer";
+/// Label: `inbound` or `outbound`.
+pub const DIRECTION: &str = "direction";
+
+macro_rules! metrics {
+    ($($name:ident = $text:literal, $kind:ident, $unit:literal, [$($label:expr),*], $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub const $name: &str = $text;)*
+
+        /// Every metric, in the order of the page.
+        pub const METRICS: &[MetricInfo] = &[$(MetricInfo {
+            name: $name,
+            kind: MetricType::$kind,
+            unit: $unit,
+            meaning: $meaning,
+            labels: &[$($label),*],
+        }),*];
+    };
+}
+
+metrics! {
+    CALLS = "mesh_calls_total", Counter, "calls", [SERVICE, ROUTE, CLASS, STATUS, ERROR_TYPE],
+        "Calls as the application sees them, counted once however many attempts they took.";
+    CALL_DURATION = "mesh_call_duration_seconds", Histogram, "seconds", [SERVICE, ROUTE],
+        "Time from the call to the end of its response headers, all attempts and waits included.";
+    CALLS_IN_FLIGHT = "mesh_calls_in_flight", Gauge, "calls", [SERVICE],
+        "Calls that have not ended.";
+    ATTEMPTS = "mesh_attempts_total", Counter, "attempts", [SERVICE, ROUTE, CLASS],
+        "Attempts, the first one of each call included.";
+    RETRIES = "mesh_retries_total", Counter, "attempts", [SERVICE, ROUTE, REASON],
+        "Attempts beyond the first, by what made them necessary.";
+    RESCUED = "mesh_rescued_total", Counter, "calls", [SERVICE, ROUTE],
+        "Calls that failed at least once and then succeeded.";
+    RETRIES_REFUSED = "mesh_retries_refused_total", Counter, "calls", [SERVICE, ROUTE, REASON],
+        "Failed attempts that were not repeated although a route allows it, by reason.";
+    BUDGET_EXHAUSTED = "mesh_budget_exhausted_total", Counter, "calls", [SERVICE],
+        "Retries that were not made because the budget was empty.";
+    BUDGET_BALANCE = "mesh_budget_balance", Gauge, "retries", [SERVICE],
+        "Retries that the budget would pay for now.";
+    RETRY_BODY_TOO_LARGE = "mesh_retry_body_too_large_total", Counter, "calls", [SERVICE],
+        "Calls that could not be repeated because their body was larger than what is kept (64 KiB).";
+    EJECTIONS = "mesh_ejections_total", Counter, "ejections", [SERVICE, REASON],
+        "Endpoints taken out of rotation.";
+    EJECTIONS_WITHHELD = "mesh_ejections_withheld_total", Counter, "ejections", [SERVICE, REASON],
+        "Ejections that were due but not made: the cap was reached, it was the last endpoint, or the whole service failed.";
+    ENDPOINTS = "mesh_endpoints", Gauge, "endpoints", [SERVICE, STATE],
+        "Endpoints by state: available, ejected, probing, unreachable.";
+    PANIC = "mesh_balance_panic_total", Counter, "picks", [SERVICE],
+        "Picks made among all endpoints because too few were available.";
+    ENDPOINT_WAITING = "mesh_endpoint_waiting", Gauge, "calls", [SERVICE],
+        "Calls that wait for a first endpoint or policy.";
+    CONNECTIONS = "mesh_connections", Gauge, "connections", [DIRECTION, SERVICE, STATE],
+        "Open connections, by state: active, idle.";
+    CONNECT_DURATION = "mesh_connect_duration_seconds", Histogram, "seconds", [SERVICE],
+        "Time to make a connection, its TLS handshake included.";
+    CONNECT_FAILURES = "mesh_connect_failures_total", Counter, "connections", [SERVICE, REASON],
+        "Connections that could not be made.";
+    POOL_WAITING = "mesh_pool_waiting", Gauge, "calls", [SERVICE],
+        "Calls that wait for a connection.";
+    CEILING_REACHED = "mesh_ceiling_reached_total", Counter, "calls", [SERVICE, REASON],
+        "Calls refused because a ceiling was reached: connections, pending, requests, retries.";
+    SERVER_REQUESTS = "mesh_server_requests_total", Counter, "requests", [FROM, CLASS, STATUS, ERROR_TYPE],
+        "Requests taken, by the caller's service.";
+    SERVER_DURATION = "mesh_server_duration_seconds", Histogram, "seconds", [FROM],
+        "Time from a request's headers to the end of its answer's headers.";
+    SERVER_IN_FLIGHT = "mesh_server_in_flight", Gauge, "requests", [],
+        "Requests that have not ended.";
+    SERVER_BYPASSED = "mesh_server_unrouted_total", Counter, "requests", [FROM],
+        "Requests whose caller did not route them by the mesh's policy.";
+    DENIED = "mesh_denied_total", Counter, "requests", [FROM, REASON],
+        "Requests refused, or that would be refused in Audit mode, by access policy.";
+    TLS_HANDSHAKES = "mesh_tls_handshakes_total", Counter, "handshakes", [DIRECTION, RESULT],
+        "TLS handshakes by result.";
+    PLAINTEXT_PEERS = "mesh_plaintext_peers_total", Counter, "connections", [DIRECTION],
+        "Connections without TLS.";
+    CERTIFICATE_EXPIRY = "mesh_certificate_expiry_seconds", Gauge, "seconds", [],
+        "Time of expiry of this process's certificate, in seconds since 1970.";
+    POLICY_REVISION = "mesh_policy_revision", Gauge, "info", [LAYER, "revision"],
+        "Always 1; the label says which revision is in force.";
+    POLICY_UPDATES = "mesh_policy_updates_total", Counter, "updates", [LAYER, RESULT],
+        "Policy updates by result: applied, refused.";
+    POLICY_AGE = "mesh_policy_applied_seconds", Gauge, "seconds", [LAYER],
+        "Time when policy last changed, in seconds since 1970.";
+    CONTROL_CONNECTED = "mesh_control_connected", Gauge, "bool", [],
+        "1 while the stream to the control server is up; 0 means that the last good policy is served.";
+    REPORTS_DROPPED = "mesh_reports_dropped_total", Counter, "reports", [],
+        "Reports that could not be sent to the control server.";
+    SERIES_DROPPED = "mesh_metric_series_dropped_total", Counter, "series", [],
+        "Label sets counted under `_other` because the process has 2,000 series.";
+    DRAIN_STATE = "mesh_drain_state", Gauge, "phase", [],
+        "0 serving, 1 unready, 2 draining, 3 done.";
+}
+
+/// What is known about the metric called `name`.
+pub fn info(name: &str) -> Option<&'static MetricInfo> {
+    METRICS.iter().find(|metric| metric.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_say_their_type_and_unit() {
+        let names: BTreeSet<_> = METRICS.iter().map(|m| m.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            let total = metric.name.ends_with("_total");
+            assert_eq!(total, metric.kind == MetricType::Counter, "{}", metric.name);
+            if metric.kind == MetricType::Histogram {
+                assert!(metric.name.ends_with("_seconds"), "{}", metric.name);
+            }
+            assert!(metric.name.starts_with("mesh_") && metric.meaning.ends_with('.'));
+            assert_eq!(info(metric.name), Some(metric));
+        }
+    }
+}
