@@ -1,0 +1,91 @@
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use mesh_core::{
+    context::RequestContext,
+    error::{ErrorKind, MeshError},
+    identity::access::Decision,
+};
+use tower_service::Service;
+
+use super::{Rules, body::Watch, future::AccessFuture};
+use crate::{
+    BoxError,
+    body::MeshBody,
+    stack::{Describe, into_mesh_error, is_grpc},
+    telemetry::Counter,
+};
+
+/// Service of [`AccessLayer`](super::AccessLayer).
+#[derive(Clone, Debug)]
+pub struct Access<S> {
+    pub(super) inner: S,
+    pub(super) rules: Rules,
+    pub(super) denied: Counter,
+}
+
+// === impl Access ===
+
+impl<S, B> Service<Request<B>> for Access<S>
+where
+    S: Service<Request<B>, Response = Response<MeshBody>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<MeshBody>;
+    type Error = MeshError;
+    type Future = AccessFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
+        self.inner.poll_ready(cx).map_err(into_mesh_error)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let grpc = is_grpc(request.headers());
+        let peer = request
+            .extensions()
+            .get::<RequestContext>()
+            .and_then(|context| context.peer.as_ref());
+        let path = request.uri().path();
+        let decision = self.rules.decide(peer, request.method(), path, grpc);
+        let name = || peer.map_or("a peer without identity", |peer| peer.as_str());
+        match decision {
+            Decision::Allowed => {}
+            Decision::AuditDenied { rule } => {
+                self.denied.increment(1);
+                tracing::info!(
+                    target: "mesh::access",
+                    peer = name(), method = %request.method(), path, rule = %rule,
+                    "would be denied [M4001]: the policy only audits"
+                );
+            }
+            Decision::Denied { rule } => {
+                self.denied.increment(1);
+                tracing::info!(
+                    target: "mesh::access",
+                    peer = name(), method = %request.method(), path, rule = %rule,
+                    "denied [M4001]"
+                );
+                let what = format!("{} may not {} {path}", name(), request.method());
+                let error = MeshError::new(ErrorKind::Denied, what);
+                return AccessFuture::denied(error.with_note("policy", rule.to_string()));
+            }
+        }
+        let watch = self.rules.is_enforced().then(|| {
+            Box::new(Watch {
+                rules: self.rules.clone(),
+                peer: peer.cloned(),
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                grpc,
+            })
+        });
+        AccessFuture::allowed(self.inner.call(request), watch)
+    }
+}
+
+impl<S: Describe> Describe for Access<S> {
+    fn describe(&self, into: &mut Vec<&'static str>) {
+        into.push("access");
+        self.inner.describe(into);
+    }
+}

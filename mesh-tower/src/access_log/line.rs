@@ -1,0 +1,64 @@
+use std::time::Instant;
+
+use http::{Method, Request, Response, Uri};
+use mesh_core::{
+    context::{RequestContext, TraceContext},
+    error::{Code, MeshError},
+    identity::SpiffeId,
+};
+
+use crate::body::MeshBody;
+
+/// One line to be written: when it is dropped, whatever became of the request.
+pub(super) struct Line {
+    method: Method,
+    uri: Uri,
+    peer: Option<SpiffeId>,
+    trace: Option<TraceContext>,
+    start: Instant,
+    status: u16,
+    code: Option<Code>,
+}
+
+// === impl Line ===
+
+impl Line {
+    /// `None` when nobody listens.
+    pub(super) fn open<B>(request: &Request<B>) -> Option<Box<Self>> {
+        if !tracing::enabled!(target: "mesh::access", tracing::Level::INFO) {
+            return None;
+        }
+        let context = request.extensions().get::<RequestContext>();
+        Some(Box::new(Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            peer: context.and_then(|context| context.peer.clone()),
+            trace: context.map(|context| context.trace.clone()),
+            start: Instant::now(),
+            status: 0,
+            code: None,
+        }))
+    }
+
+    pub(super) fn answered(&mut self, response: &Response<MeshBody>) {
+        self.status = response.status().as_u16();
+        self.code = response.extensions().get::<MeshError>().map(MeshError::code);
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let traceparent = self.trace.as_ref().map(TraceContext::traceparent);
+        tracing::info!(
+            target: "mesh::access",
+            peer = self.peer.as_ref().map_or("-", |peer| peer.as_str()),
+            method = self.method.as_str(),
+            path = self.uri.path(),
+            // 0: the peer went away before it was told anything.
+            status = self.status,
+            code = self.code.map(tracing::field::display),
+            ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            trace = traceparent.as_ref().map_or("-", |text| text.trace_id()),
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! The 1 s aggregates that a process tells the control server: what came in, from whom.
+//!
+//! What goes out is counted where calls are made; both end up in one
+//! [`Report`](mesh_core::report::Report).
+
+mod inbound;
+
+pub(crate) use self::inbound::{InboundStats, Outcome, PeerStats, Status};

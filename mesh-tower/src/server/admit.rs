@@ -1,0 +1,307 @@
+//! What hyper leaves to us: requests that are well-formed bytes but not acceptable HTTP, and
+//! fields that belong to one hop.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header, uri,
+};
+
+use super::Limits;
+use crate::body::MeshBody;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// How requests may look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A server: the target is a path, CONNECT has no meaning.
+    Origin,
+    /// A forward proxy: absolute targets keep their authority, CONNECT goes to the service.
+    Proxy,
+}
+
+/// Checks a request and puts it into the form that the stack expects.
+pub(super) fn request<B>(
+    request: &mut Request<B>,
+    form: Form,
+    limits: &Limits,
+) -> Result<(), StatusCode> {
+    let h1 = request.version() < Version::HTTP_2;
+    if request.headers().len() > limits.header_fields {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    if request.method() == Method::CONNECT {
+        return match form {
+            Form::Origin => Err(StatusCode::METHOD_NOT_ALLOWED),
+            Form::Proxy => Ok(()),
+        };
+    }
+    let target = request.uri();
+    // Userinfo in an authority is how phishing looks (RFC 9110 4.2.4).
+    if target.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let path = target.path();
+    let asterisk = path == "*" && request.method() == Method::OPTIONS;
+    if !path.starts_with('/') && !asterisk {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    check_host(request, h1)?;
+    if h1 {
+        if request.uri().authority().is_some() && form == Form::Origin {
+            to_origin_form(request)?;
+        }
+        strip_hop_by_hop(request.headers_mut(), true);
+    }
+    Ok(())
+}
+
+/// Exactly one Host in HTTP/1.1 (RFC 9112 3.2); in HTTP/2 at most one, and no other one than
+/// `:authority` (RFC 9113 8.3.1).
+fn check_host<B>(request: &Request<B>, h1: bool) -> Result<(), StatusCode> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let Some(host) = host else {
+        let optional = !h1 || request.version() < Version::HTTP_11;
+        return if optional { Ok(()) } else { Err(StatusCode::BAD_REQUEST) };
+    };
+    let parsed = uri::Authority::try_from(host.as_bytes()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    if parsed.as_str().contains('@') {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let authority = request.uri().authority();
+    if !h1 && authority.is_some_and(|authority| *authority != parsed) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    Ok(())
+}
+
+/// `GET http://a/b` to an origin: the target's authority replaces Host (RFC 9112 3.2.2).
+fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), StatusCode> {
+    let target = request.uri();
+    if !matches!(target.scheme_str(), Some("http" | "https")) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let host = target
+        .authority()
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+        .ok_or(StatusCode::BAD_REQUEST)?;
+    let path = target
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    request.headers_mut().insert(header::HOST, host);
+    Ok(())
+}
+
+/// Whether a request asks for a WebSocket: the one upgrade that is the application's business.
+fn is_websocket(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && lists(headers, "upgrade")
+}
+
+/// Whether the Connection field lists a name.
+fn lists(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        value
+            .to_str()
+            .is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(name)))
+    })
+}
+
+/// Removes what was meant for the connection only (RFC 9110 7.6.1).
+fn strip_hop_by_hop(headers: &mut HeaderMap, may_upgrade: bool) {
+    let upgrade = may_upgrade && is_websocket(headers);
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // These frame the message, and Host says whom it is for: to name them here is an
+            // attempt to have them dropped on the way.
+            .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+            .filter(|name| !(upgrade && *name == header::UPGRADE))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else {
+        headers.remove(header::UPGRADE);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(header::TRANSFER_ENCODING);
+    if let Some(te) = headers.get(header::TE)
+        && te.as_bytes() != b"trailers"
+    {
+        headers.remove(header::TE);
+    }
+}
+
+/// Puts an answer into a form that may be sent. `upgradable`: the request asked for it.
+pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgradable: bool) {
+    let status = response.status();
+    let switching = status == StatusCode::SWITCHING_PROTOCOLS;
+    if status.as_u16() > 599 || (switching && !upgradable) {
+        tracing::warn!(
+            target: "mesh::server",
+            status = status.as_u16(),
+            "the service's answer has a status that cannot be sent"
+        );
+        *response = Response::new(MeshBody::empty());
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        return;
+    }
+    if switching {
+        return;
+    }
+    let headers = response.headers_mut();
+    let close = version < Version::HTTP_2 && lists(headers, "close");
+    strip_hop_by_hop(headers, false);
+    if close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// Whether a request (already checked) asks for an upgrade.
+pub(super) fn is_upgradable<B>(request: &Request<B>) -> bool {
+    request.version() < Version::HTTP_2
+        && (request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(target: &str, headers: &[(&str, &str)]) -> Result<Request<()>, u16> {
+        check_as(Form::Origin, Method::GET, Version::HTTP_11, target, headers)
+    }
+
+    fn check_as(
+        form: Form,
+        method: Method,
+        version: Version,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Request<()>, u16> {
+        let mut built = Request::builder().method(method).version(version).uri(target);
+        for (name, value) in headers {
+            built = built.header(*name, *value);
+        }
+        let mut built = built.body(()).unwrap();
+        request(&mut built, form, &Limits::default())
+            .map(|()| built)
+            .map_err(|status| status.as_u16())
+    }
+
+    #[test]
+    fn http1_needs_exactly_one_host() {
+        assert_eq!(check("/", &[]).unwrap_err(), 400);
+        assert_eq!(check("/", &[("host", "a"), ("host", "a")]).unwrap_err(), 400);
+        assert_eq!(check("/", &[("host", "a b")]).unwrap_err(), 400);
+        assert_eq!(check("/", &[("host", "u@a")]).unwrap_err(), 400);
+        assert!(check("/", &[("host", "a:8080")]).is_ok());
+        assert!(check_as(Form::Origin, Method::GET, Version::HTTP_10, "/", &[]).is_ok());
+    }
+
+    #[test]
+    fn the_authority_of_an_absolute_target_replaces_host() {
+        let request = check("http://right:80/b?c", &[("host", "wrong")]).unwrap();
+        assert_eq!(request.uri(), "/b?c");
+        assert_eq!(request.headers()["host"], "right:80");
+        assert_eq!(check("ftp://a/b", &[("host", "a")]).unwrap_err(), 400);
+        assert_eq!(check("http://u:p@a/b", &[("host", "a")]).unwrap_err(), 400);
+        let proxied =
+            check_as(Form::Proxy, Method::GET, Version::HTTP_11, "http://a/b", &[("host", "a")]);
+        assert_eq!(proxied.unwrap().uri(), "http://a/b");
+    }
+
+    #[test]
+    fn http2_may_not_name_two_hosts() {
+        let h2 = |headers| check_as(Form::Origin, Method::GET, Version::HTTP_2, "http://a/", headers);
+        assert!(h2(&[]).is_ok());
+        assert!(h2(&[("host", "a")]).is_ok());
+        assert_eq!(h2(&[("host", "b")]).unwrap_err(), 400);
+    }
+
+    #[test]
+    fn connect_has_no_meaning_for_an_origin() {
+        let connect = |form| check_as(form, Method::CONNECT, Version::HTTP_11, "a:443", &[("host", "a")]);
+        assert_eq!(connect(Form::Origin).unwrap_err(), 405);
+        assert!(connect(Form::Proxy).is_ok());
+    }
+
+    #[test]
+    fn fields_of_the_hop_are_removed() {
+        let request = check(
+            "/",
+            &[
+                ("host", "a"),
+                ("connection", "close, X-Secret, host"),
+                ("x-secret", "1"),
+                ("keep-alive", "timeout=5"),
+                ("te", "gzip"),
+                ("upgrade", "h2c"),
+                ("x-kept", "1"),
+            ],
+        )
+        .unwrap();
+        let left: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["host", "x-kept"]);
+    }
+
+    #[test]
+    fn a_websocket_keeps_its_upgrade() {
+        let request = check(
+            "/",
+            &[("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")],
+        )
+        .unwrap();
+        assert_eq!(request.headers()["connection"], "upgrade");
+        assert_eq!(request.headers()["upgrade"], "websocket");
+        assert!(is_upgradable(&request));
+    }
+
+    #[test]
+    fn an_answer_nobody_asked_for_is_not_sent() {
+        for status in [101, 600, 999] {
+            let mut answer = Response::builder().status(status).body(MeshBody::empty()).unwrap();
+            response(&mut answer, Version::HTTP_11, false);
+            assert_eq!(answer.status(), 502);
+        }
+        let mut answer = Response::builder()
+            .header("connection", "close, x-hop")
+            .header("x-hop", "1")
+            .header("keep-alive", "timeout=5")
+            .header("transfer-encoding", "chunked")
+            .body(MeshBody::empty())
+            .unwrap();
+        response(&mut answer, Version::HTTP_11, false);
+        assert_eq!(answer.headers().len(), 1);
+        assert_eq!(answer.headers()["connection"], "close");
+    }
+
+    #[test]
+    fn too_many_fields_are_refused() {
+        let mut request_ = Request::builder().uri("/").header("host", "a").body(()).unwrap();
+        for n in 0..100 {
+            let name = HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap();
+            request_.headers_mut().insert(name, HeaderValue::from_static("1"));
+        }
+        let refused = request(&mut request_, Form::Origin, &Limits::default());
+        assert_eq!(refused, Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    }
+}

@@ -1,0 +1,244 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use mesh_core::{
+    error::{Code, ErrorKind, MeshError},
+    live::Live,
+    telemetry::names,
+};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    Limits, ServerHandle, TlsChoice, accept,
+    admit::Form,
+    connection::{Handshakes, Shared},
+    handle,
+    scope::Erase,
+    signal::Signal,
+    stack::Parts,
+};
+use crate::{
+    BoxError,
+    body::MeshBody,
+    mesh::{Mesh, Serving},
+    stack::{Describe, SERVER_ORDER, Seam},
+    tls::{ClientAuth, ServerTls},
+    transport::{Accept, TcpAccept},
+};
+
+type UserLayer = Box<dyn FnOnce(Seam) -> Seam + Send>;
+
+/// Builds a server: where it listens, how it is secured, what it bears, which service it runs.
+#[must_use = "a builder does nothing until serve()"]
+pub struct ServerBuilder {
+    mesh: Mesh,
+    listener: Option<Box<dyn Accept>>,
+    choice: TlsChoice,
+    limits: Limits,
+    timeout: Option<Duration>,
+    form: Form,
+    announce: bool,
+    layers: Vec<UserLayer>,
+}
+
+// === impl ServerBuilder ===
+
+impl ServerBuilder {
+    pub(super) fn new(mesh: Mesh) -> Self {
+        Self {
+            mesh,
+            listener: None,
+            choice: TlsChoice::default(),
+            limits: Limits::default(),
+            timeout: None,
+            form: Form::Origin,
+            announce: true,
+            layers: Vec::new(),
+        }
+    }
+
+    /// Listens on a TCP address: `"0.0.0.0:8080"`, or port 0 for any free one.
+    ///
+    /// # Errors
+    /// M1003 if the address cannot be read, M1004 if the port is taken.
+    pub fn bind(mut self, addr: &str) -> Result<Self, MeshError> {
+        let parsed: SocketAddr = addr.parse().map_err(|_| {
+            let what = format!("{addr:?} is not an address to listen on, such as 0.0.0.0:8080");
+            MeshError::new(ErrorKind::Internal, what).with_code(Code::BAD_CONFIGURATION)
+        })?;
+        let listener = TcpAccept::bind(parsed).map_err(|error| {
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let code = if taken { Code::PORT_IN_USE } else { Code::BAD_CONFIGURATION };
+            let what = format!("cannot listen on {addr}: {error}");
+            MeshError::new(ErrorKind::Internal, what).with_code(code).with_source(error)
+        })?;
+        self.listener = Some(Box::new(listener));
+        Ok(self)
+    }
+
+    /// Takes connections from anything that yields them: a Unix socket, a simulated network.
+    pub fn accept(mut self, listener: impl Accept) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// The address that it is bound to, before anything is served.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// How connections are secured; as the policy says unless told otherwise.
+    pub fn tls(mut self, choice: TlsChoice) -> Self {
+        self.choice = choice;
+        self
+    }
+
+    /// What the server bears from its peers.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long the service may take until the head of its answer. Unbounded by default: the
+    /// callers' deadlines bound it.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Serves as a forward proxy: targets keep their authority and CONNECT reaches the service.
+    pub fn forward_proxy(mut self) -> Self {
+        self.form = Form::Proxy;
+        self
+    }
+
+    /// Whether the address is announced to the registry as an instance of this mesh's service.
+    /// On by default; off for admin, metrics and proxy listeners.
+    pub fn announce(mut self, announce: bool) -> Self {
+        self.announce = announce;
+        self
+    }
+
+    /// A tower layer of the user, between the mesh's stack and the service. The first one given is
+    /// the outermost.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Seam> + Send + 'static,
+        L::Service: Service<Request<MeshBody>, Response = Response<MeshBody>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<Request<MeshBody>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<MeshBody>>>::Future: Send + 'static,
+    {
+        self.layers.push(Box::new(move |inner| Seam::new(layer.layer(inner))));
+        self
+    }
+
+    /// The layers that a server built from this has, outermost first.
+    pub fn describe(&self) -> Vec<&'static str> {
+        let seam = Seam::new(Erase::new(tower::service_fn(async |_: Request<MeshBody>| {
+            Ok::<_, BoxError>(Response::new(MeshBody::empty()))
+        })));
+        let parts = Parts::new(&self.mesh, self.limits.requests, self.timeout);
+        let mut names = vec!["accept", "tls", "http"];
+        parts.wrap(seam).describe(&mut names);
+        debug_assert_eq!(names, crate::stack::names(SERVER_ORDER));
+        names
+    }
+
+    /// Starts to serve on the current runtime. It ends with the mesh's drain, with
+    /// [`ServerHandle::shutdown`], or at once when the handle is dropped.
+    ///
+    /// # Errors
+    /// M1003 without a listener.
+    pub fn serve<S, R>(self, service: S) -> Result<ServerHandle, MeshError>
+    where
+        S: Service<Request<MeshBody>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let seam = Seam::new(Erase::new(service));
+        let seam = self.layers.into_iter().rev().fold(seam, |seam, layer| layer(seam));
+        let missing = |what: &str| {
+            MeshError::new(ErrorKind::Internal, what).with_code(Code::BAD_CONFIGURATION)
+        };
+        let listener = self.listener.ok_or_else(|| missing("a server needs bind() or accept()"))?;
+        let local = listener.local_addr().map_err(|error| {
+            missing("the listener has no address").with_source(error)
+        })?;
+        let mesh = self.mesh;
+        let parts = Parts::new(&mesh, self.limits.requests, self.timeout);
+        let recorder = mesh.recorder();
+        let handshakes = |result| {
+            let labels = [(names::DIRECTION, "inbound"), (names::RESULT, result)];
+            recorder.counter(names::TLS_HANDSHAKES, &labels)
+        };
+        let service_name = mesh.service_name().to_string();
+        let labels = [
+            (names::DIRECTION, "inbound"),
+            (names::SERVICE, service_name.as_str()),
+            (names::STATE, "open"),
+        ];
+        let refused = [(names::SERVICE, service_name.as_str()), (names::REASON, "connections")];
+        let (signal, watching) = watch::channel(Signal::default());
+        let shared = Arc::new(Shared {
+            stack: parts.wrap(seam),
+            limits: self.limits,
+            form: self.form,
+            choice: self.choice,
+            credentials: mesh.credentials().clone(),
+            tls: ServerTls::new(mesh.credentials(), ClientAuth::Required),
+            join: ServerTls::new(mesh.credentials(), ClientAuth::Optional),
+            local,
+            signal: watching.clone(),
+            open: recorder.gauge(names::CONNECTIONS, &labels),
+            handshakes: Handshakes {
+                ok: handshakes("ok"),
+                failed: handshakes("failed"),
+            },
+            parts,
+        });
+        shared.say_how_it_is_secured();
+        let connections = TaskTracker::new();
+        let policy: Live<_> = shared.parts.policy.clone();
+        let accepting = tokio::spawn(accept::run(
+            listener,
+            shared,
+            connections.clone(),
+            watching,
+            recorder.counter(names::CEILING_REACHED, &refused),
+        ));
+        let announced = self
+            .announce
+            .then(|| mesh.announce(Serving::new(local, mesh.service_name().clone())));
+        Ok(handle::start(handle::Running {
+            local,
+            signal,
+            accepting,
+            connections,
+            announced,
+            policy,
+            drain: mesh.drain().clone(),
+            credentials: mesh.credentials().clone(),
+        }))
+    }
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("local_addr", &self.local_addr())
+            .field("tls", &self.choice)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,374 @@
+//! One connection, from its first byte to its last.
+
+use std::{
+    fmt::Display,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mesh_core::{
+    error::{ErrorKind, MeshError},
+    identity::SpiffeId,
+    name::ServiceName,
+    policy::model::{MtlsMode, TransportModel},
+};
+use tokio::sync::watch;
+
+use super::{
+    Limits, TlsChoice,
+    admit::Form,
+    detect::{self, Http, Rewind},
+    dispatch::{Dispatch, Phase},
+    pace::{Busy, Paced},
+    signal::{Cut, Gate, Signal},
+    stack::{Parts, Stack},
+};
+use crate::{
+    access::Rules,
+    stack::Seam,
+    telemetry::{Counter, Gauge},
+    tls::{Credentials, ServerTls},
+    transport::{BoxIo, ConnInfo},
+};
+
+/// How long a connection that is to be closed may still bring a request that was on its way.
+const LINGER: Duration = Duration::from_secs(1);
+/// Streams that a peer may reset before we have accepted them, and resets of our own making, until
+/// the connection is closed (rapid reset, CVE-2023-44487 and its kin).
+const RESETS: usize = 100;
+
+/// What all connections of one server share.
+pub(super) struct Shared {
+    pub(super) stack: Stack<Seam>,
+    pub(super) parts: Parts,
+    pub(super) limits: Limits,
+    pub(super) form: Form,
+    pub(super) choice: TlsChoice,
+    pub(super) credentials: Credentials,
+    pub(super) tls: ServerTls,
+    pub(super) join: ServerTls,
+    pub(super) local: SocketAddr,
+    pub(super) signal: watch::Receiver<Signal>,
+    pub(super) open: Gauge,
+    pub(super) handshakes: Handshakes,
+}
+
+/// Counts handshakes by result.
+pub(super) struct Handshakes {
+    pub(super) ok: Counter,
+    pub(super) failed: Counter,
+}
+
+/// A connection whose peer is known as well as it will be.
+struct Secured {
+    io: BoxIo,
+    peer: Option<SpiffeId>,
+    tls: bool,
+    http: Option<Http>,
+}
+
+/// What is accepted from one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepted {
+    Plaintext,
+    Tls,
+    Either,
+    Join,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(shared: Arc<Shared>, io: BoxIo, remote: SocketAddr) {
+    let _open = shared.open.enter();
+    let limit = shared.limits.handshake;
+    let start = async {
+        let secured = shared.secure(io, remote).await?;
+        let (http, io) = match secured.http {
+            Some(http) => (http, Rewind::new(secured.io)),
+            None => detect::http(secured.io).await.map_err(broken)?,
+        };
+        Ok::<_, MeshError>((secured.peer, secured.tls, http, io))
+    };
+    let (peer, tls, http, io) = match tokio::time::timeout(limit, start).await {
+        Ok(Ok(started)) => started,
+        Ok(Err(error)) => {
+            tracing::debug!(target: "mesh::server", %remote, "connection refused: {error}");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(target: "mesh::server", %remote, "no handshake within {limit:?}");
+            return;
+        }
+    };
+    shared.http(http, io, peer, tls, remote).await;
+}
+
+fn broken(error: io::Error) -> MeshError {
+    MeshError::new(ErrorKind::Connect, "the connection broke before a request").with_source(error)
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// One line at the start, so that nobody serves plaintext without knowing.
+    pub(super) fn say_how_it_is_secured(&self) {
+        if self.choice == TlsChoice::Policy && !self.credentials.has_identity() {
+            tracing::info!(
+                target: "mesh::server",
+                addr = %self.local,
+                "no identity yet: plaintext, unless the policy demands mutual TLS"
+            );
+        }
+    }
+
+    fn transport(&self) -> (Arc<TransportModel>, ServiceName) {
+        let service = self.parts.service.clone();
+        let model = self.parts.policy.clone().get().inbound().transport_for(&service);
+        (model, service)
+    }
+
+    /// What is accepted from a source now.
+    fn accepted(&self, model: &TransportModel, remote: SocketAddr) -> Result<Accepted, MeshError> {
+        let port = self.local.port();
+        Ok(match self.choice {
+            TlsChoice::Disabled => Accepted::Plaintext,
+            TlsChoice::Strict => Accepted::Tls,
+            TlsChoice::Permissive => Accepted::Either,
+            TlsChoice::Join => Accepted::Join,
+            TlsChoice::Policy if !self.credentials.has_identity() => {
+                if model.is_explicit() && model.mtls(Some(port)) == MtlsMode::Strict {
+                    let what = "the policy demands mutual TLS, and this process has no identity";
+                    return Err(MeshError::new(ErrorKind::Identity, what));
+                }
+                Accepted::Plaintext
+            }
+            TlsChoice::Policy => match model.mtls(Some(port)) {
+                MtlsMode::Disabled => Accepted::Plaintext,
+                MtlsMode::Permissive => Accepted::Either,
+                MtlsMode::Strict => {
+                    if model.accepts_plaintext(remote.ip(), port, SystemTime::now()) {
+                        Accepted::Either
+                    } else {
+                        Accepted::Tls
+                    }
+                }
+            },
+        })
+    }
+
+    async fn secure(&self, io: BoxIo, remote: SocketAddr) -> Result<Secured, MeshError> {
+        let (model, _) = self.transport();
+        match self.accepted(&model, remote)? {
+            Accepted::Plaintext => Ok(self.plaintext(io)),
+            Accepted::Tls => self.handshake(&self.tls, io, &model).await,
+            Accepted::Join => self.handshake(&self.join, io, &model).await,
+            Accepted::Either => {
+                let (is_tls, io) = detect::is_tls(io).await.map_err(broken)?;
+                let io: BoxIo = Box::new(io);
+                if is_tls {
+                    return self.handshake(&self.tls, io, &model).await;
+                }
+                self.parts.stats.plaintext_peer();
+                tracing::debug!(target: "mesh::server", source = %remote.ip(), "plaintext peer");
+                Ok(self.plaintext(io))
+            }
+        }
+    }
+
+    fn plaintext(&self, io: BoxIo) -> Secured {
+        Secured {
+            io,
+            peer: None,
+            tls: false,
+            http: None,
+        }
+    }
+
+    async fn handshake(
+        &self,
+        tls: &ServerTls,
+        io: BoxIo,
+        model: &TransportModel,
+    ) -> Result<Secured, MeshError> {
+        let accepted = match tls.accept(io).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.handshakes.failed.increment(1);
+                return Err(error);
+            }
+        };
+        if let Some(peer) = &accepted.peer
+            && !self.trusts(peer, model)
+        {
+            self.handshakes.failed.increment(1);
+            let what = format!("{} is of a trust domain that is not accepted", peer.as_str());
+            return Err(MeshError::new(ErrorKind::Identity, what));
+        }
+        self.handshakes.ok.increment(1);
+        Ok(Secured {
+            http: match accepted.alpn.as_deref() {
+                Some(b"h2") => Some(Http::Two),
+                Some(b"http/1.1") => Some(Http::One),
+                _ => None,
+            },
+            io: accepted.io,
+            peer: accepted.peer,
+            tls: true,
+        })
+    }
+
+    /// Whether the policy accepts callers of the peer's trust domain; none named is the own one.
+    fn trusts(&self, peer: &SpiffeId, model: &TransportModel) -> bool {
+        let domain = peer.trust_domain();
+        if model.trust_domains().is_empty() {
+            return self
+                .credentials
+                .identity()
+                .is_none_or(|own| own.spiffe_id().trust_domain() == domain);
+        }
+        model.trust_domains().iter().any(|accepted| **accepted == *domain)
+    }
+
+    /// Why a live connection may not go on; `None` if it may.
+    pub(super) fn revoked(
+        &self,
+        peer: Option<&SpiffeId>,
+        tls: bool,
+        remote: SocketAddr,
+    ) -> Option<&'static str> {
+        let (model, _) = self.transport();
+        match peer {
+            Some(peer) => {
+                let known = self.credentials.trust().domains().any(|d| *d == *peer.trust_domain());
+                (!known || !self.trusts(peer, &model)).then_some("trust was revoked [M4003]")
+            }
+            None if tls => None,
+            None => matches!(
+                self.accepted(&model, remote),
+                Ok(Accepted::Tls | Accepted::Join) | Err(_)
+            )
+            .then_some("plaintext is no longer accepted [M4003]"),
+        }
+    }
+
+    async fn http(
+        self: Arc<Self>,
+        http: Http,
+        io: Rewind<BoxIo>,
+        peer: Option<SpiffeId>,
+        tls: bool,
+        remote: SocketAddr,
+    ) {
+        let phase = Phase::default();
+        let busy = Busy::default();
+        let gate = Gate::new(
+            self.clone(),
+            Rules::live(self.parts.policy.clone(), self.parts.service.clone()),
+            peer.clone(),
+            tls,
+            remote,
+        );
+        let info = ConnInfo {
+            peer,
+            local: Some(self.local),
+            remote: Some(remote),
+            tls,
+        };
+        let dispatch = Dispatch::new(&self, info, busy.clone(), phase.clone(), http);
+        let limits = &self.limits;
+        match http {
+            Http::One => {
+                let io = TokioIo::new(Paced::new(io, busy, limits.head, limits.idle));
+                let connection = http1::Builder::new()
+                    // Answers after a client's FIN (boundaries: TCP).
+                    .half_close(true)
+                    .max_headers(limits.header_fields)
+                    .max_header_size(limits.header_bytes)
+                    .max_buf_size(limits.header_bytes.max(64 * 1024) + 8 * 1024)
+                    // Ours is in `pace`: it knows idle from slow.
+                    .header_read_timeout(None)
+                    .timer(TokioTimer::new())
+                    .pipeline_flush(true)
+                    .serve_connection(io, dispatch)
+                    .with_upgrades();
+                drive(connection, gate, &phase, Some(LINGER), |c| c.graceful_shutdown()).await;
+            }
+            Http::Two => {
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(limits.streams)
+                    .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+                    .max_pending_accept_reset_streams(RESETS)
+                    .max_local_error_reset_streams(RESETS)
+                    .keep_alive_interval(limits.ping)
+                    .keep_alive_timeout(limits.ping_timeout)
+                    .initial_stream_window_size(256 * 1024)
+                    .initial_connection_window_size(1024 * 1024)
+                    .serve_connection(TokioIo::new(io), dispatch);
+                drive(connection, gate, &phase, None, |c| c.graceful_shutdown()).await;
+            }
+        }
+    }
+}
+
+/// Polls a connection to its end, closing or cutting it when told to.
+///
+/// `finish` is hyper's graceful end: HTTP/2 sends GOAWAY and loses nothing. HTTP/1 closes an idle
+/// connection at once, and with it a request that is on its way: there the answers of the last
+/// moments say `connection: close`, and only a connection that stays silent for `linger` is closed.
+async fn drive<C, E>(
+    connection: C,
+    mut gate: Gate,
+    phase: &Phase,
+    linger: Option<Duration>,
+    finish: impl Fn(Pin<&mut C>),
+) where
+    C: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    let mut connection = pin!(connection);
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut lingering = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(target: "mesh::server", "connection ended: {error}");
+                }
+                return;
+            }
+            next = gate.next() => match next {
+                Cut::Now(reason) => {
+                    tracing::info!(
+                        target: "mesh::server",
+                        remote = %gate.remote(),
+                        peer = gate.peer().map_or("-", |peer| peer.as_str()),
+                        "connection cut: {reason}"
+                    );
+                    return;
+                }
+                Cut::Finish => {
+                    if phase.close() {
+                        match linger {
+                            Some(linger) => {
+                                timer.as_mut().reset(tokio::time::Instant::now() + linger);
+                                lingering = true;
+                            }
+                            None => finish(connection.as_mut()),
+                        }
+                    }
+                }
+            },
+            () = timer.as_mut(), if lingering => {
+                lingering = false;
+                finish(connection.as_mut());
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Between hyper and the stack: the checks of HTTP itself, and what belongs to the connection.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    admit,
+    connection::Shared,
+    detect::Http,
+    is_buffered,
+    pace::{Busy, BusyGuard},
+    stack::Stack,
+};
+use crate::{
+    body::MeshBody,
+    metrics::inbound::PeerHandle,
+    rescue::inbound::refusal,
+    stack::Seam,
+    transport::ConnInfo,
+};
+
+/// Whether the connection is to end after the answers it owes.
+#[derive(Clone, Default)]
+pub(super) struct Phase(Arc<AtomicBool>);
+
+/// The service of one connection.
+///
+/// hyper calls it through `&self` from one task at a time; the cell saves a clone of the whole
+/// stack per request.
+pub(super) struct Dispatch {
+    stack: RefCell<Stack<Seam>>,
+    shared: Arc<Shared>,
+    info: ConnInfo,
+    peer: PeerHandle,
+    busy: Option<Busy>,
+    phase: Phase,
+}
+
+type StackFuture = <Stack<Seam> as Service<Request<MeshBody>>>::Future;
+
+pin_project! {
+    /// Future of [`Dispatch`].
+    pub(super) struct DispatchFuture {
+        #[pin]
+        inner: Option<StackFuture>,
+        refused: Option<Response<MeshBody>>,
+        busy: Option<BusyGuard>,
+        phase: Phase,
+        version: Version,
+        upgradable: bool,
+    }
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// Starts to close; false if that had begun before.
+    pub(super) fn close(&self) -> bool {
+        !self.0.swap(true, Relaxed)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+// === impl Dispatch ===
+
+impl Dispatch {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        info: ConnInfo,
+        busy: Busy,
+        phase: Phase,
+        http: Http,
+    ) -> Self {
+        Self {
+            stack: RefCell::new(shared.stack.clone()),
+            peer: PeerHandle(shared.parts.stats.peer(info.peer.as_ref())),
+            shared: shared.clone(),
+            info,
+            busy: (http == Http::One).then_some(busy),
+            phase,
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Dispatch {
+    type Response = Response<MeshBody>;
+    type Error = Infallible;
+    type Future = DispatchFuture;
+
+    fn call(&self, mut request: Request<Incoming>) -> DispatchFuture {
+        let version = request.version();
+        let mut future = DispatchFuture {
+            inner: None,
+            refused: None,
+            busy: self.busy.as_ref().map(Busy::enter),
+            phase: self.phase.clone(),
+            version,
+            upgradable: false,
+        };
+        if let Err(status) = admit::request(&mut request, self.shared.form, &self.shared.limits) {
+            future.refused = Some(refusal(status, version));
+            return future;
+        }
+        future.upgradable = admit::is_upgradable(&request);
+        let extensions = request.extensions_mut();
+        extensions.insert(self.info.clone());
+        extensions.insert(self.peer.clone());
+        future.inner = Some(self.stack.borrow_mut().call(request.map(MeshBody::new)));
+        future
+    }
+}
+
+// === impl DispatchFuture ===
+
+impl Future for DispatchFuture {
+    type Output = Result<Response<MeshBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(response) = this.refused.take() {
+            return Poll::Ready(Ok(response));
+        }
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let mut response = match ready!(inner.poll(cx)) {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        admit::response(&mut response, *this.version, *this.upgradable);
+        if *this.version < Version::HTTP_2 && this.phase.is_closing() {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(busy) = this.busy.take()
+            && !is_buffered(response.body())
+        {
+            response = response.map(|body| body.with_guard(busy));
+        }
+        Poll::Ready(Ok(response))
+    }
+}

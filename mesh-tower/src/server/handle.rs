@@ -1,0 +1,123 @@
+use std::{net::SocketAddr, time::Duration};
+
+use mesh_core::{live::Live, policy::model::Snapshot};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::signal::Signal;
+use crate::{drain::Drain, mesh::ServingGuard, runtime::AbortOnDrop, tls::Credentials};
+
+/// A running server. Dropping it cuts its connections; [`ServerHandle::shutdown`] does not.
+#[must_use = "dropping the handle stops the server"]
+#[derive(Debug)]
+pub struct ServerHandle {
+    local: SocketAddr,
+    connections: TaskTracker,
+    stop: CancellationToken,
+    done: watch::Receiver<bool>,
+    _task: AbortOnDrop,
+}
+
+/// What the server's own task looks after.
+pub(super) struct Running {
+    pub(super) local: SocketAddr,
+    pub(super) signal: watch::Sender<Signal>,
+    pub(super) accepting: JoinHandle<()>,
+    pub(super) connections: TaskTracker,
+    pub(super) announced: Option<ServingGuard>,
+    pub(super) policy: Live<Snapshot>,
+    pub(super) drain: Drain,
+    pub(super) credentials: Credentials,
+}
+
+pub(super) fn start(running: Running) -> ServerHandle {
+    let (done, watching) = watch::channel(false);
+    let stop = CancellationToken::new();
+    ServerHandle {
+        local: running.local,
+        connections: running.connections.clone(),
+        stop: stop.clone(),
+        done: watching,
+        _task: AbortOnDrop::spawn(async move {
+            running.run(stop).await;
+            done.send_replace(true);
+        }),
+    }
+}
+
+// === impl ServerHandle ===
+
+impl ServerHandle {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Stops this server alone, without the rest of the mesh: no new connection, what is in flight
+    /// finishes. Returns when the last connection has ended.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.done().await;
+    }
+
+    /// Waits until the server has ended, by the mesh's drain or by its own.
+    pub async fn done(&self) {
+        let mut done = self.done.clone();
+        // An error means that the task is gone, which is an end too.
+        let _ = done.wait_for(|done| *done).await;
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    async fn run(mut self, stop: CancellationToken) {
+        let member = self.drain.join();
+        let grace = self.serve(&stop).await;
+        // A server that was stopped alone leaves the registry now; with the mesh it left before.
+        self.announced = None;
+        self.signal.send_modify(|signal| signal.finish = true);
+        // The listener is closed when its task has ended.
+        let _ = (&mut self.accepting).await;
+        self.connections.close();
+        let finished = tokio::time::timeout(grace, self.connections.wait()).await;
+        if finished.is_err() {
+            tracing::warn!(
+                target: "mesh::server",
+                left = self.connections.len(),
+                "connections are cut: the time to drain is over"
+            );
+            self.signal.send_modify(|signal| signal.cut = true);
+            self.connections.wait().await;
+        }
+        drop(member);
+    }
+
+    /// Passes changes on to the connections until it is time to finish; returns how long that may
+    /// take.
+    async fn serve(&mut self, stop: &CancellationToken) -> Duration {
+        let mut policy_open = true;
+        let mut trust = self.credentials.clone();
+        let mut phase = self.drain.watch();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.drain.in_flight_time(),
+                () = phase.unready(), if self.announced.is_some() => self.announced = None,
+                () = phase.draining() => return self.drain.in_flight_time(),
+                changed = self.policy.changed(), if policy_open => {
+                    policy_open = changed.is_ok();
+                    self.signal.send_modify(|signal| signal.epoch += 1);
+                }
+                () = trust.changed() => {
+                    self.signal.send_modify(|signal| signal.epoch += 1);
+                }
+            }
+        }
+    }
+}

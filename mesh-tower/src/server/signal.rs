@@ -1,0 +1,117 @@
+//! What tells connections to finish, and what cuts them.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use mesh_core::identity::SpiffeId;
+use tokio::sync::watch;
+
+use super::connection::Shared;
+use crate::access::Rules;
+
+/// How long a peer whose access was revoked may still be told so before its connection goes.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The state that all connections of a server watch. One value instead of three (drain, policy,
+/// trust), so that a connection waits for one thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Signal {
+    /// Connections take no more than what is on its way.
+    pub(super) finish: bool,
+    /// The time for that is over.
+    pub(super) cut: bool,
+    /// Raised when policy or trust changed: connections look whether they may go on.
+    pub(super) epoch: u64,
+}
+
+/// What a connection is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Answer what has come, take nothing new, end.
+    Finish,
+    /// End at once, for this reason.
+    Now(&'static str),
+}
+
+/// One connection's view of the signal and of its own rights.
+pub(super) struct Gate {
+    shared: Arc<Shared>,
+    signal: watch::Receiver<Signal>,
+    rules: Rules,
+    peer: Option<SpiffeId>,
+    tls: bool,
+    remote: SocketAddr,
+    /// Some request of this peer could be allowed, when last looked.
+    allowed: bool,
+    /// When a peer without rights is cut.
+    last_call: Option<tokio::time::Instant>,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut rules: Rules,
+        peer: Option<SpiffeId>,
+        tls: bool,
+        remote: SocketAddr,
+    ) -> Self {
+        let mut signal = shared.signal.clone();
+        // A connection that was accepted just before the drain must see it.
+        signal.mark_changed();
+        Self {
+            allowed: rules.may_connect(peer.as_ref()),
+            signal,
+            shared,
+            rules,
+            peer,
+            tls,
+            remote,
+            last_call: None,
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<&SpiffeId> {
+        self.peer.as_ref()
+    }
+
+    pub(super) fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Waits until there is something to do. Cancel safe: what is known is kept in `self`.
+    pub(super) async fn next(&mut self) -> Cut {
+        loop {
+            let changed = match self.last_call {
+                None => self.signal.changed().await,
+                Some(at) => match tokio::time::timeout_at(at, self.signal.changed()).await {
+                    Ok(changed) => changed,
+                    Err(_) => return Cut::Now("access was revoked [M4001]"),
+                },
+            };
+            if changed.is_err() {
+                return Cut::Now("the server is gone");
+            }
+            let signal = *self.signal.borrow_and_update();
+            if signal.cut {
+                return Cut::Now("the time to drain is over");
+            }
+            if let Some(reason) = self.shared.revoked(self.peer.as_ref(), self.tls, self.remote) {
+                return Cut::Now(reason);
+            }
+            let allowed = self.rules.may_connect(self.peer.as_ref());
+            let revoked = self.allowed && !allowed;
+            self.allowed = allowed;
+            if revoked && self.last_call.is_none() {
+                self.last_call = Some(tokio::time::Instant::now() + GRACE);
+                return Cut::Finish;
+            }
+            if allowed {
+                self.last_call = None;
+            }
+            if signal.finish {
+                return Cut::Finish;
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A bound on the callee's own account: how long the application may take to answer.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use mesh_core::error::{ErrorKind, MeshError};
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    BoxError,
+    body::MeshBody,
+    stack::{Describe, into_mesh_error},
+};
+
+/// Bounds the time until the head of the answer. A body may take longer: the caller's deadline
+/// bounds that.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InboundTimeoutLayer {
+    limit: Option<Duration>,
+}
+
+/// Service of [`InboundTimeoutLayer`].
+#[derive(Clone, Debug)]
+pub struct InboundTimeout<S> {
+    inner: S,
+    limit: Option<Duration>,
+}
+
+pin_project! {
+    /// Future of [`InboundTimeout`].
+    pub struct InboundTimeoutFuture<F> {
+        #[pin]
+        inner: F,
+        #[pin]
+        sleep: Option<Sleep>,
+        limit: Duration,
+    }
+}
+
+// === impl InboundTimeoutLayer ===
+
+impl InboundTimeoutLayer {
+    /// With `None` nothing is bounded.
+    pub const fn new(limit: Option<Duration>) -> Self {
+        Self { limit }
+    }
+}
+
+impl<S> Layer<S> for InboundTimeoutLayer {
+    type Service = InboundTimeout<S>;
+
+    fn layer(&self, inner: S) -> InboundTimeout<S> {
+        InboundTimeout {
+            inner,
+            limit: self.limit,
+        }
+    }
+}
+
+// === impl InboundTimeout ===
+
+impl<S, B> Service<Request<B>> for InboundTimeout<S>
+where
+    S: Service<Request<B>, Response = Response<MeshBody>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<MeshBody>;
+    type Error = MeshError;
+    type Future = InboundTimeoutFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
+        self.inner.poll_ready(cx).map_err(into_mesh_error)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        InboundTimeoutFuture {
+            inner: self.inner.call(request),
+            sleep: self.limit.map(tokio::time::sleep),
+            limit: self.limit.unwrap_or_default(),
+        }
+    }
+}
+
+impl<S: Describe> Describe for InboundTimeout<S> {
+    fn describe(&self, into: &mut Vec<&'static str>) {
+        into.push("timeout");
+        self.inner.describe(into);
+    }
+}
+
+// === impl InboundTimeoutFuture ===
+
+impl<F, E> Future for InboundTimeoutFuture<F>
+where
+    F: Future<Output = Result<Response<MeshBody>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<MeshBody>, MeshError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(result) = this.inner.poll(cx) {
+            return Poll::Ready(result.map_err(into_mesh_error));
+        }
+        let Some(sleep) = this.sleep.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        ready!(sleep.poll(cx));
+        let what = format!("the application gave no answer within {:?}", this.limit);
+        Poll::Ready(Err(MeshError::new(ErrorKind::Deadline, what)))
+    }
+}
