@@ -23,6 +23,7 @@ pub use route::{
     Filter, HeaderEdit, NonIdempotent, Origin, PathEdit, Redirect, RetryPolicy, Rewrite, Route,
     RouteTimeouts,
 };
+pub(crate) use snapshot::Attached;
 pub use snapshot::{Inbound, Outbound, Service, Snapshot};
 pub use split::{Split, Target};
 pub use transport::{Exception, MtlsMode, Network, TlsVersion, TransportModel};

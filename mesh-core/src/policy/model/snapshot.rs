@@ -38,11 +38,9 @@ pub struct Service {
 /// What concerns calls from others.
 #[derive(Default)]
 pub struct Inbound {
-    pub(crate) access: AttachedAccess,
+    pub(crate) access: Attached<AccessModel>,
     pub(crate) transport: Attached<TransportModel>,
 }
-
-pub(crate) type AttachedAccess = Attached<AccessModel>;
 
 /// A value per service, else per namespace, else for the mesh, already merged.
 pub(crate) struct Attached<T> {

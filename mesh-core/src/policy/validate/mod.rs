@@ -16,20 +16,20 @@
 //! | `access`, `transport` | who may call, and how |
 //! | `build` | the snapshot, with the parts of the one before |
 
-//mod access;
+mod access;
 mod attach;
-//mod backends;
+mod backends;
 mod build;
-//mod filters;
+mod filters;
 mod findings;
 mod index;
-//mod matches;
+mod matches;
 mod options;
-//mod overlap;
+mod overlap;
 mod revision;
-//mod routes;
-//mod services;
-//mod transport;
+mod routes;
+mod services;
+mod transport;
 
 pub use options::Options;
 pub use revision::{resource_revision, revision};

@@ -1,0 +1,537 @@
+//! Rules of routes: what they match, where they send, how long and how often they try.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backends::Backends;
+use super::findings::Findings;
+use super::index::{Index, parents};
+use super::{filters, matches};
+use crate::error::Code;
+use crate::name::ServiceName;
+use crate::policy::defaults;
+use crate::policy::model::{
+    BackendIx, Filter, Hostname, Origin, RetryPolicy, Route, RouteMatch, RouteTimeouts, Split,
+    Target,
+};
+use crate::policy::spec::{
+    BackendRef, FilterType, Interval, NonIdempotent, ParentRef, Resource, ResourceId, Retry,
+    SessionPersistence, Timeouts,
+};
+
+/// A rule at one of its parents.
+pub(super) struct AttachedRoute<'a> {
+    pub(super) service: ServiceName,
+    pub(super) port: Option<u16>,
+    /// Whether the route belongs to the callers' namespace, not to the service's.
+    pub(super) consumer: bool,
+    pub(super) resource: &'a Resource,
+    pub(super) route: Route,
+}
+
+/// What a rule's parts are compiled in.
+pub(super) struct RuleCx<'a> {
+    pub(super) resource: &'a Resource,
+    index: &'a Index<'a>,
+}
+
+/// The fields that rules of both kinds have.
+struct Rule<'a> {
+    name: Option<&'a str>,
+    filters: &'a [crate::policy::spec::Filter],
+    backends: &'a [BackendRef],
+    timeouts: Option<&'a Timeouts>,
+    retry: Option<&'a Retry>,
+    session: Option<&'a SessionPersistence>,
+    matches: Vec<RouteMatch>,
+    grpc: bool,
+}
+
+/// A rule before it is known where "the service itself" is.
+struct Draft {
+    name: Arc<str>,
+    origin: Origin,
+    hostnames: Vec<Hostname>,
+    matches: Vec<RouteMatch>,
+    filters: Arc<[Filter]>,
+    targets: Vec<Target>,
+    timeouts: RouteTimeouts,
+    retry: Option<RetryPolicy>,
+}
+
+pub(super) fn compile<'a>(
+    index: &'a Index<'a>,
+    backends: &mut Backends<'_>,
+    findings: &mut Findings,
+) -> Vec<AttachedRoute<'a>> {
+    let mut out = Vec::new();
+    for resource in index.resources.values() {
+        let drafts = drafts(resource, index, backends, findings);
+        let Some(drafts) = drafts else { continue };
+        let id = resource.id();
+        let parents = parents(resource);
+        if parents.is_empty() {
+            let message = "the route touches nothing: it has no `parentRefs`";
+            findings
+                .warning(resource, "spec.parentRefs", Code::POLICY_UNUSED, message)
+                .help("such as parentRefs: [{ kind: Service, name: reviews }]");
+        }
+        if drafts.is_empty() {
+            let message = "the route touches nothing: it has no `rules`";
+            findings.warning(resource, "spec.rules", Code::POLICY_UNUSED, message);
+        }
+        for (n, parent) in parents.iter().enumerate() {
+            let found = self::parent(resource, n, parent, index, backends, findings);
+            let Some((service, port)) = found else {
+                continue;
+            };
+            let consumer = service.namespace() != id.namespace;
+            for draft in &drafts {
+                out.push(AttachedRoute {
+                    route: draft.at(&service, port, &id, backends),
+                    service: service.clone(),
+                    port,
+                    consumer,
+                    resource,
+                });
+            }
+        }
+    }
+    out
+}
+
+fn parent(
+    resource: &Resource,
+    n: usize,
+    parent: &ParentRef,
+    index: &Index<'_>,
+    backends: &mut Backends<'_>,
+    findings: &mut Findings,
+) -> Option<(ServiceName, Option<u16>)> {
+    let at = format!("spec.parentRefs[{n}]");
+    let kind = parent.kind.as_deref().unwrap_or("Service");
+    if kind != "Service" || parent.group.as_deref().is_some_and(|g| !matches!(g, "" | "core")) {
+        let message = format!("a route is attached to a Service, not to {kind}");
+        findings
+            .error(resource, format!("{at}.kind"), Code::POLICY_REFERENCE, message)
+            .help("use group: \"\" and kind: Service");
+        return None;
+    }
+    if parent.section_name.is_some() {
+        let message = "a Service has no sections; use `port`";
+        findings.error(resource, format!("{at}.sectionName"), Code::POLICY_RANGE, message);
+    }
+    let service = reference(
+        resource,
+        &at,
+        parent.namespace.as_deref(),
+        &parent.name,
+        index,
+        findings,
+    )?;
+    check_port(resource, &at, &service, parent.port, backends, findings);
+    Some((service, parent.port))
+}
+
+fn reference(
+    resource: &Resource,
+    at: &str,
+    namespace: Option<&str>,
+    name: &str,
+    index: &Index<'_>,
+    findings: &mut Findings,
+) -> Option<ServiceName> {
+    let namespace = namespace.unwrap_or(&resource.metadata().namespace);
+    match ServiceName::new(namespace, name) {
+        Err(error) => {
+            let at = format!("{at}.name");
+            findings.error(resource, at, Code::POLICY_NAME, error.to_string());
+            None
+        }
+        Ok(service) => match index.check(&service) {
+            Ok(()) => Some(service),
+            Err(dangling) => {
+                findings
+                    .error(
+                        resource,
+                        format!("{at}.name"),
+                        Code::POLICY_REFERENCE,
+                        dangling.message,
+                    )
+                    .maybe_hint(dangling.hint)
+                    .help(format!(
+                        "define it, for example: service: {service}, endpoints: {{ registered: {{}} }}"
+                    ));
+                None
+            }
+        },
+    }
+}
+
+fn check_port(
+    resource: &Resource,
+    at: &str,
+    service: &ServiceName,
+    port: Option<u16>,
+    backends: &mut Backends<'_>,
+    findings: &mut Findings,
+) {
+    let Some(port) = port else { return };
+    let ports = &backends.service(service).ports;
+    if ports.is_empty() || ports.iter().any(|p| p.number == port) {
+        return;
+    }
+    let known: Vec<String> = ports.iter().map(|p| p.number.to_string()).collect();
+    findings
+        .error(
+            resource,
+            format!("{at}.port"),
+            Code::POLICY_REFERENCE,
+            format!("service `{service}` has no port {port}"),
+        )
+        .hint(format!("it has: {}", known.join(", ")));
+}
+
+impl RuleCx<'_> {
+    /// The service and port that a backendRef means.
+    pub(super) fn reference(
+        &self,
+        at: &str,
+        backend: &BackendRef,
+        backends: &mut Backends<'_>,
+        findings: &mut Findings,
+    ) -> Option<(ServiceName, Option<u16>)> {
+        let kind = backend.kind.as_deref().unwrap_or("Service");
+        if kind != "Service" || backend.group.as_deref().is_some_and(|g| !matches!(g, "" | "core"))
+        {
+            let message = format!("calls go to a Service, not to {kind}");
+            findings.error(
+                self.resource,
+                format!("{at}.kind"),
+                Code::POLICY_REFERENCE,
+                message,
+            );
+            return None;
+        }
+        let service = reference(
+            self.resource,
+            at,
+            backend.namespace.as_deref(),
+            &backend.name,
+            self.index,
+            findings,
+        )?;
+        check_port(self.resource, at, &service, backend.port, backends, findings);
+        Some((service, backend.port))
+    }
+}
+
+fn drafts(
+    resource: &Resource,
+    index: &Index<'_>,
+    backends: &mut Backends<'_>,
+    findings: &mut Findings,
+) -> Option<Vec<Draft>> {
+    let mut out = Vec::new();
+    match resource {
+        Resource::HttpRoute(route) => {
+            let hosts = matches::hostnames(resource, &route.spec.hostnames, findings);
+            for (n, rule) in route.spec.rules.iter().enumerate() {
+                let at = format!("spec.rules[{n}]");
+                let rule = Rule {
+                    name: rule.name.as_deref(),
+                    filters: &rule.filters,
+                    backends: &rule.backend_refs,
+                    timeouts: rule.timeouts.as_ref(),
+                    retry: rule.retry.as_ref(),
+                    session: rule.session_persistence.as_ref(),
+                    matches: matches::http(resource, &at, &rule.matches, findings),
+                    grpc: false,
+                };
+                out.push(draft(resource, n, rule, &hosts, index, backends, findings));
+            }
+        }
+        Resource::GrpcRoute(route) => {
+            let hosts = matches::hostnames(resource, &route.spec.hostnames, findings);
+            for (n, rule) in route.spec.rules.iter().enumerate() {
+                let at = format!("spec.rules[{n}]");
+                let rule = Rule {
+                    name: rule.name.as_deref(),
+                    filters: &rule.filters,
+                    backends: &rule.backend_refs,
+                    timeouts: rule.timeouts.as_ref(),
+                    retry: rule.retry.as_ref(),
+                    session: rule.session_persistence.as_ref(),
+                    matches: matches::grpc(resource, &at, &rule.matches, findings),
+                    grpc: true,
+                };
+                out.push(draft(resource, n, rule, &hosts, index, backends, findings));
+            }
+        }
+        _ => return None,
+    }
+    Some(out)
+}
+
+fn draft(
+    resource: &Resource,
+    n: usize,
+    rule: Rule<'_>,
+    hosts: &[Hostname],
+    index: &Index<'_>,
+    backends: &mut Backends<'_>,
+    findings: &mut Findings,
+) -> Draft {
+    let at = format!("spec.rules[{n}]");
+    let id = resource.id();
+    let cx = RuleCx { resource, index };
+    if rule.session.is_some() {
+        let message = "`sessionPersistence` has no effect yet";
+        let at = format!("{at}.sessionPersistence");
+        findings.warning(resource, at, Code::POLICY_UNUSED, message);
+    }
+    let redirects = rule.filters.iter().any(|f| f.kind == FilterType::RequestRedirect);
+    if redirects && !rule.backends.is_empty() {
+        let message = "a rule that redirects sends nothing to `backendRefs`";
+        let at = format!("{at}.backendRefs");
+        findings.error(resource, at, Code::POLICY_RANGE, message);
+    }
+    let retry = rule.retry.map(|r| retry(resource, &at, r, findings));
+    let timeouts = timeouts(rule.timeouts);
+    if let Some(retry) = &retry {
+        repeatable(resource, &at, &rule, retry, findings);
+    }
+    fits(resource, &at, &timeouts, &rule, retry.as_ref(), findings);
+    let origin = resource.provenance().origin();
+    Draft {
+        name: match rule.name {
+            Some(name) => name.into(),
+            None => format!("{}/{n}", id.name).into(),
+        },
+        origin: Origin {
+            rule: n,
+            file: origin.map(|o| o.file().clone()),
+            line: origin.map_or(0, |o| o.locate(&at).line),
+            resource: Some(id.clone()),
+        },
+        hostnames: hosts.to_vec(),
+        filters: filters::compile(&cx, &at, rule.filters, &rule.matches, backends, findings).into(),
+        targets: targets(&cx, &at, &rule, &id, backends, findings),
+        matches: rule.matches,
+        timeouts,
+        retry,
+    }
+}
+
+fn targets(
+    cx: &RuleCx<'_>,
+    at: &str,
+    rule: &Rule<'_>,
+    id: &ResourceId,
+    backends: &mut Backends<'_>,
+    findings: &mut Findings,
+) -> Vec<Target> {
+    const MOST: u32 = 1_000_000;
+    let mut out = Vec::new();
+    let mut total: u64 = 0;
+    for (n, backend) in rule.backends.iter().enumerate() {
+        let at = format!("{at}.backendRefs[{n}]");
+        let weight = backend.weight.unwrap_or(defaults::BACKEND_WEIGHT);
+        total += u64::from(weight);
+        if weight > MOST {
+            let message = format!("{weight} is not in the range 0 to {MOST}");
+            let at = format!("{at}.weight");
+            findings.error(cx.resource, at, Code::POLICY_RANGE, message);
+        }
+        let filters = filters::compile(cx, &at, &backend.filters, &rule.matches, backends, findings);
+        if let Some((service, port)) = cx.reference(&at, backend, backends, findings) {
+            out.push(Target {
+                backend: backends.get(&service, port, Some(id)),
+                weight,
+                filters: filters.into(),
+            });
+        }
+    }
+    if total == 0 && !rule.backends.is_empty() {
+        findings
+            .error(
+                cx.resource,
+                format!("{at}.backendRefs"),
+                Code::POLICY_ZERO_WEIGHTS,
+                "every weight is 0: the rule sends nowhere",
+            )
+            .help("give one of them a weight, or delete the rule");
+    }
+    out
+}
+
+fn timeouts(spec: Option<&Timeouts>) -> RouteTimeouts {
+    let out = RouteTimeouts::default();
+    let Some(spec) = spec else { return out };
+    // "0s" is Gateway API's way to say: none.
+    let limit = |interval: Interval| Some(interval.get()).filter(|d| !d.is_zero());
+    out.with_request(spec.request.map_or(out.request(), limit))
+        .with_attempt(spec.backend_request.and_then(limit))
+}
+
+fn retry(resource: &Resource, at: &str, spec: &Retry, findings: &mut Findings) -> RetryPolicy {
+    const MOST: u32 = 10;
+    for (n, code) in spec.codes.iter().enumerate() {
+        if !(400..=599).contains(code) {
+            let at = format!("{at}.retry.codes[{n}]");
+            let message = format!("{code} is not in the range 400 to 599");
+            findings.error(resource, at, Code::POLICY_RANGE, message);
+        }
+    }
+    let out = RetryPolicy::default();
+    let attempts = spec.attempts.unwrap_or(out.attempts());
+    if attempts > MOST {
+        let message = format!("{attempts} is not in the range 0 to {MOST}");
+        let at = format!("{at}.retry.attempts");
+        findings.error(resource, at, Code::POLICY_RANGE, message);
+    }
+    let backoff = spec.backoff.map_or(out.backoff(), Interval::get);
+    out.with_attempts(attempts)
+        .with_codes(&spec.codes)
+        .with_backoff(backoff)
+        .with_non_idempotent(spec.non_idempotent.unwrap_or(NonIdempotent::Never))
+}
+
+/// Warns where a repetition may do a thing twice, and where a retry is written that never happens.
+fn repeatable(
+    resource: &Resource,
+    at: &str,
+    rule: &Rule<'_>,
+    retry: &RetryPolicy,
+    findings: &mut Findings,
+) {
+    if retry.attempts() == 0 || retry.codes().is_empty() {
+        return;
+    }
+    let methods = rule.matches.iter().filter_map(RouteMatch::method);
+    let risky = methods.clone().find(|m| !m.is_idempotent());
+    let all_safe = methods.clone().count() == rule.matches.len() && risky.is_none();
+    let what = match risky {
+        _ if rule.grpc => "gRPC calls".to_owned(),
+        Some(method) => format!("{method} calls"),
+        None => "calls that are not idempotent".to_owned(),
+    };
+    if retry.non_idempotent() == NonIdempotent::Allow && !all_safe {
+        findings
+            .warning(
+                resource,
+                format!("{at}.retry.nonIdempotent"),
+                Code::POLICY_RETRY_UNSAFE,
+                format!("{what} may be carried out twice"),
+            )
+            .help("fine if the callee recognises a repetition; otherwise use Never");
+    } else if retry.non_idempotent() == NonIdempotent::Never && (rule.grpc || risky.is_some()) {
+        findings
+            .warning(
+                resource,
+                format!("{at}.retry"),
+                Code::POLICY_RETRY_UNSAFE,
+                format!("{what} are not idempotent: this retry does not apply to them"),
+            )
+            .help("if the callee recognises a repetition, add nonIdempotent: Allow");
+    }
+}
+
+/// Whether all attempts can be made within the time of the call.
+fn fits(
+    resource: &Resource,
+    at: &str,
+    timeouts: &RouteTimeouts,
+    rule: &Rule<'_>,
+    retry: Option<&RetryPolicy>,
+    findings: &mut Findings,
+) {
+    let (Some(request), Some(attempt)) = (timeouts.request(), timeouts.attempt()) else {
+        return;
+    };
+    let attempts = 1 + retry.map_or(0, RetryPolicy::attempts);
+    if attempt.saturating_mul(attempts) <= request {
+        return;
+    }
+    let show = |d: Duration| Interval::new(d).to_string();
+    let plural = if attempts == 1 { "" } else { "s" };
+    let message = format!(
+        "{attempts} attempt{plural} of {} cannot fit in the rule's timeout of {}",
+        show(attempt),
+        show(request)
+    );
+    let possible = request.as_millis() / attempt.as_millis().max(1);
+    let enough = show(attempt.saturating_mul(attempts));
+    let help = match possible {
+        2.. => format!("use request: {enough} or attempts: {}", possible - 1),
+        1 if attempts > 1 => format!("use request: {enough}, or do without `retry`"),
+        _ => format!("use request: {enough} or backendRequest: {}", show(request)),
+    };
+    let explicit = rule.timeouts.is_some_and(|t| t.request.is_some());
+    let first = if explicit { "request" } else { "backendRequest" };
+    let finding = findings
+        .error(
+            resource,
+            format!("{at}.timeouts.{first}"),
+            Code::POLICY_ATTEMPTS_TIMEOUT,
+            message,
+        )
+        .help(help);
+    if retry.is_some() {
+        finding.related(resource, &format!("{at}.retry.attempts"));
+    } else if explicit {
+        finding.related(resource, &format!("{at}.timeouts.backendRequest"));
+    }
+}
+
+impl Draft {
+    fn at(
+        &self,
+        service: &ServiceName,
+        port: Option<u16>,
+        id: &ResourceId,
+        backends: &mut Backends<'_>,
+    ) -> Route {
+        // A rule that names no backend is about the service itself.
+        let split = if self.targets.is_empty() {
+            Split::one(backends.get(service, port, Some(id)))
+        } else {
+            Split::new(self.targets.clone())
+        };
+        Route {
+            name: self.name.clone(),
+            origin: self.origin.clone(),
+            hostnames: self.hostnames.clone(),
+            matches: self.matches.clone(),
+            filters: self.filters.clone(),
+            split,
+            timeouts: self.timeouts,
+            retry: self.retry.clone(),
+        }
+    }
+}
+
+/// Replaces provisional positions of backends by final ones.
+pub(super) fn settle(route: &mut Route, moved: &[BackendIx]) {
+    let place = |ix: BackendIx| moved.get(ix.get()).copied().unwrap_or(ix);
+    let filters = |filters: &[Filter]| -> Arc<[Filter]> {
+        let filters = filters.iter().map(|f| match f {
+            Filter::Mirror {
+                backend,
+                per_million,
+            } => Filter::Mirror {
+                backend: place(*backend),
+                per_million: *per_million,
+            },
+            other => other.clone(),
+        });
+        filters.collect()
+    };
+    route.filters = filters(&route.filters);
+    let targets = route.split.targets().iter().map(|t| Target {
+        backend: place(t.backend),
+        weight: t.weight,
+        filters: filters(&t.filters),
+    });
+    route.split = Split::new(targets.collect::<Vec<_>>());
+}
