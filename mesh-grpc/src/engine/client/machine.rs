@@ -55,15 +55,14 @@ impl Machine {
         let state = self.entry(type_url);
         if name == WILDCARD {
             if !std::mem::replace(&mut state.wildcard, true) {
-                state.unsubscribe.remove(WILDCARD);
                 state.subscribe.insert(WILDCARD.into());
             }
             return;
         }
         let name: Arc<str> = name.into();
         if state.wanted.insert(name.clone()) {
-            // Also when it was unsubscribed a moment ago: what was held is forgotten and must be sent again.
-            state.unsubscribe.remove(&name);
+            // Unsubscribed a moment ago? Both are sent, in that order: what was held is forgotten here and must come
+            // again.
             state.subscribe.insert(name);
         }
     }
@@ -139,11 +138,17 @@ impl Machine {
                     message,
                     details: Vec::new(),
                 });
-            } else if !state.subscribe.is_empty() || !state.unsubscribe.is_empty() {
+            } else if state.started && !state.unsubscribe.is_empty() {
+                while request.resource_names_unsubscribe.len() < half {
+                    let Some(name) = state.unsubscribe.pop_first() else { break };
+                    request.resource_names_unsubscribe.push(name.to_string());
+                }
+            } else if !state.subscribe.is_empty() {
                 // At most half of a request's names here: the other half may be needed for their versions. What is
                 // held goes first, because only the first request of a type can say so.
                 let mut first: Vec<Arc<str>> = Vec::new();
                 if !state.started {
+                    state.unsubscribe.clear();
                     let everything = state.subscribe.get(WILDCARD).into_iter();
                     let held = state.held.keys().filter(|name| state.subscribe.contains(*name));
                     first.extend(everything.chain(held).take(half).cloned());
@@ -155,11 +160,6 @@ impl Machine {
                 while request.resource_names_subscribe.len() < half {
                     let Some(name) = state.subscribe.pop_first() else { break };
                     request.resource_names_subscribe.push(name.to_string());
-                }
-                let room = half - request.resource_names_subscribe.len();
-                for _ in 0..room {
-                    let Some(name) = state.unsubscribe.pop_first() else { break };
-                    request.resource_names_unsubscribe.push(name.to_string());
                 }
                 if !std::mem::replace(&mut state.started, true) {
                     let asked: BTreeSet<&str> =

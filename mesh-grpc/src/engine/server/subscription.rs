@@ -92,11 +92,13 @@ impl Subscription {
     pub(super) fn unsubscribe_all(&mut self) {
         self.wildcard = false;
         self.owes_answer = false;
+        self.retry |= self.in_flight.is_some();
         let gone: Vec<Arc<str>> = [&self.asked, &self.changed]
             .into_iter()
             .flatten()
             .chain(self.held.keys())
             .chain(self.refused.keys())
+            .chain(self.in_flight.iter().flat_map(|sent| sent.content.keys()))
             .filter(|name| !self.names.contains(*name))
             .cloned()
             .collect();
@@ -109,7 +111,12 @@ impl Subscription {
         self.held.remove(name);
         self.asked.remove(name);
         self.changed.remove(name);
-        // What was refused together with it deserves another try without it.
+        // What is or will be refused together with it deserves another try without it.
+        self.retry |= self.in_flight.is_some();
+        // And what is under way may be ignored by the client, so its ACK says nothing about this name.
+        if let Some(sent) = &mut self.in_flight {
+            sent.content.remove(name);
+        }
         if self.refused.remove(name).is_some() {
             self.retry |= !self.refused.is_empty();
             if self.refused.is_empty() {
@@ -153,10 +160,11 @@ impl Subscription {
         if refusal.is_none() {
             self.acked_revision = Some(sent.revision);
         }
+        self.retry &= !self.refused.is_empty();
         // A refusal stays on view while something is refused: an ACK of another name does not lift it.
         match refusal {
+            _ if self.refused.is_empty() => self.nack = None,
             Some(text) => self.nack = Some(text),
-            None if self.refused.is_empty() => self.nack = None,
             None => {}
         }
     }
@@ -164,7 +172,8 @@ impl Subscription {
     // === What the server publishes ===
 
     pub(super) fn changed(&mut self, name: Arc<str>) {
-        self.retry |= !self.refused.is_empty();
+        // Also while a response is under way: should it be refused, that was about the configuration before.
+        self.retry |= !self.refused.is_empty() || self.in_flight.is_some();
         self.changed.insert(name);
     }
 
