@@ -131,6 +131,12 @@ metrics! {
         "1 while the stream to the control server is up; 0 means that the last good policy is served.";
     REPORTS_DROPPED = "mesh_reports_dropped_total", Counter, "reports", [],
         "Reports that could not be sent to the control server.";
+    CONTROL_CLIENTS = "mesh_control_clients", Gauge, "clients", [STATE],
+        "At the control server: subscribed processes by state: current, behind, refused.";
+    CONTROL_INSTANCES = "mesh_control_instances", Gauge, "instances", [],
+        "At the control server: registered live instances.";
+    CONTROL_FINDINGS = "mesh_control_findings", Gauge, "findings", ["severity"],
+        "At the control server: what `meshctl check` finds, by severity.";
     SERIES_DROPPED = "mesh_metric_series_dropped_total", Counter, "series", [],
         "Label sets counted under `_other` because the process has 2,000 series.";
     DRAIN_STATE = "mesh_drain_state", Gauge, "phase", [],
