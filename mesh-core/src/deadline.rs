@@ -64,7 +64,9 @@ pub fn parse_timeout_ms(text: &str) -> Option<Duration> {
 
 /// The number for `x-mesh-timeout-ms`, rounded down, at most 12 digits.
 pub fn format_timeout_ms(left: Duration) -> u64 {
-    u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(999_999_999_999)
+    u64::try_from(left.as_millis())
+        .unwrap_or(u64::MAX)
+        .min(999_999_999_999)
 }
 
 /// The time that a call may still take: the smaller of what the caller has left
@@ -170,7 +172,18 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for text in [
-            "", "S", "1", "1s", "1h", "100000000S", "-1S", "+1S", "1.5S", " 1S", "1S ", "1\u{e9}",
+            "",
+            "S",
+            "1",
+            "1s",
+            "1h",
+            "100000000S",
+            "-1S",
+            "+1S",
+            "1.5S",
+            " 1S",
+            "1S ",
+            "1\u{e9}",
         ] {
             assert_eq!(parse_grpc_timeout(text), None, "{text:?}");
         }
@@ -201,7 +214,10 @@ mod tests {
         assert_eq!(combine(None, MS, MS, None), None);
         assert_eq!(combine(None, MS, MS, second), second);
         assert_eq!(combine(second, 10 * MS, 5 * MS, None), Some(985 * MS));
-        assert_eq!(combine(second, 10 * MS, 5 * MS, Some(500 * MS)), Some(500 * MS));
+        assert_eq!(
+            combine(second, 10 * MS, 5 * MS, Some(500 * MS)),
+            Some(500 * MS)
+        );
         assert_eq!(combine(second, 2000 * MS, MS, second), Some(Duration::ZERO));
     }
 

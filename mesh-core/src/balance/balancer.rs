@@ -117,9 +117,7 @@ impl Balancer {
             Algorithm::LeastRequest => {
                 round.better_of_two(rng, |e| e.active() / e.share(round.policy, round.now))
             }
-            Algorithm::PeakEwma => {
-                round.better_of_two(rng, |e| e.cost(round.policy, round.now))
-            }
+            Algorithm::PeakEwma => round.better_of_two(rng, |e| e.cost(round.policy, round.now)),
         }
     }
 

@@ -106,7 +106,10 @@ mod tests {
         ewma.sample(100 * MS, TAU, now);
         ewma.sample(20 * MS, TAU, now + TAU);
         let keep = (-1.0_f64).exp();
-        assert!(close(ewma.read(TAU, now + TAU), 100.0 * keep + 20.0 * (1.0 - keep)));
+        assert!(close(
+            ewma.read(TAU, now + TAU),
+            100.0 * keep + 20.0 * (1.0 - keep)
+        ));
     }
 
     #[test]
@@ -114,7 +117,10 @@ mod tests {
         let now = Instant::now();
         let ewma = PeakEwma::default();
         ewma.sample(5000 * MS, TAU, now);
-        assert!(close(ewma.read(TAU, now + 2 * TAU), 5000.0 * (-2.0_f64).exp()));
+        assert!(close(
+            ewma.read(TAU, now + 2 * TAU),
+            5000.0 * (-2.0_f64).exp()
+        ));
         assert!(close(ewma.read(TAU, now), 5000.0));
         assert!(close(ewma.read(TAU, now - MS), 5000.0));
     }
@@ -129,7 +135,10 @@ mod tests {
         }
         let keep = (-1.0_f64).exp();
         let read = ewma.read(TAU, now + TAU).unwrap().as_secs_f64() * 1000.0;
-        assert!((read - (1000.0 * keep + (1.0 - keep))).abs() < 4.0, "{read}");
+        assert!(
+            (read - (1000.0 * keep + (1.0 - keep))).abs() < 4.0,
+            "{read}"
+        );
     }
 
     proptest! {

@@ -49,3 +49,6 @@ pub use info::EndpointInfo;
 pub use set::EndpointSet;
 
 pub(crate) use endpoint::Availability;
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,11 @@ impl EndpointSet {
     /// The endpoints that have all of `labels`, with their states shared.
     #[must_use]
     pub fn subset(&self, labels: &BTreeMap<String, String>) -> Self {
-        let has = |e: &EndpointState| labels.iter().all(|(k, v)| e.info().labels.get(k) == Some(v));
+        let has = |e: &EndpointState| {
+            labels
+                .iter()
+                .all(|(k, v)| e.info().labels.get(k) == Some(v))
+        };
         Self::from_states(self.iter().filter(|e| has(e)).cloned().collect())
     }
 

@@ -64,7 +64,10 @@ pub enum Pushback {
 /// Reads `grpc-retry-pushback-ms`; a value that is negative or no number means "do not retry".
 pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     let value = headers.get(metadata::RETRY_PUSHBACK_MS)?;
-    let wait = value.to_str().ok().and_then(|text| text.parse::<u32>().ok());
+    let wait = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok());
     Some(wait.map_or(Pushback::Never, |ms| {
         Pushback::After(Duration::from_millis(u64::from(ms)))
     }))
@@ -97,9 +100,15 @@ mod tests {
     fn pushback_is_read() {
         let read = |text| {
             let value = HeaderValue::from_static(text);
-            pushback(&HeaderMap::from_iter([(metadata::RETRY_PUSHBACK_MS, value)]))
+            pushback(&HeaderMap::from_iter([(
+                metadata::RETRY_PUSHBACK_MS,
+                value,
+            )]))
         };
-        assert_eq!(read("250"), Some(Pushback::After(Duration::from_millis(250))));
+        assert_eq!(
+            read("250"),
+            Some(Pushback::After(Duration::from_millis(250)))
+        );
         assert_eq!(read("0"), Some(Pushback::After(Duration::ZERO)));
         assert_eq!(read("-1"), Some(Pushback::Never));
         assert_eq!(read("soon"), Some(Pushback::Never));

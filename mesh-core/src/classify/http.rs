@@ -84,7 +84,10 @@ mod tests {
     fn an_answer_of_the_peers_mesh_is_not_held_against_the_endpoint() {
         let draining = class(503, &[(metadata::REASON, "M2015")]);
         assert!(draining.is_failure() && !draining.is_endpoint_failure());
-        assert_eq!(class(403, &[(metadata::REASON, "M4001")]), Class::ClientError);
+        assert_eq!(
+            class(403, &[(metadata::REASON, "M4001")]),
+            Class::ClientError
+        );
         assert!(class(503, &[(metadata::REASON, "M2014")]).is_overload());
         assert!(class(504, &[(metadata::REASON, "M2008")]).is_endpoint_failure());
         assert!(class(503, &[(metadata::REASON, "nonsense")]).is_endpoint_failure());

@@ -11,12 +11,12 @@
 //! | `Failure(Mesh)` | no: the peer's mesh answered, not the endpoint | if the peer says it was not processed |
 //! | `Cancelled` | no | no |
 
+mod from_error;
 pub mod grpc;
 pub mod http;
-mod from_error;
 
-pub use from_error::error;
 pub use self::{grpc::grpc, http::http};
+pub use from_error::error;
 
 use std::fmt;
 

@@ -70,7 +70,10 @@ mod tests {
     fn a_short_trace_id_is_padded_on_the_left() {
         let context = parse_b3(&format!("{SPAN}-{SPAN}-1")).unwrap();
         let text = context.traceparent();
-        assert_eq!(text.as_str(), format!("00-0000000000000000{SPAN}-{SPAN}-01"));
+        assert_eq!(
+            text.as_str(),
+            format!("00-0000000000000000{SPAN}-{SPAN}-01")
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! [`RequestContext`] is what a server takes from a request and a client sends on: the application
 //! in between does nothing for it.
 
-mod baggage;
 mod b3;
+mod baggage;
 mod request;
 mod trace;
 

@@ -130,3 +130,51 @@ fn arrived_attempt(headers: &HeaderMap) -> u32 {
         .max()
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extract(list: &[(http::HeaderName, &'static str)], now: Instant) -> RequestContext {
+        let headers = list
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .collect();
+        RequestContext::extract(&headers, None, now, &mut fastrand::Rng::with_seed(1))
+    }
+
+    #[test]
+    fn deadlines_of_both_protocols_are_read() {
+        let now = Instant::now();
+        let deadline = |list: &[_]| extract(list, now).deadline;
+        let second = Some(now + Duration::from_secs(1));
+        assert_eq!(deadline(&[(metadata::GRPC_TIMEOUT, "1S")]), second);
+        assert_eq!(deadline(&[(metadata::TIMEOUT_MS, "1000")]), second);
+        assert_eq!(deadline(&[(metadata::GRPC_TIMEOUT, "soon")]), None);
+        assert_eq!(deadline(&[]), None);
+    }
+
+    #[test]
+    fn a_retry_is_recognised_whoever_says_so() {
+        let now = Instant::now();
+        let attempt = |list: &[_]| extract(list, now).attempt;
+        assert_eq!(attempt(&[]), 0);
+        assert_eq!(attempt(&[(metadata::ATTEMPT, "1")]), 0);
+        assert_eq!(attempt(&[(metadata::ATTEMPT, "2")]), 1);
+        assert_eq!(attempt(&[(metadata::PREVIOUS_ATTEMPTS, "3")]), 3);
+        let both = [(metadata::ATTEMPT, "2"), (metadata::PREVIOUS_ATTEMPTS, "3")];
+        assert_eq!(attempt(&both), 3);
+        assert_eq!(attempt(&[(metadata::ATTEMPT, "-1")]), 0);
+    }
+
+    #[test]
+    fn criticality_is_inherited_and_ordered() {
+        let now = Instant::now();
+        let of = |text| extract(&[(metadata::CRITICALITY, text)], now).criticality;
+        assert_eq!(of("sheddable"), Criticality::Sheddable);
+        assert_eq!(of("CRITICAL-PLUS"), Criticality::CriticalPlus);
+        assert_eq!(of("nonsense"), Criticality::Critical);
+        assert!(Criticality::Sheddable < Criticality::SheddablePlus);
+        assert!(Criticality::SheddablePlus < Criticality::Critical);
+    }
+}

@@ -237,3 +237,174 @@ fn encode_hex(bytes: &[u8], out: &mut [u8]) {
         to[1] = DIGITS[usize::from(byte & 15)];
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata as m;
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(list: &[(http::HeaderName, &str)]) -> HeaderMap {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, text) in list {
+            headers.append(name, value(text));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_traceparent_is_written_as_it_was_read() {
+        let context = parse_traceparent(VALID).unwrap();
+        assert!(context.is_sampled());
+        assert_eq!(context.traceparent().as_str(), VALID);
+        assert_eq!(context.traceparent().to_header(), VALID);
+        assert_eq!(
+            context.traceparent().trace_id(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_refused() {
+        for text in [
+            "",
+            "00",
+            &VALID[..54],
+            // version ff
+            &VALID.replacen("00-", "ff-", 1),
+            // version 00 has exactly 55 characters
+            &format!("{VALID}-x"),
+            &format!("{VALID}."),
+            // a later version may go on, but only after a dash
+            &format!("{}.", VALID.replacen("00-", "cc-", 1)),
+            // zero ids
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            // upper case
+            &VALID.to_uppercase(),
+            "00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            // no hex, wrong places of the dashes
+            "00-4bf92f3577b34da6a3ce929d0e0e473g-00f067aa0ba902b7-01",
+            "0x-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0.",
+            "00_4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7_01",
+            "00-4bf92f3577b34da6a3ce929d0e0e47360-0f067aa0ba902b7-01",
+        ] {
+            assert_eq!(parse_traceparent(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_read_as_far_as_it_is_known() {
+        for rest in ["", "-", "-what-the-future-holds"] {
+            let text = format!("{}{rest}", VALID.replacen("00-", "cc-", 1));
+            let context = parse_traceparent(&text).unwrap();
+            assert_eq!(context.traceparent().as_str(), VALID);
+        }
+    }
+
+    #[test]
+    fn only_the_known_flags_are_kept() {
+        let flags = |flags: &str| {
+            let text = format!("{}{flags}", &VALID[..53]);
+            parse_traceparent(&text).unwrap().flags()
+        };
+        assert_eq!(flags("00"), 0);
+        assert_eq!(flags("03"), 3);
+        assert_eq!(flags("ff"), 3);
+    }
+
+    #[test]
+    fn a_child_keeps_the_trace_and_has_its_own_span() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let state = HeaderValue::from_static("a=1");
+        let parent = parse_traceparent(VALID)
+            .unwrap()
+            .with_tracestate(Some(state.clone()));
+        let child = parent.child(&mut rng);
+        assert_eq!(child.trace_id(), parent.trace_id());
+        assert_ne!(child.span_id(), parent.span_id());
+        assert_eq!(
+            (child.flags(), child.tracestate()),
+            (parent.flags(), Some(&state))
+        );
+    }
+
+    #[test]
+    fn a_new_trace_has_a_random_id_and_says_so() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let context = TraceContext::start(true, &mut rng);
+        assert_eq!(context.flags(), 3);
+        assert_eq!(TraceContext::start(false, &mut rng).flags(), 2);
+        assert_eq!(
+            parse_traceparent(context.traceparent().as_str()),
+            Some(context)
+        );
+    }
+
+    #[test]
+    fn tracestate_passes_within_its_limits() {
+        let passes =
+            |text: &str| accept_tracestate(&HeaderValue::from_str(text).unwrap()).is_some();
+        assert!(passes("foo=1,bar=2") && passes("foo=1 , bar=2,"));
+        let members = |n: usize| {
+            (0..n)
+                .map(|i| format!("k{i}=v"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        assert!(passes(&members(32)) && !passes(&members(33)));
+        assert!(passes(&format!(
+            "a={},b={}",
+            "x".repeat(256),
+            "y".repeat(256)
+        )));
+        assert!(!passes("") && !passes("foo") && !passes("=1") && !passes("foo="));
+    }
+
+    #[test]
+    fn headers_are_read_in_the_order_of_trust() {
+        let b3 = "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1";
+        let read = |list: &[_]| TraceContext::from_headers(&headers(list));
+        let both = read(&[(m::TRACEPARENT, VALID), (m::TRACESTATE, "a=1"), (m::B3, b3)]).unwrap();
+        assert_eq!(both.traceparent().as_str(), VALID);
+        assert_eq!(both.tracestate().unwrap(), "a=1");
+        let zipkin = read(&[
+            (m::TRACEPARENT, "broken"),
+            (m::TRACESTATE, "a=1"),
+            (m::B3, b3),
+        ]);
+        let zipkin = zipkin.unwrap();
+        assert!(zipkin.traceparent().as_str().contains("80f198ee"));
+        assert_eq!(zipkin.tracestate(), None);
+        let multi = read(&[
+            (m::B3_TRACE_ID, "80f198ee56343ba864fe8b2a57d3eff7"),
+            (m::B3_SPAN_ID, "e457b5a2e4d86bd1"),
+            (m::B3_SAMPLED, "1"),
+        ]);
+        assert!(multi.unwrap().is_sampled());
+        assert_eq!(read(&[]), None);
+    }
+
+    #[test]
+    fn two_traceparents_are_as_good_as_none() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let twice = headers(&[(m::TRACEPARENT, VALID), (m::TRACEPARENT, VALID)]);
+        let (context, continued) = TraceContext::extract(&twice, &mut rng);
+        assert!(!continued && context.traceparent().as_str() != VALID);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in "[0-9a-f]{2}-[0-9a-fA-F]{30,33}-[0-9a-f]{15,17}-[0-9a-f]{1,3}.{0,3}|.{0,60}") {
+            if let Some(context) = parse_traceparent(&text) {
+                let written = context.traceparent();
+                prop_assert_eq!(parse_traceparent(written.as_str()), Some(context));
+            }
+        }
+    }
+}

@@ -1,4 +1,6 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use std::time::{Duration, Instant};
 
 use super::window::Counts;
@@ -90,7 +92,14 @@ impl Detector {
             return None;
         }
         let peers = Peers::of(set, ix, slot);
-        let verdict = judge(policy, set.len(), &peers, by_run.then_some(run), by_rate, counts);
+        let verdict = judge(
+            policy,
+            set.len(),
+            &peers,
+            by_run.then_some(run),
+            by_rate,
+            counts,
+        );
         let event = match verdict {
             Ok(Some(reason)) => Some(eject(policy, state, ix, reason, now)),
             Ok(None) => {

@@ -32,3 +32,6 @@ mod window;
 pub use detector::Detector;
 pub use reason::{EjectReason, Event, Withheld};
 pub use state::EjectionState;
+
+#[cfg(test)]
+mod tests;

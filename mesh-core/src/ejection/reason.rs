@@ -86,9 +86,7 @@ impl EjectReason {
                 percent,
                 calls,
                 peers,
-            } => {
-                2 << 56 | u64::from(percent) << 40 | u64::from(peers) << 32 | u64::from(calls)
-            }
+            } => 2 << 56 | u64::from(percent) << 40 | u64::from(peers) << 32 | u64::from(calls),
             Self::Probe => 3 << 56,
         }
     }

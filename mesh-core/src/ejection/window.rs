@@ -103,8 +103,7 @@ impl Counts {
     pub(super) fn fails_less_than_half_of(self, other: Self) -> bool {
         // a/b < c/(2d), without dividing
         let (mine, theirs) = (u128::from(self.failures), u128::from(other.failures));
-        self.calls == 0
-            || 2 * mine * u128::from(other.calls) < theirs * u128::from(self.calls)
+        self.calls == 0 || 2 * mine * u128::from(other.calls) < theirs * u128::from(self.calls)
     }
 
     pub(super) fn add(&mut self, other: Self) {

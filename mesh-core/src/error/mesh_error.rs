@@ -308,3 +308,115 @@ impl fmt::Display for Human {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn story() -> MeshError {
+        let attempt = |number, endpoint: &str, outcome: &str, ms: u32| AttemptRecord {
+            number,
+            endpoint: endpoint.parse().ok(),
+            outcome: outcome.to_owned(),
+            after: ms * MS,
+        };
+        MeshError::new(
+            ErrorKind::Ejected,
+            "no endpoint could serve the call in 2.0s: 2 tried (503, connection refused), 1 ejected",
+        )
+        .with_target("reviews.shop:8080")
+        .with_attempt(attempt(1, "10.0.3.7:8080", "503", 12))
+        .with_attempt(attempt(2, "10.0.3.9:8080", "connection refused", 1))
+        .with_attempt(attempt(3, "", "not made: retry budget empty (20% of last 10s)", 0))
+        .with_note("policy", "HTTPRoute shop/reviews rule 0: timeout 2s, 2 retries   (rev 42, reviews.yaml:24)")
+        .with_note("caller", "deadline 2.0s set by web -> inherited from grpc-timeout")
+    }
+
+    #[test]
+    fn the_line_says_who_what_and_the_code() {
+        assert_eq!(
+            story().to_string(),
+            "reviews.shop:8080: no endpoint could serve the call in 2.0s: 2 tried (503, connection \
+             refused), 1 ejected [M2003]"
+        );
+    }
+
+    #[test]
+    fn the_story_tells_attempts_policy_caller_and_what_next() {
+        let expected = "\
+reviews.shop:8080: no endpoint could serve the call in 2.0s: 2 tried (503, connection refused), 1 ejected [M2003]
+
+   attempt 1  10.0.3.7:8080   503 after 12ms
+   attempt 2  10.0.3.9:8080   connection refused after 1ms
+   attempt 3  not made: retry budget empty (20% of last 10s)
+   policy     HTTPRoute shop/reviews rule 0: timeout 2s, 2 retries   (rev 42, reviews.yaml:24)
+   caller     deadline 2.0s set by web -> inherited from grpc-timeout
+   next       meshctl explain M2003   |   meshctl endpoints reviews.shop";
+        assert_eq!(format!("{:#}", story()), expected);
+    }
+
+    #[test]
+    fn the_source_is_kept_and_told() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = MeshError::new(ErrorKind::Connect, "no connection").with_source(refused);
+        let source = error.source().unwrap().downcast_ref::<io::Error>();
+        assert_eq!(source.unwrap().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(format!("{error:#}").contains("because    connection refused"));
+    }
+
+    #[test]
+    fn only_what_provably_was_not_processed_is_retryable() {
+        let with = |flags| MeshError::new(ErrorKind::Connect, "x").with_flags(flags);
+        let sent = Flags::default();
+        let never_sent = Flags {
+            never_sent: true,
+            ..sent
+        };
+        assert!(!with(sent).is_retryable());
+        assert!(with(never_sent).is_retryable());
+        assert!(
+            with(Flags {
+                refused: true,
+                ..sent
+            })
+            .is_retryable()
+        );
+        assert!(
+            !with(Flags {
+                non_retryable: true,
+                ..never_sent
+            })
+            .is_retryable()
+        );
+    }
+
+    #[test]
+    fn predicates_follow_the_kind_and_a_code_can_be_more_precise() {
+        let late = MeshError::new(ErrorKind::AttemptTimeout, "x");
+        assert!(late.is_timeout() && !late.is_connect());
+        let expired = MeshError::new(ErrorKind::Tls, "expired").with_code(Code::CERTIFICATE_TIME);
+        assert!(expired.is_connect());
+        assert_eq!(expired.to_string(), "expired [M4004]");
+        assert_eq!(expired.http_status(), 503);
+    }
+
+    #[test]
+    fn the_first_service_named_stays() {
+        let name = |text: &str| text.parse::<ServiceName>().unwrap();
+        let error = MeshError::new(ErrorKind::Connect, "x")
+            .with_service(&name("shop/reviews"))
+            .with_service(&name("shop/other"));
+        assert_eq!(error.service(), Some("reviews.shop"));
+    }
+
+    #[test]
+    fn changing_a_clone_leaves_the_first_alone() {
+        let error = MeshError::new(ErrorKind::Connect, "x");
+        let changed = error.clone().with_note("policy", "y");
+        assert!(error.notes().is_empty());
+        assert_eq!(changed.notes().len(), 1);
+    }
+}

@@ -109,9 +109,8 @@ impl SpiffeId {
 
 /// Checks a trust domain by itself (SPIFFE-ID 2.1).
 pub fn check_trust_domain(text: &str) -> Result<(), SpiffeError> {
-    let plain = |b: u8| {
-        b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')
-    };
+    let plain =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
     if text.is_empty() || text.len() > MAX_TRUST_DOMAIN || !text.bytes().all(plain) {
         return Err(SpiffeError::TrustDomain);
     }
@@ -197,7 +196,13 @@ mod tests {
 
     #[test]
     fn other_path_forms_name_no_service() {
-        for path in ["/ns/a/sa/b/c", "/ns/a/b/sa/c", "/x/ns/a/sa/b", "/ns/A/sa/b", "/ns/a"] {
+        for path in [
+            "/ns/a/sa/b/c",
+            "/ns/a/b/sa/c",
+            "/x/ns/a/sa/b",
+            "/ns/A/sa/b",
+            "/ns/a",
+        ] {
             let id = SpiffeId::parse(&format!("spiffe://d{path}")).unwrap();
             assert_eq!(id.service(), None, "{path}");
         }

@@ -236,6 +236,9 @@ mod tests {
         };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
-        assert_eq!(serde_json::from_str::<Report>("{}").unwrap(), Report::default());
+        assert_eq!(
+            serde_json::from_str::<Report>("{}").unwrap(),
+            Report::default()
+        );
     }
 }

@@ -154,10 +154,7 @@ fn allowed(
 }
 
 /// Whether such a failure may be repeated at all.
-fn eligible(
-    failed: &Failed<'_>,
-    policy: Option<&RetryPolicy>,
-) -> Result<RetryReason, StopReason> {
+fn eligible(failed: &Failed<'_>, policy: Option<&RetryPolicy>) -> Result<RetryReason, StopReason> {
     if failed.flags.never_sent {
         return Ok(RetryReason::NeverSent);
     }

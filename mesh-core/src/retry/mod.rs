@@ -13,3 +13,6 @@ pub use crate::policy::{BudgetPolicy, RetryPolicy};
 pub use backoff::Backoff;
 pub use budget::Budget;
 pub use decision::{Failed, Limits, RetryReason, StopReason, Verdict, may_retry};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,9 @@ use crate::policy::model::{HeaderMatch, RouteMatch};
 
 /// Whether one condition accepts a request: the whole of it, without an index.
 pub fn accepts(condition: &RouteMatch, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
-    condition.path().is_none_or(|path| path.is_match(uri.path()))
+    condition
+        .path()
+        .is_none_or(|path| path.is_match(uri.path()))
         && accepts_rest(condition, method, uri, headers)
 }
 
@@ -19,16 +21,23 @@ pub(super) fn accepts_rest(
 ) -> bool {
     condition.method().is_none_or(|m| m == method)
         && (!condition.is_grpc() || is_grpc(headers))
-        && condition.headers().iter().all(|h| accepts_header(h, headers))
-        && condition.query().iter().all(|q| query::accepts(uri.query(), q))
+        && condition
+            .headers()
+            .iter()
+            .all(|h| accepts_header(h, headers))
+        && condition
+            .query()
+            .iter()
+            .all(|q| query::accepts(uri.query(), q))
 }
 
 /// Of a header that is given more than once, any value will do.
 fn accepts_header(condition: &HeaderMatch, headers: &HeaderMap) -> bool {
-    headers
-        .get_all(condition.name())
-        .iter()
-        .any(|value| value.to_str().is_ok_and(|text| condition.value().is_match(text)))
+    headers.get_all(condition.name()).iter().any(|value| {
+        value
+            .to_str()
+            .is_ok_and(|text| condition.value().is_match(text))
+    })
 }
 
 /// The host of a request without its port: from the URI, else from `Host`.

@@ -24,3 +24,6 @@ mod table;
 pub use crate::policy::model::Split;
 pub use matcher::accepts;
 pub use table::RouteTable;
+
+#[cfg(test)]
+mod tests;

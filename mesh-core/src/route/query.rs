@@ -53,7 +53,10 @@ mod tests {
     #[test]
     fn values_are_compared_unescaped() {
         let is = |query, name: &str, value: &str| {
-            accepts(Some(query), &QueryMatch::new(name, ValueMatch::Exact(value.into())))
+            accepts(
+                Some(query),
+                &QueryMatch::new(name, ValueMatch::Exact(value.into())),
+            )
         };
         assert!(is("a=1&b=2", "b", "2"));
         assert!(is("a=x%20y", "a", "x y") && is("a=x+y", "a", "x y"));
@@ -61,7 +64,10 @@ mod tests {
         assert!(is("flag", "flag", "") && is("a=1=2", "a", "1=2"));
         assert!(is("a=1&a=2", "a", "1") && !is("a=1&a=2", "a", "2"));
         assert!(!is("ab=1", "a", "1") && !is("", "a", ""));
-        assert!(!accepts(None, &QueryMatch::new("a", ValueMatch::Exact("".into()))));
+        assert!(!accepts(
+            None,
+            &QueryMatch::new("a", ValueMatch::Exact("".into()))
+        ));
     }
 
     #[test]

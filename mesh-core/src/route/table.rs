@@ -152,9 +152,10 @@ impl Group {
             .filter_map(|list| list.iter().find(accepts))
             .next()
             .or_else(|| {
-                let found = self.patterns.iter().find(|(pattern, entry)| {
-                    accepts(&entry) && pattern.is_match(path)
-                });
+                let found = self
+                    .patterns
+                    .iter()
+                    .find(|(pattern, entry)| accepts(&entry) && pattern.is_match(path));
                 found.map(|(_, entry)| entry)
             })
             .or_else(|| self.rest.iter().find(accepts))

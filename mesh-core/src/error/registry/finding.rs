@@ -1,0 +1,112 @@
+use super::other;
+use crate::error::{Code, CodeInfo};
+
+pub(super) const CODES: &[CodeInfo] = &[
+    other(
+        Code::LEASE_LOST,
+        "an instance is gone",
+        "An instance registered, and has not been heard of for longer than its lease of 15 s. It \
+         was taken out of the endpoints of its service.",
+        &[
+            "The process was killed or crashed.",
+            "Its machine or its network is down.",
+            "The process hangs, and no longer renews its lease.",
+        ],
+        &[
+            "`meshctl endpoints SERVICE` shows what is left.",
+            "Start the instance again; it registers by itself.",
+            "Look at why it ended: `journalctl -u UNIT` or the log of the container.",
+        ],
+    ),
+    other(
+        Code::UPDATE_REFUSED,
+        "a client refused a policy update",
+        "A process received a policy that it could not accept, and said so. It stays on its last \
+         good policy.",
+        &[
+            "The process runs an older version that does not know a field.",
+            "Its own local policy contradicts the one from the control server.",
+        ],
+        &[
+            "`meshctl clients` shows who refused, which field, and the revision in force there.",
+            "Upgrade the process, or take the field out of the policy: `meshctl policy apply FILE`.",
+        ],
+    ),
+    other(
+        Code::STATE_UNUSABLE,
+        "the state directory cannot be used",
+        "The directory for state cannot be written, or what is in it cannot be read. A process \
+         goes on without it, but after a restart it needs the control server to be ready.",
+        &[
+            "The directory belongs to another user, or others may write to it.",
+            "The disk is full or read-only.",
+            "A file in it is damaged; it is set aside and written anew.",
+        ],
+        &[
+            "`ls -ld DIR` must show mode 0700 and the user of the process.",
+            "`df -h DIR` shows whether there is room.",
+        ],
+    ),
+    other(
+        Code::CLIENT_BEHIND,
+        "a client runs an older policy",
+        "A process has not confirmed the present revision of the policy for longer than an update \
+         takes.",
+        &[
+            "Its connection to the control server is down.",
+            "It refused the update (M5002).",
+            "It hangs.",
+        ],
+        &[
+            "`meshctl clients` shows the revision of each process and when it was last heard of.",
+            "Restart the process if it hangs: it starts from its last good policy.",
+        ],
+    ),
+    other(
+        Code::ENDPOINT_FAILING,
+        "an endpoint fails or is slow against its peers",
+        "Callers report that one endpoint fails more often, or answers more slowly, than the \
+         others of its service. Calls go to the others as far as possible.",
+        &[
+            "The instance is broken: a bad release, a full disk, a lost dependency.",
+            "Its machine is overloaded.",
+            "It is starting, and not warm yet.",
+        ],
+        &[
+            "`meshctl endpoints SERVICE` compares the endpoints and says what was ejected, and why.",
+            "Look at the log of the instance, or restart it.",
+        ],
+    ),
+    other(
+        Code::TRAFFIC_DENIED,
+        "calls are denied by policy",
+        "In the last seconds a service refused calls because of its access policy (M4001). Either \
+         a caller does what it should not, or the policy is too narrow.",
+        &[
+            "An access policy was changed and leaves out a caller.",
+            "A new caller, or a new path, is not in the policy yet.",
+            "Someone calls who should not.",
+        ],
+        &[
+            "`meshctl stat --to SERVICE` shows who is denied.",
+            "`meshctl explain SERVICE` shows the rules in force.",
+            "Correct the `AccessPolicy` and apply it: `meshctl policy apply FILE`.",
+        ],
+    ),
+    other(
+        Code::PEERS_REFUSED,
+        "peers' certificates are refused",
+        "Processes report that handshakes with a service fail because its certificate, or theirs, \
+         is refused (M4002, M4003, M4004). Calls between them fail closed.",
+        &[
+            "A certificate expired and was not renewed.",
+            "An instance has a certificate of another authority or another service.",
+            "The trust bundle was changed on one side only.",
+        ],
+        &[
+            "`meshctl clients` shows the identity and expiry of each process.",
+            "Restart the instance with a valid join token in `MESH_IDENTITY`.",
+            "`meshctl check` is ok again once handshakes succeed.",
+        ],
+    ),
+];
