@@ -1,0 +1,97 @@
+//! The four decisions allocate nothing, by a counting allocator.
+
+use mesh_benches::decisions::{Budgeting, Ejecting, Matching, Picking};
+
+use counting::allocations;
+
+/// The one place with `unsafe` in the workspace.
+///
+/// Proof: every method hands its arguments unchanged to [`std::alloc::System`], which upholds the contract of
+/// `GlobalAlloc`; the counter is a thread-local `Cell` that needs no drop and no allocation, so counting cannot recurse.
+mod counting {
+    #![allow(unsafe_code)]
+
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    struct Counting;
+
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    fn count() {
+        // A thread that is being torn down has no counter any more, and nobody who asks.
+        let _ = COUNT.try_with(|n| n.set(n.get() + 1));
+    }
+
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            count();
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+            unsafe { System.dealloc(pointer, layout) }
+        }
+
+        unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            count();
+            unsafe { System.realloc(pointer, layout, size) }
+        }
+    }
+
+    /// How often this thread allocates while `work` runs.
+    pub(super) fn allocations(work: impl FnOnce()) -> u64 {
+        let before = COUNT.get();
+        work();
+        COUNT.get() - before
+    }
+}
+
+const ROUNDS: usize = 10_000;
+
+#[test]
+fn the_counter_counts() {
+    let count = allocations(|| drop(std::hint::black_box(Box::new(7))));
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn a_pick_allocates_nothing() {
+    for endpoints in [1, 3, 1_000] {
+        let mut picking = Picking::new(endpoints);
+        let count = allocations(|| (0..ROUNDS).for_each(|_| assert!(picking.run().is_some())));
+        assert_eq!(count, 0, "{endpoints} endpoints");
+    }
+}
+
+#[test]
+fn the_budget_allocates_nothing() {
+    let mut budgeting = Budgeting::new();
+    let mut retries = 0;
+    let count = allocations(|| retries = (0..ROUNDS).filter(|_| budgeting.run()).count());
+    assert_eq!(count, 0);
+    assert!(retries > ROUNDS / 2, "20 % of the calls are withdrawn: {retries}");
+}
+
+#[test]
+fn an_ejection_record_allocates_nothing() {
+    let mut ejecting = Ejecting::new();
+    let mut changes = 0;
+    let count = allocations(|| changes = (0..ROUNDS).filter(|_| ejecting.run()).count());
+    assert_eq!(count, 0);
+    assert!(changes > 0, "the failing endpoint is ejected within the run");
+}
+
+#[test]
+fn a_route_match_allocates_nothing() {
+    for routes in [2, 1_000] {
+        let matching = Matching::new(routes);
+        let count = allocations(|| (0..ROUNDS).for_each(|_| assert!(matching.run())));
+        assert_eq!(count, 0, "{routes} routes");
+    }
+}

@@ -1,0 +1,110 @@
+//! The pages under `docs/` that are written from the code: one page an error code, the metrics, the defaults.
+//!
+//! `BLESS=1 cargo test -p mesh-core --test docs` writes them; without it a page that differs from the code fails.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mesh_core::error::{CodeInfo, registry};
+use mesh_core::policy::defaults;
+use mesh_core::telemetry::names;
+
+const WRITTEN: &str = "<!-- Written from the code by mesh-core/tests/docs.rs. -->";
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+}
+
+/// Compares a page with what the code says, or writes it.
+fn check(path: &Path, text: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("docs can be written");
+        fs::write(path, text).expect("docs can be written");
+        return;
+    }
+    let found = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == text,
+        "{} is stale; run `BLESS=1 cargo test -p mesh-core --test docs`",
+        path.display()
+    );
+}
+
+fn error_page(info: &CodeInfo) -> String {
+    let mut page = format!("# {}: {}\n\n{WRITTEN}\n\n{}\n", info.code, info.title, info.what);
+    if let Some(kind) = info.kind {
+        let _ = write!(
+            page,
+            "\n| HTTP status | gRPC code | `error.type` |\n| --- | --- | --- |\n| {} | {} | `{}` |\n",
+            kind.http_status().as_u16(),
+            kind.grpc_code(),
+            kind.label()
+        );
+    }
+    page.push_str("\n## What leads to it\n\n");
+    for cause in info.causes {
+        let _ = writeln!(page, "- {cause}");
+    }
+    page.push_str("\n## What to do\n\n");
+    for (number, step) in info.next.iter().enumerate() {
+        let _ = writeln!(page, "{}. {step}", number + 1);
+    }
+    page
+}
+
+#[test]
+fn each_code_has_its_page_and_each_page_its_code() {
+    let folder = docs().join("errors");
+    let mut index = format!(
+        "# Errors\n\n{WRITTEN}\n\nEvery error that the mesh makes has a code; `meshctl explain M2003` prints the same page.\n\n\
+         | code | what |\n| --- | --- |\n"
+    );
+    let mut pages = BTreeSet::from(["README.md".to_owned()]);
+    for info in registry() {
+        assert!(!info.causes.is_empty() && !info.next.is_empty(), "{} says too little", info.code);
+        let name = format!("{}.md", info.code);
+        check(&folder.join(&name), &error_page(info));
+        let _ = writeln!(index, "| [{0}]({0}.md) | {1} |", info.code, info.title);
+        pages.insert(name);
+    }
+    check(&folder.join("README.md"), &index);
+    for entry in fs::read_dir(&folder).expect("docs/errors") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        assert!(pages.contains(&name), "docs/errors/{name} belongs to no code");
+    }
+}
+
+#[test]
+fn the_metrics_page_lists_every_metric() {
+    let mut page = format!(
+        "# Metrics\n\n{WRITTEN}\n\nPrometheus text. At most 2,000 series a process; what is over that counts under `_other`.\n\n\
+         | name | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n"
+    );
+    for metric in names::METRICS {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} |",
+            metric.name,
+            format!("{:?}", metric.kind).to_lowercase(),
+            metric.unit,
+            labels.join(", "),
+            metric.meaning
+        );
+    }
+    check(&docs().join("metrics.md"), &page);
+}
+
+#[test]
+fn the_defaults_page_lists_every_default() {
+    let mut page = format!(
+        "# Defaults, and why\n\n{WRITTEN}\n\nWhat holds where no policy says otherwise.\n\n\
+         | setting | default | because |\n| --- | --- | --- |\n"
+    );
+    for default in defaults::table() {
+        let _ = writeln!(page, "| {} | `{}` | {} |", default.knob, default.value, default.because);
+    }
+    check(&docs().join("defaults.md"), &page);
+}
