@@ -108,7 +108,7 @@ impl Detector {
             }
             Err(why) => {
                 state.judge_at.store(at + JUDGE_AGAIN_MS, Relaxed);
-                self.may_tell(at).then_some(Event::Withheld { ix, why })
+                self.may_tell(at).then_some(Event::Withheld { why })
             }
         };
         self.judging.store(false, Release);

@@ -26,9 +26,7 @@ pub enum Event {
     },
     /// An ejection was due and not made. Told at most once a second.
     Withheld {
-        /// Position of the endpoint.
-        ix: usize,
-        /// Why it stays.
+        /// Why the endpoint stays.
         why: Withheld,
     },
 }

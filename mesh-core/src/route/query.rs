@@ -22,11 +22,11 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> + '_ {
     let mut rest = text.as_bytes();
     std::iter::from_fn(move || {
         let (&first, tail) = rest.split_first()?;
-        if let (b'%', [high, low, after @ ..]) = (first, tail) {
-            if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
-                rest = after;
-                return Some(high << 4 | low);
-            }
+        if let (b'%', [high, low, after @ ..]) = (first, tail)
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            rest = after;
+            return Some(high << 4 | low);
         }
         rest = tail;
         Some(if first == b'+' { b' ' } else { first })
