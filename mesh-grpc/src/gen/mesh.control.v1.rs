@@ -243,12 +243,6 @@ pub struct Histogram {
     /// Its count, at the same position.
     #[prost(uint64, repeated, tag = "2")]
     pub count: ::prost::alloc::vec::Vec<u64>,
-    /// Sum of all values in microseconds.
-    #[prost(uint64, tag = "3")]
-    pub sum_us: u64,
-    /// Largest value in microseconds.
-    #[prost(uint64, tag = "4")]
-    pub max_us: u64,
 }
 /// Answer to a report.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

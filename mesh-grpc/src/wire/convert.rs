@@ -25,7 +25,13 @@ impl WireError {
         self
     }
 
-    /// Where, such as `spec.rules[0].timeouts.request`.
+    /// Says which resource it is about.
+    pub(crate) fn of(mut self, resource: &str) -> Self {
+        self.path = format!("{resource} {}", self.path);
+        self
+    }
+
+    /// Where, such as `shop/reviews spec.rules[0].timeouts.request`.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -131,6 +137,17 @@ macro_rules! wire {
         wire!(@fields $name [] [] $($field)*);
     };
     (@fields $name:ident [$($plain:ident $key:literal)*] [$($required:ident $required_key:literal)*]) => {
+        #[cfg(test)]
+        impl super::tests::Sample for spec::$name {
+            #[allow(unused_variables)]
+            fn sample(rng: &mut fastrand::Rng) -> Self {
+                Self {
+                    $($plain: super::tests::Sample::sample(rng),)*
+                    $($required: super::tests::Sample::sample(rng),)*
+                }
+            }
+        }
+
         impl Wire<pb::$name> for spec::$name {
             fn to_wire(&self) -> pb::$name {
                 pb::$name {
@@ -162,6 +179,14 @@ macro_rules! wire {
 /// A choice of the schema, written as in a policy text.
 macro_rules! wire_choice {
     ($($name:ident),* $(,)?) => {$(
+        #[cfg(test)]
+        impl super::tests::Sample for spec::$name {
+            fn sample(rng: &mut fastrand::Rng) -> Self {
+                let text = spec::$name::CHOICES[rng.usize(..spec::$name::CHOICES.len())];
+                Self::from_wire(text.to_owned()).expect("a choice")
+            }
+        }
+
         impl Wire<String> for spec::$name {
             fn to_wire(&self) -> String {
                 self.as_str().to_owned()

@@ -4,9 +4,21 @@
 //! the way, so what arrives is what was written. [`WireError`] names the field that could not be read.
 
 mod convert;
+mod members;
+mod report;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use convert::WireError;
+pub use members::{
+    endpoint_from_proto, endpoint_set, endpoint_to_proto, endpoints, inbound_policy, resources, service_policy,
+    trust_bundle, trust_domains,
+};
+pub use report::{
+    edge_from_proto, edge_to_proto, endpoint_report_from_proto, endpoint_report_to_proto, report_from_proto,
+    report_to_proto,
+};
 pub use spec::{resource_from_proto, resource_to_proto};
 
 /// Everything that a caller of one service needs. Named by the service.

@@ -37,7 +37,7 @@ pub fn resource_from_proto(wire: pb::Resource) -> Result<Resource, WireError> {
         Some(Spec::TransportPolicy(s)) => read(s).map(|s| spec::TransportPolicy::new(metadata, s).into()),
         None => Err(WireError::new("missing, or of a kind that this version does not know").at("spec")),
     };
-    resource.map_err(|error| error.at(format_args!("({name}) ")))
+    resource.map_err(|error| error.of(&name))
 }
 
 wire!(Metadata { name "name", namespace "namespace", labels "labels", annotations "annotations" });
