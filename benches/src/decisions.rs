@@ -154,7 +154,7 @@ impl Matching {
             let (kind, path) = if n % 2 == 0 { ("Exact", "items") } else { ("PathPrefix", "lists") };
             text += &format!("- match: [{{ path: {{ type: {kind}, value: /shop/{path}/{n} }} }}]\n");
         }
-        let source = Source { name: "bench.yaml".into(), text };
+        let source = Source::new("bench.yaml", text);
         let checked = policy::check(&[source], &Options::partial());
         let snapshot = checked.snapshot.unwrap_or_else(|| panic!("{}", checked.rendered));
         let service = ServiceName::new("shop", "items").expect("a valid name");

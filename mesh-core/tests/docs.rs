@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mesh_core::error::{CodeInfo, registry};
-use mesh_core::policy::defaults;
+use mesh_core::policy::{Options, Source, check as check_policy, defaults};
 use mesh_core::telemetry::names;
 
 const WRITTEN: &str = "<!-- Written from the code by mesh-core/tests/docs.rs. -->";
@@ -33,7 +33,10 @@ fn check(path: &Path, text: &str) {
 }
 
 fn error_page(info: &CodeInfo) -> String {
-    let mut page = format!("# {}: {}\n\n{WRITTEN}\n\n{}\n", info.code, info.title, info.what);
+    let mut page = format!(
+        "# {}: {}\n\n{WRITTEN}\n\n{}\n",
+        info.code, info.title, info.what
+    );
     if let Some(kind) = info.kind {
         let _ = write!(
             page,
@@ -63,7 +66,11 @@ fn each_code_has_its_page_and_each_page_its_code() {
     );
     let mut pages = BTreeSet::from(["README.md".to_owned()]);
     for info in registry() {
-        assert!(!info.causes.is_empty() && !info.next.is_empty(), "{} says too little", info.code);
+        assert!(
+            !info.causes.is_empty() && !info.next.is_empty(),
+            "{} says too little",
+            info.code
+        );
         let name = format!("{}.md", info.code);
         check(&folder.join(&name), &error_page(info));
         let _ = writeln!(index, "| [{0}]({0}.md) | {1} |", info.code, info.title);
@@ -71,8 +78,15 @@ fn each_code_has_its_page_and_each_page_its_code() {
     }
     check(&folder.join("README.md"), &index);
     for entry in fs::read_dir(&folder).expect("docs/errors") {
-        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
-        assert!(pages.contains(&name), "docs/errors/{name} belongs to no code");
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        assert!(
+            pages.contains(&name),
+            "docs/errors/{name} belongs to no code"
+        );
     }
 }
 
@@ -83,7 +97,11 @@ fn the_metrics_page_lists_every_metric() {
          | name | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n"
     );
     for metric in names::METRICS {
-        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels: Vec<_> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
         let _ = writeln!(
             page,
             "| `{}` | {} | {} | {} | {} |",
@@ -104,7 +122,35 @@ fn the_defaults_page_lists_every_default() {
          | setting | default | because |\n| --- | --- | --- |\n"
     );
     for default in defaults::table() {
-        let _ = writeln!(page, "| {} | `{}` | {} |", default.knob, default.value, default.because);
+        let _ = writeln!(
+            page,
+            "| {} | `{}` | {} |",
+            default.knob, default.value, default.because
+        );
     }
     check(&docs().join("defaults.md"), &page);
+}
+
+/// The fenced blocks of `language` in a page.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    page.split(fence.as_str())
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_policy_on_a_page_is_valid() {
+    let mut found = 0;
+    for page in ["../README.md", "policy.md"] {
+        let text = fs::read_to_string(docs().join(page)).expect("the page");
+        for (number, text) in blocks(&text, "yaml").into_iter().enumerate() {
+            found += 1;
+            let source = Source::new(format!("{page}#{number}"), text);
+            let checked = check_policy(&[source], &Options::partial());
+            assert!(checked.errors.0.is_empty(), "{}", checked.rendered);
+        }
+    }
+    assert!(found >= 4, "{found} blocks found");
 }
