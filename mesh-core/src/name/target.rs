@@ -24,7 +24,12 @@ impl ServiceTarget {
             None => (rest, None),
             Some((name, digits)) => match digits.parse::<u16>() {
                 Ok(port) if port > 0 && !digits.starts_with('+') => (name, Some(port)),
-                _ => return Err(NameError::new(text, "the port is not a number from 1 to 65535")),
+                _ => {
+                    return Err(NameError::new(
+                        text,
+                        "the port is not a number from 1 to 65535",
+                    ));
+                }
             },
         };
         Ok(Self {
@@ -62,7 +67,13 @@ mod tests {
         assert_eq!(show("reviews.shop:8080").unwrap(), "shop/reviews:8080");
         assert_eq!(show("http://reviews:80/").unwrap(), "shop/reviews:80");
         assert_eq!(show("shop/reviews").unwrap(), "shop/reviews");
-        for bad in ["reviews:0", "reviews:65536", "reviews:", "reviews:+80", ":80"] {
+        for bad in [
+            "reviews:0",
+            "reviews:65536",
+            "reviews:",
+            "reviews:+80",
+            ":80",
+        ] {
             assert!(show(bad).is_err(), "{bad}");
         }
     }

@@ -110,7 +110,10 @@ mod tests {
     fn no_weight_is_no_target() {
         let mut rng = fastrand::Rng::with_seed(7);
         assert_eq!(Split::new([]).pick(&mut rng), None);
-        assert_eq!(Split::new([Target::new(BackendIx(0), 0)]).pick(&mut rng), None);
+        assert_eq!(
+            Split::new([Target::new(BackendIx(0), 0)]).pick(&mut rng),
+            None
+        );
         assert_eq!(Split::one(BackendIx(3)).pick(&mut rng), Some(BackendIx(3)));
     }
 }

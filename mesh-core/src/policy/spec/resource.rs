@@ -184,7 +184,10 @@ impl Encode for Resource {
     fn encode(&self) -> Tree {
         let kind = self.kind();
         Tree::Map(vec![
-            ("apiVersion".into(), Tree::Str(kind.api_versions()[0].into())),
+            (
+                "apiVersion".into(),
+                Tree::Str(kind.api_versions()[0].into()),
+            ),
             ("kind".into(), Tree::Str(kind.as_str().into())),
             ("metadata".into(), self.metadata().encode()),
             ("spec".into(), self.encode_spec()),

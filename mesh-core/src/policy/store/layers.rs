@@ -66,7 +66,11 @@ impl Store {
     ) -> Result<Arc<Snapshot>, PolicyErrors> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let revision = revision(&resources);
-        if state.layers.get(&layer).is_some_and(|l| l.revision == revision) {
+        if state
+            .layers
+            .get(&layer)
+            .is_some_and(|l| l.revision == revision)
+        {
             return Ok(self.current());
         }
         let candidate = Applied {

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Entry, Node, Pos, Value, closest};
@@ -73,9 +73,9 @@ impl Decoder {
             return None;
         };
         self.duplicates(entries);
-        for (n, entry) in entries.iter().enumerate() {
-            let repeated = entries[..n].iter().any(|e| e.key == entry.key);
-            if repeated || fields.contains(&entry.key.as_str()) {
+        let mut seen = HashSet::new();
+        for entry in entries {
+            if fields.contains(&entry.key.as_str()) || !seen.insert(&entry.key) {
                 continue;
             }
             let hint = allowed(&entry.key, fields);
@@ -88,8 +88,10 @@ impl Decoder {
     }
 
     pub(super) fn duplicates(&mut self, entries: &[Entry]) {
-        for (n, entry) in entries.iter().enumerate() {
-            if let Some(first) = entries[..n].iter().find(|e| e.key == entry.key) {
+        let mut first_of: HashMap<&str, &Entry> = HashMap::new();
+        for entry in entries {
+            if let Some(first) = first_of.insert(&entry.key, entry) {
+                first_of.insert(&entry.key, first);
                 let hint = format!("first given in line {}", first.key_pos.line);
                 let message = format!("`{}` is given twice", entry.key);
                 self.at(&entry.key, |cx| {
@@ -112,9 +114,7 @@ impl Decoder {
         key: &str,
     ) -> Option<T> {
         let value = match entries.iter().find(|e| e.key == key) {
-            Some(entry) if !entry.value.is_null() => {
-                self.at(key, |cx| T::decode(&entry.value, cx))
-            }
+            Some(entry) if !entry.value.is_null() => self.at(key, |cx| T::decode(&entry.value, cx)),
             _ => None,
         };
         Some(value.unwrap_or_default())

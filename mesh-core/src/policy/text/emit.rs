@@ -36,6 +36,13 @@ impl Tree {
         !matches!(self, Self::Seq(_) | Self::Map(_))
     }
 
+    fn is_line(&self) -> bool {
+        match self {
+            Self::Seq(items) => items.iter().all(Self::is_scalar),
+            other => other.is_scalar(),
+        }
+    }
+
     fn block(&self, out: &mut String, indent: usize) {
         match self {
             Self::Map(entries) if !entries.is_empty() => {
@@ -92,7 +99,7 @@ impl Tree {
     /// The value in one line, if it is a leaf or holds only leaves, and fits.
     fn inline(&self, indent: usize) -> Option<String> {
         let shallow = match self {
-            Self::Map(entries) => indent > 0 && entries.iter().all(|(_, v)| v.is_scalar()),
+            Self::Map(entries) => indent > 0 && entries.iter().all(|(_, v)| v.is_line()),
             Self::Seq(items) => items.iter().all(Self::is_scalar),
             _ => true,
         };

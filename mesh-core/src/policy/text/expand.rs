@@ -106,10 +106,7 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
             parent.push(Entry::new("port", at, port));
         }
         let parents = Node::seq(at, vec![Node::new(Value::Map(parent), at)]);
-        let spec = Node::map(
-            entry.key_pos,
-            [("parentRefs", parents), ("rules", rules)],
-        );
+        let spec = Node::map(entry.key_pos, [("parentRefs", parents), ("rules", rules)]);
         out.push(resource(GATEWAY, kind, entry.key_pos, spec));
     }
     for (key, kind) in [
@@ -125,11 +122,7 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
             continue;
         };
         let target = Node::map(at, [("kind", Node::text("Service", at)), ("name", name())]);
-        let mut spec = vec![Entry::new(
-            "targetRefs",
-            at,
-            Node::seq(at, vec![target]),
-        )];
+        let mut spec = vec![Entry::new("targetRefs", at, Node::seq(at, vec![target]))];
         for field in fields {
             let mut field = field.clone();
             if key == "access" && field.key == "allow" {

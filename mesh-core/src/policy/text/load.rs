@@ -5,7 +5,6 @@ use super::decoder::{Decoder, allowed};
 use super::expand::{SHORT, is_short};
 use super::{Node, Origin, Pos, Source, Tree, Value, limits, yaml};
 use crate::error::Code;
-use crate::name::check_label;
 use crate::policy::error::{PolicyError, PolicyErrors};
 use crate::policy::spec::{Decode, Encode, Kind, Metadata, Provenance, Resource, ResourceId};
 
@@ -62,7 +61,11 @@ pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
                 Code::POLICY_SYNTAX
             };
             cx.resource = None;
-            let pos = broken.pos.unwrap_or(Pos { line: 1, column: 1, len: 1 });
+            let pos = broken.pos.unwrap_or(Pos {
+                line: 1,
+                column: 1,
+                len: 1,
+            });
             cx.note(code, pos, broken.message);
         }
         loaded.diagnostics.0.append(&mut cx.problems);
@@ -104,9 +107,9 @@ fn resource(
     };
     if node.entry("kind").is_none() && node.entry("apiVersion").is_none() {
         // Probably a misspelt `service:`.
-        let near = entries.iter().find(|e| {
-            super::closest(&e.key, ["service"]).is_some()
-        });
+        let near = entries
+            .iter()
+            .find(|e| super::closest(&e.key, ["service"]).is_some());
         match near {
             Some(entry) => {
                 let message = format!("unknown field `{}`", entry.key);
@@ -128,7 +131,11 @@ fn resource(
         Some(metadata) => cx.at("metadata", |cx| Metadata::decode(metadata, cx)),
         None => {
             let pos = node.pos;
-            cx.note(Code::POLICY_MISSING_FIELD, pos, "field `metadata` is missing");
+            cx.note(
+                Code::POLICY_MISSING_FIELD,
+                pos,
+                "field `metadata` is missing",
+            );
             None
         }
     };
@@ -137,15 +144,6 @@ fn resource(
     };
     if metadata.namespace.is_empty() {
         namespace.clone_into(&mut metadata.namespace);
-    }
-    for (field, text) in [("name", &metadata.name), ("namespace", &metadata.namespace)] {
-        if let Err(why) = check_label(text) {
-            let path = format!("metadata.{field}");
-            let pos = node.locate(&path);
-            cx.at(&path, |cx| {
-                cx.note(Code::POLICY_NAME, pos, format!("`{text}` is no name: {why}"));
-            });
-        }
     }
     let id = ResourceId {
         kind,
@@ -180,7 +178,11 @@ fn resource(
 
 fn kind(node: &Node, cx: &mut Decoder) -> Option<Kind> {
     let Some(entry) = node.entry("kind") else {
-        cx.note(Code::POLICY_MISSING_FIELD, node.pos, "field `kind` is missing");
+        cx.note(
+            Code::POLICY_MISSING_FIELD,
+            node.pos,
+            "field `kind` is missing",
+        );
         return None;
     };
     let text = cx.at("kind", |cx| cx.string(&entry.value))?;

@@ -84,7 +84,13 @@ fn frame(
     style: Style,
     width: usize,
 ) {
-    let _ = writeln!(out, "{:w$}{} {at}", "", paint(style, "34", "-->"), w = width + 1);
+    let _ = writeln!(
+        out,
+        "{:w$}{} {at}",
+        "",
+        paint(style, "34", "-->"),
+        w = width + 1
+    );
     let source = sources.iter().find(|s| s.name == at.file);
     let line = source.and_then(|s| s.text.lines().nth(at.line.saturating_sub(1) as usize));
     let Some(line) = line else {
@@ -112,8 +118,19 @@ fn frame(
     let carets = "^".repeat((at.len as usize).clamp(1, most));
     let bar = paint(style, "34", "|");
     let _ = writeln!(out, "{:w$}{bar}", "", w = width + 2);
-    let _ = writeln!(out, " {} {bar} {}", paint(style, "34", &at.line.to_string()), clean(&shown));
-    let _ = write!(out, "{:w$}{bar} {indent}{}", "", paint(style, "1;31", &carets), w = width + 2);
+    let _ = writeln!(
+        out,
+        " {} {bar} {}",
+        paint(style, "34", &at.line.to_string()),
+        clean(&shown)
+    );
+    let _ = write!(
+        out,
+        "{:w$}{bar} {indent}{}",
+        "",
+        paint(style, "1;31", &carets),
+        w = width + 2
+    );
     if let Some(hint) = hint {
         let _ = write!(out, " {}", clean(hint));
     }
@@ -132,7 +149,13 @@ fn shorten(path: &str) -> &str {
 /// A text may hold control characters that a terminal would obey.
 fn clean(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 

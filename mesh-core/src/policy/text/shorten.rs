@@ -77,11 +77,7 @@ fn plain_parent(name: &str, port: Option<u16>) -> ParentRef {
 }
 
 /// The fields of the short form that say this resource; `None` when it cannot be said.
-fn part(
-    resource: &Resource,
-    name: &ServiceName,
-    port: Option<u16>,
-) -> Option<Vec<(String, Tree)>> {
+fn part(resource: &Resource, name: &ServiceName, port: Option<u16>) -> Option<Vec<(String, Tree)>> {
     let plain = Metadata {
         name: name.name().to_owned(),
         namespace: name.namespace().to_owned(),

@@ -69,23 +69,31 @@ fn options() -> Options {
 
 fn broken(error: &Error) -> Broken {
     let error = error.without_snippet();
-    let too_large = matches!(
-        error,
-        Error::Budget { .. }
-            | Error::AliasReplayCounterOverflow { .. }
-            | Error::AliasReplayLimitExceeded { .. }
-            | Error::AliasExpansionLimitExceeded { .. }
-            | Error::AliasReplayStackDepthExceeded { .. }
-    );
     let text = error.to_string();
     let text = text.lines().next().unwrap_or_default();
+    // Limits are found by several parts of the parser, each with an error of its own.
+    let too_large = [
+        "limit exceeded",
+        "depth exceeded",
+        "budget",
+        "limits breached",
+    ]
+    .iter()
+    .any(|words| text.contains(words));
     // The place is shown by ourselves.
     let message = ["error: ", "YAML parse error: "]
         .iter()
-        .fold(text, |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
+        .fold(text, |text, prefix| {
+            text.strip_prefix(prefix).unwrap_or(text)
+        });
     let message = message.split(" at line ").next().unwrap_or(message);
+    let message = message.trim_end_matches([',', ':', '.']);
     Broken {
-        message: message.trim_end_matches([',', ':', '.']).to_owned(),
+        message: if too_large {
+            format!("the text is nested too deep, or its aliases make too much of it: {message}")
+        } else {
+            message.to_owned()
+        },
         pos: error.location().and_then(place),
         too_large,
     }

@@ -31,7 +31,11 @@ pub(super) fn compile(index: &Index<'_>, findings: &mut Findings) -> Compiled {
 
 impl Compiled {
     /// The policy attached to a target; of several, which is an error, the last.
-    pub(super) fn at(&self, attached: &Attachments<'_>, target: &Target) -> Option<Arc<AccessModel>> {
+    pub(super) fn at(
+        &self,
+        attached: &Attachments<'_>,
+        target: &Target,
+    ) -> Option<Arc<AccessModel>> {
         let policy = attached.at(Kind::AccessPolicy, target.clone()).last()?;
         let id = policy.id();
         self.0
@@ -69,9 +73,10 @@ fn model(
             self::peer(resource, &format!("{at}.from[{n}]"), peer, index, findings)
         });
         let from = from.collect();
-        let to = rule.to.iter().enumerate().map(|(n, request)| {
-            operation(resource, &format!("{at}.to[{n}]"), request, findings)
-        });
+        let to =
+            rule.to.iter().enumerate().map(|(n, request)| {
+                operation(resource, &format!("{at}.to[{n}]"), request, findings)
+            });
         let to = to.collect();
         rules.push(AccessRule { from, to });
     }
@@ -183,7 +188,12 @@ fn operation(
         if !fits {
             let message = format!("`{text}` is no gRPC method");
             findings
-                .error(resource, format!("{at}.grpc[{n}]"), Code::POLICY_RANGE, message)
+                .error(
+                    resource,
+                    format!("{at}.grpc[{n}]"),
+                    Code::POLICY_RANGE,
+                    message,
+                )
                 .help("such as shop.v1.Reviews/Get or shop.v1.Reviews/*");
         }
     }

@@ -77,7 +77,9 @@ impl<'a> Attachments<'a> {
             Target::Namespace(service.namespace().to_owned()),
             Target::Service(service.clone(), None),
         ];
-        chain.into_iter().flat_map(move |t| self.at(kind, t).iter().copied())
+        chain
+            .into_iter()
+            .flat_map(move |t| self.at(kind, t).iter().copied())
     }
 
     /// The policies of a kind on exactly this target.
@@ -208,7 +210,12 @@ fn resolve(
     };
     let Some(name) = &target.name else {
         let message = format!("field `name` is missing: which {}?", target.kind);
-        findings.error(resource, format!("{path}.name"), Code::POLICY_MISSING_FIELD, message);
+        findings.error(
+            resource,
+            format!("{path}.name"),
+            Code::POLICY_MISSING_FIELD,
+            message,
+        );
         return None;
     };
     let Some(route_kind) = route_kind else {
@@ -235,7 +242,12 @@ fn resolve(
     if kind != Kind::BackendPolicy {
         let message = format!("{kind} cannot be attached to {}", target.kind);
         findings
-            .error(resource, format!("{path}.kind"), Code::POLICY_RANGE, message)
+            .error(
+                resource,
+                format!("{path}.kind"),
+                Code::POLICY_RANGE,
+                message,
+            )
             .help("attach it to a Service, a Namespace or the Mesh");
         return None;
     }

@@ -154,7 +154,10 @@ impl<'a> Backends<'a> {
             connect_timeout: defaults::CONNECT_TIMEOUT,
         };
         let of_route = route
-            .map(|r| self.attached.at(Kind::BackendPolicy, Target::Route(r.clone())))
+            .map(|r| {
+                self.attached
+                    .at(Kind::BackendPolicy, Target::Route(r.clone()))
+            })
             .unwrap_or_default();
         let chain = self.attached.for_service(Kind::BackendPolicy, name);
         for policy in chain.chain(of_route.iter().copied()) {
@@ -293,7 +296,10 @@ fn check_one(resource: &Resource, spec: &BackendPolicySpec, findings: &mut Findi
     ranges.positive("loadBalancing.decay", load.decay);
     ranges.positive("loadBalancing.defaultRtt", load.default_rtt);
     ranges.percent("outlierDetection.failurePercent", outlier.failure_percent);
-    ranges.percent("outlierDetection.maxEjectedPercent", outlier.max_ejected_percent);
+    ranges.percent(
+        "outlierDetection.maxEjectedPercent",
+        outlier.max_ejected_percent,
+    );
     ranges.positive("outlierDetection.interval", outlier.interval);
     ranges.positive("outlierDetection.ejectFor", outlier.eject_for);
     ranges.positive("outlierDetection.maxEjectFor", outlier.max_eject_for);
@@ -303,8 +309,11 @@ fn check_one(resource: &Resource, spec: &BackendPolicySpec, findings: &mut Findi
     ranges.percent("retryBudget.percent", budget.percent);
     ranges.positive("connectTimeout", spec.connect_timeout);
     let bounds = second..=second * 60;
-    if budget.interval.is_some_and(|i| !bounds.contains(&i.get())) {
-        ranges.refuse("retryBudget.interval", "not in the range 1s to 60s");
+    if let Some(interval) = budget.interval
+        && !bounds.contains(&interval.get())
+    {
+        let why = format!("{interval} is not in the range 1s to 60s");
+        ranges.refuse("retryBudget.interval", &why);
     }
     if let (Some(base), Some(most)) = (outlier.eject_for, outlier.max_eject_for)
         && most < base
@@ -312,9 +321,7 @@ fn check_one(resource: &Resource, spec: &BackendPolicySpec, findings: &mut Findi
         let why = format!("{most} is shorter than `ejectFor`, {base}");
         ranges.refuse("outlierDetection.maxEjectFor", &why);
     }
-    if let Some(percent @ 100..) = outlier.max_ejected_percent
-        && percent == 100
-    {
+    if outlier.max_ejected_percent == Some(100) {
         findings
             .error(
                 resource,
@@ -350,7 +357,8 @@ struct Ranges<'r, 'f> {
 impl Ranges<'_, '_> {
     fn refuse(&mut self, field: &str, why: &str) {
         let path = format!("spec.{field}");
-        self.findings.error(self.resource, path, Code::POLICY_RANGE, why);
+        self.findings
+            .error(self.resource, path, Code::POLICY_RANGE, why);
     }
 
     fn percent(&mut self, field: &str, value: Option<u32>) {

@@ -11,8 +11,8 @@ use super::routes::{AttachedRoute, settle};
 use super::{access, backends, overlap, routes, services, transport};
 use crate::name::ServiceName;
 use crate::policy::model::{
-    AccessModel, Attached, BackendIx, Discovery, Inbound, Outbound, Route, Service, Snapshot, Split,
-    TransportModel,
+    AccessModel, Attached, BackendIx, Discovery, Inbound, Outbound, Route, Service, Snapshot,
+    Split, TransportModel,
 };
 use crate::policy::spec::{Kind, ResourceId};
 use crate::route::RouteTable;
@@ -32,7 +32,9 @@ pub(super) fn build(
     transport::check(index, findings);
     let services = services::define(index, findings);
     let inbound = inbound(index, attached, previous, findings);
-    let transport = services.keys().map(|name| (name.clone(), inbound.transport_for(name)));
+    let transport = services
+        .keys()
+        .map(|name| (name.clone(), inbound.transport_for(name)));
     let transport: HashMap<_, _> = transport.collect();
 
     let mut backends = Backends::new(attached, services, transport);
@@ -61,7 +63,12 @@ fn outbound(
     let names: Vec<ServiceName> = backends.services().keys().cloned().collect();
     let mut plans = BTreeMap::new();
     for name in &names {
-        let ports: Vec<u16> = backends.service(name).ports.iter().map(|p| p.number).collect();
+        let ports: Vec<u16> = backends
+            .service(name)
+            .ports
+            .iter()
+            .map(|p| p.number)
+            .collect();
         let default_backend = backends.get(name, None, None);
         let port_backends = ports
             .into_iter()
@@ -164,7 +171,9 @@ fn service(
         keep(port, route);
     }
     // A port without any route of the policy goes to the service itself.
-    ports.insert(None);
+    if port_backends.is_empty() {
+        ports.insert(None);
+    }
     if !for_all {
         let label = format!("{}/default", name.name());
         for port in &ports {
@@ -205,10 +214,7 @@ fn known_route(routes: &[(Option<u16>, Arc<Route>)], port: Option<u16>) -> bool 
 
 /// One table per port, and one for calls that name none: the table of the first port, or of the
 /// only port that routes name.
-fn tables(
-    service: &Service,
-    ports: &BTreeSet<Option<u16>>,
-) -> Vec<(Option<u16>, Arc<RouteTable>)> {
+fn tables(service: &Service, ports: &BTreeSet<Option<u16>>) -> Vec<(Option<u16>, Arc<RouteTable>)> {
     let table = |port: Option<u16>| {
         let routes = service.routes.iter().filter(|(p, r)| {
             // The built-in default of "no port" is not for ports.
@@ -239,7 +245,8 @@ fn hosts(out: &mut HashMap<Arc<str>, ServiceName>, service: &Service, namespace:
     let name = service.name();
     out.insert(name.host().into(), name.clone());
     if name.namespace() == namespace {
-        out.entry(name.name().into()).or_insert_with(|| name.clone());
+        out.entry(name.name().into())
+            .or_insert_with(|| name.clone());
     }
     if let Discovery::External { host, .. } = &service.discovery {
         let host = host.trim_end_matches('.').to_ascii_lowercase();

@@ -9,7 +9,9 @@ use super::routes::RuleCx;
 use super::services::host;
 use crate::error::Code;
 use crate::policy::defaults;
-use crate::policy::model::{Filter, HeaderEdit, PathEdit, PathMatch, Redirect, Rewrite, RouteMatch};
+use crate::policy::model::{
+    Filter, HeaderEdit, PathEdit, PathMatch, Redirect, Rewrite, RouteMatch,
+};
 use crate::policy::spec::{
     self, FilterType, HeaderFilter, MirrorFilter, PathModifier, PathModifierType, RedirectFilter,
     Resource, RewriteFilter,
@@ -34,7 +36,12 @@ pub(super) fn compile(
             && filter.kind != FilterType::ExtensionRef
         {
             let message = format!("{} is given twice in one rule", filter.kind);
-            findings.error(resource, format!("{at}.type"), Code::POLICY_DUPLICATE_NAME, message);
+            findings.error(
+                resource,
+                format!("{at}.type"),
+                Code::POLICY_DUPLICATE_NAME,
+                message,
+            );
         }
         match filter.kind {
             FilterType::RequestHeaderModifier => {
@@ -52,7 +59,8 @@ pub(super) fn compile(
             FilterType::RequestRedirect => {
                 let at = format!("{at}.requestRedirect");
                 let redirect = filter.request_redirect.as_ref();
-                let redirect = redirect.map(|r| self::redirect(resource, &at, r, matches, findings));
+                let redirect =
+                    redirect.map(|r| self::redirect(resource, &at, r, matches, findings));
                 out.extend(redirect.map(Filter::Redirect));
             }
             FilterType::UrlRewrite => {
@@ -81,7 +89,12 @@ pub(super) fn compile(
     let has = |kind| filters.iter().any(|f| f.kind == kind);
     if has(FilterType::RequestRedirect) && has(FilterType::UrlRewrite) {
         let message = "RequestRedirect and URLRewrite cannot stand in one rule";
-        findings.error(resource, format!("{at}.filters"), Code::POLICY_RANGE, message);
+        findings.error(
+            resource,
+            format!("{at}.filters"),
+            Code::POLICY_RANGE,
+            message,
+        );
     }
     out
 }
@@ -178,7 +191,12 @@ fn redirect(
         && !matches!(scheme, "http" | "https")
     {
         let message = format!("`{scheme}` is neither http nor https");
-        findings.error(resource, format!("{at}.scheme"), Code::POLICY_RANGE, message);
+        findings.error(
+            resource,
+            format!("{at}.scheme"),
+            Code::POLICY_RANGE,
+            message,
+        );
     }
     if let Some(name) = &filter.hostname {
         host(resource, &format!("{at}.hostname"), name, findings);
@@ -186,7 +204,12 @@ fn redirect(
     let code = filter.status_code.unwrap_or(defaults::REDIRECT_STATUS);
     if !matches!(code, 301 | 302 | 303 | 307 | 308) {
         let message = format!("{code} is no redirect; use 301, 302, 303, 307 or 308");
-        findings.error(resource, format!("{at}.statusCode"), Code::POLICY_RANGE, message);
+        findings.error(
+            resource,
+            format!("{at}.statusCode"),
+            Code::POLICY_RANGE,
+            message,
+        );
     }
     let path = filter.path.as_ref();
     Redirect {
@@ -229,7 +252,12 @@ fn path_edit(
     };
     let Some(value) = value else {
         let message = format!("field `{field}` is missing");
-        findings.error(resource, format!("{at}.{field}"), Code::POLICY_MISSING_FIELD, message);
+        findings.error(
+            resource,
+            format!("{at}.{field}"),
+            Code::POLICY_MISSING_FIELD,
+            message,
+        );
         return None;
     };
     if !value.is_empty() {
@@ -263,19 +291,34 @@ fn mirror(
             let above = u64::from(fraction.numerator);
             if below == 0 || above > below {
                 let message = format!("{above}/{below} is not a part of the calls");
-                findings.error(cx.resource, format!("{at}.fraction"), Code::POLICY_RANGE, message);
+                findings.error(
+                    cx.resource,
+                    format!("{at}.fraction"),
+                    Code::POLICY_RANGE,
+                    message,
+                );
                 return None;
             }
             above * 1_000_000 / below
         }
         (Some(_), Some(_)) => {
             let message = "`percent` and `fraction` are two ways to say one thing";
-            findings.error(cx.resource, format!("{at}.fraction"), Code::POLICY_RANGE, message);
+            findings.error(
+                cx.resource,
+                format!("{at}.fraction"),
+                Code::POLICY_RANGE,
+                message,
+            );
             return None;
         }
         (Some(percent), None) => {
             let message = format!("{percent} is not in the range 0 to 100");
-            findings.error(cx.resource, format!("{at}.percent"), Code::POLICY_RANGE, message);
+            findings.error(
+                cx.resource,
+                format!("{at}.percent"),
+                Code::POLICY_RANGE,
+                message,
+            );
             return None;
         }
     };

@@ -1,6 +1,7 @@
 use crate::error::Code;
 use crate::policy::error::{PolicyError, Related, Severity};
 use crate::policy::spec::Resource;
+use crate::policy::text::limits;
 
 /// The problems found so far.
 #[derive(Default)]
@@ -48,6 +49,11 @@ impl Findings {
             key(a).cmp(&key(b))
         });
         self.0.dedup();
+        if self.0.len() > limits::PROBLEMS {
+            let message = format!("{} more problems", self.0.len() - limits::PROBLEMS);
+            self.0.truncate(limits::PROBLEMS);
+            self.0.push(PolicyError::new(Code::POLICY, message));
+        }
         self.0
     }
 }

@@ -8,6 +8,10 @@ use crate::name::{ServiceName, check_label};
 use crate::policy::spec::{Kind, ParentRef, Resource, ResourceId, Service};
 use crate::policy::text::closest;
 
+/// With more services than this nobody's spelling is compared: each comparison takes time, and the
+/// number of names to compare with each other is the text's to choose.
+const SUGGEST: usize = 2000;
+
 /// The resources by what they are.
 pub(super) struct Index<'a> {
     pub(super) options: &'a Options,
@@ -97,37 +101,41 @@ impl<'a> Index<'a> {
         {
             return Ok(());
         }
+        let message = format!("service `{name}` is not defined");
+        if self.services.len() + self.implied.len() > SUGGEST {
+            return Err(Dangling {
+                message,
+                hint: None,
+            });
+        }
         let known = self.services.keys().chain(&self.implied);
         let mut hint = near(name, known.clone());
         if hint.is_none() {
             let elsewhere = known.clone().find(|s| s.name() == name.name());
-            hint = elsewhere.map(|s| format!("did you mean `{}` of `{}`?", s.name(), s.namespace()));
+            hint =
+                elsewhere.map(|s| format!("did you mean `{}` of `{}`?", s.name(), s.namespace()));
         }
-        Err(Dangling {
-            message: format!("service `{name}` is not defined"),
-            hint,
-        })
+        Err(Dangling { message, hint })
     }
 
     /// A defined service whose name is nearly this one, but not another of a numbered series
     /// (`reviews-v1` and `reviews-v2` are no misspellings of each other).
     fn misspelt(&self, name: &ServiceName) -> Option<&ServiceName> {
-        if self.options.is_partial() || self.implied.contains(name) {
+        let many = self.services.len() > SUGGEST;
+        if many || self.options.is_partial() || self.implied.contains(name) {
             return None;
         }
         let strip = |s: &str| s.replace(|c: char| c.is_ascii_digit(), "");
-        let candidates = self.services.keys().filter(|s| {
-            s.namespace() == name.namespace() && strip(s.name()) != strip(name.name())
-        });
+        let candidates = self
+            .services
+            .keys()
+            .filter(|s| s.namespace() == name.namespace() && strip(s.name()) != strip(name.name()));
         let near = closest(name.name(), candidates.map(ServiceName::name))?;
         self.services.keys().find(|s| s.name() == near)
     }
 }
 
-fn near<'s>(
-    name: &ServiceName,
-    known: impl Iterator<Item = &'s ServiceName>,
-) -> Option<String> {
+fn near<'s>(name: &ServiceName, known: impl Iterator<Item = &'s ServiceName>) -> Option<String> {
     let here = known.filter(|s| s.namespace() == name.namespace());
     closest(name.name(), here.map(ServiceName::name)).map(|near| format!("did you mean `{near}`?"))
 }
@@ -141,7 +149,7 @@ pub(super) fn parents(resource: &Resource) -> &[ParentRef] {
     }
 }
 
-/// Names and labels that were not checked by the text's decoder, since they came another way.
+/// Names and labels.
 fn names(resource: &Resource, findings: &mut Findings) {
     let metadata = resource.metadata();
     for (path, text) in [
@@ -154,7 +162,13 @@ fn names(resource: &Resource, findings: &mut Findings) {
         }
     }
     for (key, value) in &metadata.labels {
-        label(resource, &format!("metadata.labels.{key}"), key, value, findings);
+        label(
+            resource,
+            &format!("metadata.labels.{key}"),
+            key,
+            value,
+            findings,
+        );
     }
 }
 

@@ -224,7 +224,12 @@ fn query(
 fn twice(resource: &Resource, at: &str, name: &str, findings: &mut Findings) {
     let message = format!("`{name}` has two conditions in one match");
     findings
-        .error(resource, format!("{at}.name"), Code::POLICY_DUPLICATE_NAME, message)
+        .error(
+            resource,
+            format!("{at}.name"),
+            Code::POLICY_DUPLICATE_NAME,
+            message,
+        )
         .help("both must hold at once; use one RegularExpression");
 }
 
@@ -260,12 +265,7 @@ pub(super) fn header_name(
     }
 }
 
-fn pattern(
-    resource: &Resource,
-    at: &str,
-    text: &str,
-    findings: &mut Findings,
-) -> Option<Pattern> {
+fn pattern(resource: &Resource, at: &str, text: &str, findings: &mut Findings) -> Option<Pattern> {
     match Pattern::new(text) {
         Ok(pattern) => Some(pattern),
         Err(error) => {

@@ -66,7 +66,15 @@ fn contend(routes: &[&AttachedRoute<'_>], findings: &mut Findings) {
                 .help("delete one, or make its matches more specific");
         }
         for key in keys {
-            seen.entry(key).or_default().push(n);
+            // The first rule of a resource speaks for those that it hides.
+            let list = seen.entry(key).or_default();
+            let same = |m: &usize| {
+                let other = routes[*m];
+                other.port == this.port && std::ptr::eq(other.resource, this.resource)
+            };
+            if !list.iter().any(same) {
+                list.push(n);
+            }
         }
     }
 }
@@ -133,9 +141,20 @@ fn key(m: &RouteMatch) -> (String, String) {
         ValueMatch::Regex(pattern) => format!("~{:?}", pattern.as_str()),
     };
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(m.headers().iter().map(|h| format!("h {}{}", h.name(), value(h.value()))));
-    parts.extend(m.query().iter().map(|q| format!("q {}{}", q.name(), value(q.value()))));
+    parts.extend(
+        m.headers()
+            .iter()
+            .map(|h| format!("h {}{}", h.name(), value(h.value()))),
+    );
+    parts.extend(
+        m.query()
+            .iter()
+            .map(|q| format!("q {}{}", q.name(), value(q.value()))),
+    );
     parts.sort();
     let method = m.method().map(ToString::to_string).unwrap_or_default();
-    (path, format!("{} {method} {}", m.is_grpc(), parts.join(" ")))
+    (
+        path,
+        format!("{} {method} {}", m.is_grpc(), parts.join(" ")),
+    )
 }

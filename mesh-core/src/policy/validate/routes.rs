@@ -110,16 +110,31 @@ fn parent(
 ) -> Option<(ServiceName, Option<u16>)> {
     let at = format!("spec.parentRefs[{n}]");
     let kind = parent.kind.as_deref().unwrap_or("Service");
-    if kind != "Service" || parent.group.as_deref().is_some_and(|g| !matches!(g, "" | "core")) {
+    if kind != "Service"
+        || parent
+            .group
+            .as_deref()
+            .is_some_and(|g| !matches!(g, "" | "core"))
+    {
         let message = format!("a route is attached to a Service, not to {kind}");
         findings
-            .error(resource, format!("{at}.kind"), Code::POLICY_REFERENCE, message)
+            .error(
+                resource,
+                format!("{at}.kind"),
+                Code::POLICY_REFERENCE,
+                message,
+            )
             .help("use group: \"\" and kind: Service");
         return None;
     }
     if parent.section_name.is_some() {
         let message = "a Service has no sections; use `port`";
-        findings.error(resource, format!("{at}.sectionName"), Code::POLICY_RANGE, message);
+        findings.error(
+            resource,
+            format!("{at}.sectionName"),
+            Code::POLICY_RANGE,
+            message,
+        );
     }
     let service = reference(
         resource,
@@ -202,7 +217,11 @@ impl RuleCx<'_> {
         findings: &mut Findings,
     ) -> Option<(ServiceName, Option<u16>)> {
         let kind = backend.kind.as_deref().unwrap_or("Service");
-        if kind != "Service" || backend.group.as_deref().is_some_and(|g| !matches!(g, "" | "core"))
+        if kind != "Service"
+            || backend
+                .group
+                .as_deref()
+                .is_some_and(|g| !matches!(g, "" | "core"))
         {
             let message = format!("calls go to a Service, not to {kind}");
             findings.error(
@@ -221,7 +240,14 @@ impl RuleCx<'_> {
             self.index,
             findings,
         )?;
-        check_port(self.resource, at, &service, backend.port, backends, findings);
+        check_port(
+            self.resource,
+            at,
+            &service,
+            backend.port,
+            backends,
+            findings,
+        );
         Some((service, backend.port))
     }
 }
@@ -290,7 +316,10 @@ fn draft(
         let at = format!("{at}.sessionPersistence");
         findings.warning(resource, at, Code::POLICY_UNUSED, message);
     }
-    let redirects = rule.filters.iter().any(|f| f.kind == FilterType::RequestRedirect);
+    let redirects = rule
+        .filters
+        .iter()
+        .any(|f| f.kind == FilterType::RequestRedirect);
     if redirects && !rule.backends.is_empty() {
         let message = "a rule that redirects sends nothing to `backendRefs`";
         let at = format!("{at}.backendRefs");
@@ -343,7 +372,8 @@ fn targets(
             let at = format!("{at}.weight");
             findings.error(cx.resource, at, Code::POLICY_RANGE, message);
         }
-        let filters = filters::compile(cx, &at, &backend.filters, &rule.matches, backends, findings);
+        let filters =
+            filters::compile(cx, &at, &backend.filters, &rule.matches, backends, findings);
         if let Some((service, port)) = cx.reference(&at, backend, backends, findings) {
             out.push(Target {
                 backend: backends.get(&service, port, Some(id)),
@@ -468,7 +498,11 @@ fn fits(
         _ => format!("use request: {enough} or backendRequest: {}", show(request)),
     };
     let explicit = rule.timeouts.is_some_and(|t| t.request.is_some());
-    let first = if explicit { "request" } else { "backendRequest" };
+    let first = if explicit {
+        "request"
+    } else {
+        "backendRequest"
+    };
     let finding = findings
         .error(
             resource,

@@ -81,7 +81,9 @@ fn defined(
                         Code::POLICY_UNUSED,
                         "`selector` has no effect without `subsetOf`",
                     )
-                    .help("instances register themselves; a subset names the service it is part of");
+                    .help(
+                        "instances register themselves; a subset names the service it is part of",
+                    );
             }
             (own.0, own.1, BTreeMap::new())
         }
@@ -210,7 +212,11 @@ fn endpoints_of(
             } else {
                 "field `port` is missing: addresses of DNS have none"
             };
-            let code = if srv { Code::POLICY_RANGE } else { Code::POLICY_MISSING_FIELD };
+            let code = if srv {
+                Code::POLICY_RANGE
+            } else {
+                Code::POLICY_MISSING_FIELD
+            };
             findings.error(resource, "spec.endpoints.dns", code, message);
         }
         let discovery = Discovery::Dns {
@@ -244,7 +250,13 @@ fn fixed(
 ) -> Option<EndpointInfo> {
     let path = format!("spec.endpoints.static[{n}]");
     for (key, value) in &endpoint.labels {
-        label(resource, &format!("{path}.labels.{key}"), key, value, findings);
+        label(
+            resource,
+            &format!("{path}.labels.{key}"),
+            key,
+            value,
+            findings,
+        );
     }
     let identity = endpoint.identity.as_ref().and_then(|text| {
         SpiffeId::parse(text)
@@ -257,12 +269,22 @@ fn fixed(
     let weight = endpoint.weight.unwrap_or(defaults::ENDPOINT_WEIGHT);
     if !(1..=1000).contains(&weight) {
         let message = format!("{weight} is not in the range 1 to 1000");
-        findings.error(resource, format!("{path}.weight"), Code::POLICY_RANGE, message);
+        findings.error(
+            resource,
+            format!("{path}.weight"),
+            Code::POLICY_RANGE,
+            message,
+        );
     }
     let Ok(addr) = endpoint.address.parse::<SocketAddr>() else {
         let message = format!("`{}` is not an address with a port", endpoint.address);
         findings
-            .error(resource, format!("{path}.address"), Code::POLICY_RANGE, message)
+            .error(
+                resource,
+                format!("{path}.address"),
+                Code::POLICY_RANGE,
+                message,
+            )
             .help("such as 10.0.0.7:8080 or [fd00::7]:8080; for a name use `dns`");
         return None;
     };
@@ -281,16 +303,31 @@ fn ports(resource: &Resource, spec: &ServiceSpec, findings: &mut Findings) -> Ve
         for (field, number) in [("port", Some(port.port)), ("targetPort", port.target_port)] {
             if number == Some(0) {
                 let message = "0 is not in the range 1 to 65535";
-                findings.error(resource, format!("{path}.{field}"), Code::POLICY_RANGE, message);
+                findings.error(
+                    resource,
+                    format!("{path}.{field}"),
+                    Code::POLICY_RANGE,
+                    message,
+                );
             }
         }
         if port.protocol.as_deref().is_some_and(|p| p != "TCP") {
             let message = "the mesh carries TCP only";
-            findings.error(resource, format!("{path}.protocol"), Code::POLICY_RANGE, message);
+            findings.error(
+                resource,
+                format!("{path}.protocol"),
+                Code::POLICY_RANGE,
+                message,
+            );
         }
         if out.iter().any(|p| p.number == port.port) {
             let message = format!("port {} is given twice", port.port);
-            findings.error(resource, format!("{path}.port"), Code::POLICY_DUPLICATE_NAME, message);
+            findings.error(
+                resource,
+                format!("{path}.port"),
+                Code::POLICY_DUPLICATE_NAME,
+                message,
+            );
             continue;
         }
         out.push(Port {

@@ -32,13 +32,23 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
             if instant(&exception.expires).is_none() {
                 let message = format!("`{}` is no date", exception.expires);
                 findings
-                    .error(resource, format!("{at}.expires"), Code::POLICY_RANGE, message)
+                    .error(
+                        resource,
+                        format!("{at}.expires"),
+                        Code::POLICY_RANGE,
+                        message,
+                    )
                     .help("such as 2026-12-31 or 2026-12-31T18:00:00Z");
             } else {
                 let source = exception.source.as_deref().unwrap_or_default();
                 let message = format!("`{source}` is neither an address nor a network");
                 findings
-                    .error(resource, format!("{at}.source"), Code::POLICY_RANGE, message)
+                    .error(
+                        resource,
+                        format!("{at}.source"),
+                        Code::POLICY_RANGE,
+                        message,
+                    )
                     .help("such as 10.0.0.7 or 10.0.0.0/8");
             }
         }
@@ -111,7 +121,10 @@ fn set(out: &mut TransportModel, policy: &Resource) {
         out.min_version = *version;
     }
     if !trust_domains.is_empty() {
-        out.trust_domains = trust_domains.iter().map(|d| Arc::from(d.as_str())).collect();
+        out.trust_domains = trust_domains
+            .iter()
+            .map(|d| Arc::from(d.as_str()))
+            .collect();
     }
     if !exceptions.is_empty() {
         out.exceptions = exceptions.iter().filter_map(exception).collect();
@@ -173,7 +186,11 @@ fn instant(text: &str) -> Option<SystemTime> {
         }
     };
     // Days since 1970-01-01 in the proleptic Gregorian calendar, counted in years from March.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(days * 86_400 + seconds))
 }
@@ -186,13 +203,24 @@ mod tests {
     fn a_date_is_the_end_of_its_day() {
         let seconds = |text| {
             let instant = instant(text)?;
-            instant.duration_since(SystemTime::UNIX_EPOCH).ok().map(|d| d.as_secs())
+            instant
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .ok()
+                .map(|d| d.as_secs())
         };
         assert_eq!(seconds("1970-01-01"), Some(86_400));
         assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(seconds("2000-02-29T12:00:00Z"), Some(951_825_600));
         assert_eq!(seconds("2026-12-31T23:59:59Z"), Some(1_798_761_599));
-        for bad in ["", "2026", "2026-13-01", "2026-02-29", "2026-1-1", "26-01-01", "2026-01-01T1"] {
+        for bad in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-02-29",
+            "2026-1-1",
+            "26-01-01",
+            "2026-01-01T1",
+        ] {
             assert_eq!(seconds(bad), None, "{bad}");
         }
     }
