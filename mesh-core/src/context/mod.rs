@@ -8,8 +8,10 @@ mod b3;
 mod baggage;
 mod request;
 mod trace;
+mod tracestate;
 
 pub use b3::{parse_b3, parse_b3_multi};
 pub use baggage::{MAX_BAGGAGE, accept_baggage};
 pub use request::{Criticality, RequestContext};
-pub use trace::{MAX_TRACESTATE, TraceContext, Traceparent, accept_tracestate, parse_traceparent};
+pub use trace::{TraceContext, Traceparent, parse_traceparent};
+pub use tracestate::{MAX_TRACESTATE, accept_tracestate};
