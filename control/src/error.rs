@@ -27,6 +27,11 @@ impl Error {
         }
     }
 
+    /// Something that the system refused at start, with the code `M1003`.
+    pub fn start(message: impl Into<String>) -> Self {
+        Self::new("M1003", message, "look at the limits of this process")
+    }
+
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -13,8 +13,15 @@ mod ca;
 mod error;
 mod events;
 mod files;
+mod findings;
+mod page;
+mod push;
+mod registry;
+mod report;
 #[cfg(test)]
 mod scratch;
+mod store;
+mod view;
 
 pub mod cli;
 pub mod server;

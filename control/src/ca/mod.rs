@@ -35,6 +35,7 @@ const KEY_FILE: &str = "ca.key";
 /// The CA of one trust domain.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
+    certificate_der: CertificateDer<'static>,
     certificate_pem: String,
     fingerprint: String,
     trust_domain: String,
@@ -114,6 +115,7 @@ impl Ca {
         let fingerprint = hex(digest::digest(&digest::SHA256, &certificate).as_ref());
         Ok(Self {
             issuer,
+            certificate_der: certificate,
             certificate_pem,
             fingerprint,
             trust_domain: trust_domain.to_owned(),
@@ -128,6 +130,10 @@ impl Ca {
     /// Hex SHA-256 of the CA certificate's DER: what a join token pins.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    pub(crate) fn certificate_der(&self) -> &[u8] {
+        &self.certificate_der
     }
 
     pub(crate) fn certificate_pem(&self) -> &str {

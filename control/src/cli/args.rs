@@ -34,9 +34,6 @@ pub(super) struct Global {
     /// Output form
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) output: Format,
-    /// Namespace of names that do not say theirs
-    #[arg(short, long, global = true, default_value = "default")]
-    pub(super) namespace: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,6 +85,9 @@ pub(super) enum Policy {
         /// Policy files or directories
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Namespace of resources that do not say theirs
+        #[arg(short, long, default_value = "default")]
+        namespace: String,
     },
     /// Make files the applied policy, in place of what was applied before
     Apply {

@@ -1,0 +1,165 @@
+use super::*;
+
+fn endpoint(addr: &str, calls: u64, failures: u64, ms: u64) -> EndpointSum {
+    EndpointSum {
+        from: "shop/web".to_owned(),
+        instance: "web-1".to_owned(),
+        report: pb::EndpointReport {
+            service: "shop/reviews".to_owned(),
+            addr: addr.to_owned(),
+            calls,
+            failures,
+            ewma_us: ms * 1000,
+            ..Default::default()
+        },
+    }
+}
+
+fn edge(calls: u64, failures: u64, code: &str) -> (String, pb::EdgeReport) {
+    let codes = if code.is_empty() { Default::default() } else { [(code.to_owned(), failures)].into() };
+    let report =
+        pb::EdgeReport { to: "shop/reviews".to_owned(), calls, failures, codes, ..Default::default() };
+    ("shop/web".to_owned(), report)
+}
+
+/// Codes and subjects of what is not well.
+fn bad(seen: &Observed) -> Vec<(String, String)> {
+    findings(seen)
+        .into_iter()
+        .filter(|finding| finding.severity() != pb::Severity::Ok)
+        .map(|finding| {
+            assert!(!finding.next.is_empty(), "{finding:?} has a next step");
+            (finding.code, finding.subject)
+        })
+        .collect()
+}
+
+fn one(code: &str, subject: &str) -> Vec<(String, String)> {
+    vec![(code.to_owned(), subject.to_owned())]
+}
+
+#[test]
+fn a_healthy_mesh_has_no_findings_and_says_what_was_looked_at() {
+    let seen = Observed {
+        endpoints: vec![endpoint("a:1", 100, 0, 4), endpoint("b:1", 100, 1, 6)],
+        edges: vec![edge(100, 0, "")],
+        ..Default::default()
+    };
+    assert!(bad(&seen).is_empty());
+    let subjects: Vec<_> = findings(&seen).into_iter().map(|finding| finding.subject).collect();
+    assert_eq!(subjects, ["policy", "clients", "registry", "identity", "endpoints", "traffic"]);
+}
+
+#[test]
+fn an_endpoint_that_fails_more_than_its_peers_is_m5005() {
+    let mut seen = Observed {
+        endpoints: vec![endpoint("a:1", 20, 6, 4), endpoint("b:1", 20, 0, 4)],
+        ..Default::default()
+    };
+    assert_eq!(bad(&seen), one("M5005", "shop/reviews a:1"));
+    assert!(findings(&seen)[0].message.starts_with("30% of 20 calls"), "{:?}", findings(&seen)[0]);
+    seen.endpoints = vec![endpoint("a:1", 20, 6, 4), endpoint("b:1", 20, 6, 4)];
+    assert!(bad(&seen).is_empty(), "all alike: not an endpoint's fault");
+    seen.endpoints = vec![endpoint("a:1", 4, 4, 4), endpoint("b:1", 20, 0, 4)];
+    assert!(bad(&seen).is_empty(), "too few calls to say");
+    seen.endpoints[0].report.set_state(pb::EndpointHealth::Ejected);
+    assert_eq!(bad(&seen), one("M5005", "shop/reviews a:1"));
+}
+
+#[test]
+fn an_endpoint_slower_than_its_peers_is_m5005() {
+    let mut seen = Observed {
+        endpoints: vec![endpoint("a:1", 5, 0, 900), endpoint("b:1", 50, 0, 4), endpoint("c:1", 50, 0, 5)],
+        ..Default::default()
+    };
+    assert_eq!(bad(&seen), one("M5005", "shop/reviews a:1"));
+    assert!(findings(&seen)[0].message.contains("900ms"), "{:?}", findings(&seen)[0]);
+    seen.endpoints[0] = endpoint("a:1", 5, 0, 15);
+    assert!(bad(&seen).is_empty(), "15 ms is not worth a finding");
+    seen.endpoints = vec![endpoint("a:1", 5, 0, 900)];
+    assert!(bad(&seen).is_empty(), "no peers to compare with");
+}
+
+#[test]
+fn a_vanished_instance_is_m5001_and_told_once() {
+    let gone = || Gone { service: "shop/reviews".into(), addr: "a:1".into(), instance: "r-1".into(), time: Duration::from_secs(3) };
+    let mut unreachable = endpoint("a:1", 5, 5, 4);
+    unreachable.report.set_state(pb::EndpointHealth::Unreachable);
+    let mut seen = Observed { lost: vec![gone()], endpoints: vec![unreachable], ..Default::default() };
+    assert_eq!(bad(&seen), one("M5001", "shop/reviews a:1"));
+    seen.orphans = std::mem::take(&mut seen.lost);
+    assert_eq!(bad(&seen), one("M5001", "shop/reviews a:1"));
+}
+
+#[test]
+fn refused_certificates_are_m5007_and_not_m5005() {
+    let mut refused = endpoint("a:1", 9, 9, 4);
+    refused.report.last_code = "M4003".to_owned();
+    refused.report.set_state(pb::EndpointHealth::Ejected);
+    let mut seen = Observed {
+        endpoints: vec![refused, endpoint("b:1", 50, 0, 4)],
+        edges: vec![edge(50, 9, "M4003")],
+        ..Default::default()
+    };
+    assert_eq!(bad(&seen)[0], ("M5007".to_owned(), "shop/reviews a:1".to_owned()));
+    seen.endpoints.clear();
+    assert_eq!(bad(&seen), one("M5007", "shop/web -> shop/reviews"));
+}
+
+#[test]
+fn denied_calls_are_m5006_from_either_side_but_told_once() {
+    let mut seen = Observed { edges: vec![edge(50, 50, "M4001")], ..Default::default() };
+    assert_eq!(bad(&seen), one("M5006", "shop/web -> shop/reviews"));
+    seen.denied = vec![DeniedSum {
+        service: "shop/reviews".into(),
+        from: "spiffe://mesh.local/ns/shop/sa/web".into(),
+        calls: 50,
+        denied: 50,
+    }];
+    assert_eq!(bad(&seen), one("M5006", "shop/web -> shop/reviews"));
+    seen.denied[0].from = "plaintext".into();
+    seen.edges.clear();
+    assert_eq!(bad(&seen), one("M5006", "plaintext -> shop/reviews"));
+}
+
+#[test]
+fn clients_that_refuse_or_lag_are_m5002_and_m5004() {
+    let client = |nacks: &[&str], behind: Option<u64>| Client {
+        name: "shop/web web-1".into(),
+        nacks: nacks.iter().map(|nack| (*nack).to_owned()).collect(),
+        revision: "abc".into(),
+        behind_for: behind.map(Duration::from_secs),
+    };
+    let seen = |client| Observed { clients: vec![client], ..Default::default() };
+    assert_eq!(bad(&seen(client(&["spec.rules[0]"], Some(60)))), one("M5002", "shop/web web-1"));
+    assert_eq!(bad(&seen(client(&[], Some(60)))), one("M5004", "shop/web web-1"));
+    assert!(bad(&seen(client(&[], Some(2)))).is_empty(), "an update takes a moment");
+}
+
+#[test]
+fn a_certificate_that_was_not_renewed_is_m4004() {
+    let seen = |left: i64| Observed {
+        certificates: vec![("shop/web".into(), "web-1".into(), 1_000_000 + left)],
+        now_unix: 1_000_000,
+        leaf_ttl: Duration::from_secs(86_400),
+        ..Default::default()
+    };
+    assert!(bad(&seen(6 * 3600)).is_empty(), "renewal is at 30 % left");
+    assert_eq!(bad(&seen(3600)), one("M4004", "shop/web web-1"));
+    assert_eq!(findings(&seen(-1))[0].severity(), pb::Severity::Error);
+}
+
+#[test]
+fn an_invalid_policy_directory_has_the_code_of_its_first_error() {
+    let refused = Refused { code: "M3002".into(), first: "a.yaml:3:3: unknown".into(), errors: 1, rendered: String::new() };
+    let seen = Observed { refused: Some(refused), ..Default::default() };
+    assert_eq!(bad(&seen), one("M3002", "policy directory"));
+}
+
+#[test]
+fn an_edge_that_loses_calls_has_the_code_of_most_of_them() {
+    let seen = Observed { edges: vec![edge(100, 50, "M2004")], ..Default::default() };
+    assert_eq!(bad(&seen), one("M2004", "shop/web -> shop/reviews"));
+    let seen = Observed { edges: vec![edge(1000, 5, "503")], ..Default::default() };
+    assert!(bad(&seen).is_empty());
+}
