@@ -1,0 +1,43 @@
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue};
+use mesh_core::context::Criticality;
+use mesh_core::metadata;
+
+use crate::context::CallContext;
+use crate::deadline;
+
+const ROUTED: HeaderValue = HeaderValue::from_static("1");
+
+/// Writes what a callee needs to know of this attempt. Two of the values are made per attempt
+/// (trace parent, time left); the rest is static or shared.
+pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext, now: Instant) {
+    let span = call.trace().child(&mut fastrand::Rng::new());
+    headers.insert(metadata::TRACEPARENT, span.traceparent().to_header());
+    if let Some(state) = span.tracestate() {
+        headers.insert(metadata::TRACESTATE, state.clone());
+    }
+    if let Some(baggage) = call.baggage() {
+        if !headers.contains_key(metadata::BAGGAGE) {
+            headers.insert(metadata::BAGGAGE, baggage.clone());
+        }
+    }
+    if call.criticality() != Criticality::default() {
+        let text = HeaderValue::from_static(call.criticality().as_str());
+        headers.insert(metadata::CRITICALITY, text);
+    }
+    deadline::inject(headers, call.is_grpc(), call.deadline(), now);
+    if call.chosen().is_some() {
+        headers.insert(metadata::ROUTED, ROUTED);
+    }
+    let attempt = call.attempt();
+    if attempt > 1 || call.arrived_attempt() > 0 {
+        // A call made for a retry is a retry for everything below it, whatever its own number.
+        let number = attempt.saturating_add(call.arrived_attempt());
+        headers.insert(metadata::ATTEMPT, HeaderValue::from(number));
+        if call.is_grpc() {
+            let previous = HeaderValue::from(number.saturating_sub(1));
+            headers.insert(metadata::PREVIOUS_ATTEMPTS, previous);
+        }
+    }
+}

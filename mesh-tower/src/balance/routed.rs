@@ -1,0 +1,200 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use mesh_core::balance::EndpointSet;
+use mesh_core::ejection::Detector;
+use mesh_core::error::{ErrorKind, Flags, MeshError};
+use mesh_core::policy::{BalancePolicy, EjectionPolicy};
+use mesh_core::telemetry::names;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::body::MeshBody;
+use crate::context::CallContext;
+use crate::ejection::{EjectionLayer, EjectionService, Outliers};
+use crate::endpoint::{EndpointLayer, EndpointService};
+use crate::live_view::{BackendView, Endpoint};
+use crate::runtime;
+use crate::stack::{BoxFuture, Describe, DynService, Seam};
+use crate::telemetry::Recorder;
+use crate::timeout::{TimeoutLayer, TimeoutService};
+
+/// Seam B's own service: balances over the endpoints of the backend that the call has pinned.
+pub(crate) struct RoutedBalance {
+    /// Longest wait for a first endpoint.
+    wait: Duration,
+}
+
+/// The layers of one attempt at one endpoint, above the seam to its connections.
+type EndpointStack = EndpointService<EjectionService<TimeoutService<Seam>>>;
+
+// === impl RoutedBalance ===
+
+impl RoutedBalance {
+    pub(crate) fn new(wait: Duration) -> Self {
+        Self { wait }
+    }
+}
+
+/// Slots 8 to 10 of the order table: built per attempt, since they name an endpoint of the set that
+/// the pick was made in. That is a handful of reference counts.
+fn endpoint_stack(
+    set: EndpointSet,
+    ix: usize,
+    policy: BalancePolicy,
+    outliers: &Arc<Outliers>,
+    endpoint: Option<&Arc<Endpoint>>,
+    seam: Seam,
+) -> EndpointStack {
+    let guard = match endpoint {
+        Some(endpoint) => {
+            EndpointLayer::of_mesh(set, ix, policy, endpoint.clone(), outliers.clone())
+        }
+        None => EndpointLayer::new(set, ix, policy),
+    };
+    let timed = TimeoutLayer::attempt().layer(seam);
+    let recorded = EjectionLayer::new(outliers.clone(), ix).layer(timed);
+    EndpointService::from_parts(guard, recorded)
+}
+
+impl DynService for RoutedBalance {
+    fn call(
+        &self,
+        mut request: Request<MeshBody>,
+    ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
+        let wait = self.wait;
+        Box::pin(async move {
+            let call = CallContext::of(&mut request);
+            let Some(chosen) = call.chosen() else {
+                return Err(MeshError::new(ErrorKind::Internal, "the call was not routed"));
+            };
+            let pinned = &chosen.backend;
+            // A later attempt may know more than the view that the call began with.
+            let newest;
+            let mut backend = pinned;
+            if call.attempt() > 1 {
+                newest = pinned.newest();
+                backend = &newest;
+            }
+            let waited;
+            if backend.set().is_empty() {
+                waited = wait_for_endpoint(&call, pinned, wait).await?;
+                backend = &waited;
+            }
+            let Some(ix) = pick(&call, backend) else {
+                return Err(none_available(&call, backend));
+            };
+            let Some(endpoint) = backend.endpoint(ix) else {
+                return Err(MeshError::new(ErrorKind::Internal, "a pick outside of its set"));
+            };
+            call.set_pick(endpoint.id());
+            let mut stack = endpoint_stack(
+                backend.set().clone(),
+                ix,
+                *backend.policy().balance(),
+                backend.outliers(),
+                Some(endpoint),
+                endpoint.seam().clone(),
+            );
+            stack.call(request).await
+        })
+    }
+
+    fn describe(&self, into: &mut Vec<&'static str>) {
+        into.push("balance");
+        let outliers = Arc::new(Outliers::with(
+            EjectionPolicy::default(),
+            EndpointSet::empty(),
+            Arc::new(Detector::new()),
+            Arc::from(""),
+            Recorder::disabled(),
+        ));
+        let seam = Seam::from_dyn(Arc::new(Connections));
+        endpoint_stack(EndpointSet::empty(), 0, BalancePolicy::default(), &outliers, None, seam)
+            .describe(into);
+    }
+}
+
+/// Stands for any endpoint's seam C when a stack describes itself.
+struct Connections;
+
+impl DynService for Connections {
+    fn call(&self, _: Request<MeshBody>) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
+        Box::pin(std::future::ready(Err(MeshError::new(ErrorKind::Internal, "not a connection"))))
+    }
+
+    fn describe(&self, into: &mut Vec<&'static str>) {
+        into.extend(["seam C (endpoint)", "pool"]);
+    }
+}
+
+fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {
+    let now = runtime::now();
+    let mut rng = fastrand::Rng::new();
+    let (set, balancer) = (backend.set(), backend.balancer());
+    let mut pick = None;
+    if call.attempt() > 1 {
+        let mut tried = [usize::MAX; 4];
+        for (at, id) in tried.iter_mut().zip(call.earlier_picks()) {
+            if id != 0 {
+                *at = backend.position(id).unwrap_or(usize::MAX);
+            }
+        }
+        pick = balancer.choose(set, now, &tried, &mut rng);
+    }
+    // The same endpoint again is better than no attempt.
+    let pick = pick.or_else(|| balancer.choose(set, now, &[], &mut rng))?;
+    if pick.panic {
+        backend.count(names::PANIC, "");
+    }
+    Some(pick.index)
+}
+
+async fn wait_for_endpoint(
+    call: &CallContext,
+    backend: &Arc<BackendView>,
+    wait: Duration,
+) -> Result<Arc<BackendView>, MeshError> {
+    let began = runtime::now();
+    let wait = call.remaining(began).map_or(wait, |left| left.min(wait));
+    let mut latest = backend.state().latest().subscribe();
+    let found = {
+        let has_endpoints = latest.wait_for(|view| {
+            view.as_ref().is_some_and(|view| !view.set().is_empty())
+        });
+        match tokio::time::timeout(wait, has_endpoints).await {
+            Ok(Ok(view)) => view.clone(),
+            // Nobody will publish any more, or time is up.
+            _ => None,
+        }
+    };
+    found.ok_or_else(|| {
+        let newest = backend.newest();
+        let waited = runtime::now().saturating_duration_since(began);
+        let message = format!("no endpoint within {waited:.1?}: {}", newest.why_empty());
+        error(call, message)
+    })
+}
+
+fn none_available(call: &CallContext, backend: &BackendView) -> MeshError {
+    let total = backend.set().len();
+    let message = format!("none of its {total} endpoints is available, and panic is off");
+    let kind = ErrorKind::Ejected;
+    let flags = Flags { never_sent: true, ..Flags::default() };
+    let error = MeshError::new(kind, message).with_flags(flags);
+    match call.chosen() {
+        Some(chosen) => error.with_service(chosen.service.name()),
+        None => error,
+    }
+}
+
+fn error(call: &CallContext, message: String) -> MeshError {
+    // It was not sent, but the wait is over: another one would double it.
+    let flags = Flags { never_sent: true, non_retryable: true, ..Flags::default() };
+    let error = MeshError::new(ErrorKind::NoEndpoints, message).with_flags(flags);
+    match call.chosen() {
+        Some(chosen) => error.with_service(chosen.service.name()),
+        None => error,
+    }
+}

@@ -1,0 +1,107 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use mesh_core::error::MeshError;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::assemble::{ClientStack, client_stack};
+use crate::BoxError;
+use crate::body::MeshBody;
+use crate::mesh::Inner;
+use crate::route::{Source, Target};
+use crate::stack::Describe;
+
+/// A client of one service, or of all services by authority. See the [module](self).
+///
+/// `Clone` is cheap. Each clone keeps the view of the policy that it saw last, so a clone per task
+/// is better than one behind a lock.
+#[derive(Clone)]
+pub struct MeshClient {
+    stack: ClientStack,
+}
+
+pin_project! {
+    /// The future of a call.
+    pub struct ResponseFuture {
+        #[pin]
+        inner: <ClientStack as Service<Request<MeshBody>>>::Future,
+    }
+}
+
+// === impl MeshClient ===
+
+impl MeshClient {
+    pub(crate) fn for_target(mesh: &Arc<Inner>, target: &str) -> Self {
+        Self::new(mesh, Target::parse(target, &mesh.namespace))
+    }
+
+    pub(crate) fn for_authority(mesh: &Arc<Inner>) -> Self {
+        Self::new(mesh, Target::Authority)
+    }
+
+    fn new(mesh: &Arc<Inner>, target: Target) -> Self {
+        let source = Source::of_mesh(mesh, target);
+        Self { stack: client_stack(source, mesh.settings.deadline, mesh.probe.clone()) }
+    }
+
+    /// The layers of the stack as built, outermost first; what
+    /// [`CLIENT_ORDER`](crate::stack::CLIENT_ORDER) says.
+    pub fn describe(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        self.stack.describe(&mut names);
+        names
+    }
+}
+
+impl<B> Service<Request<B>> for MeshClient
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<MeshBody>;
+    type Error = MeshError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        ResponseFuture { inner: self.stack.call(request.map(MeshBody::new)) }
+    }
+}
+
+impl std::fmt::Debug for MeshClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MeshClient").finish_non_exhaustive()
+    }
+}
+
+const _: fn() = || {
+    fn client<T: Clone + Send + Sync + Unpin + 'static>() {}
+    client::<MeshClient>();
+    fn future<T: Send + 'static>() {}
+    future::<ResponseFuture>();
+};
+
+// === impl ResponseFuture ===
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<MeshBody>, MeshError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx)
+    }
+}
+
+impl std::fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

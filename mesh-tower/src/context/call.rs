@@ -1,0 +1,272 @@
+//! The one extension that a call carries through its stack.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use http::{Extensions, HeaderMap, HeaderValue};
+use mesh_core::ceiling::Permit;
+use mesh_core::context::{Criticality, TraceContext};
+
+use crate::live_view::{BackendView, LiveView, ServiceView};
+use crate::metrics::{Edge, Ending};
+use crate::runtime;
+use crate::stack::is_grpc;
+
+/// What the layers of one call know of it: deadline, trace, attempt, and what the route chose.
+///
+/// It is the only extension that the mesh puts into a request, and it is taken out again before
+/// the request reaches a connection. Cloning is one atomic increment.
+#[derive(Clone)]
+pub struct CallContext(Arc<CallState>);
+
+/// How many earlier picks are remembered, and so not picked again.
+const PICKS: usize = 4;
+
+pub(crate) struct CallState {
+    started: Instant,
+    grpc: bool,
+    trace: TraceContext,
+    baggage: Option<HeaderValue>,
+    criticality: Criticality,
+    /// The attempt number under which the request that we serve arrived here.
+    arrived_attempt: u32,
+    /// Nanoseconds after `started`; `u64::MAX` for none.
+    deadline: AtomicU64,
+    /// The part of it that the caller of this process set, in the same terms.
+    inherited: AtomicU64,
+    attempt: AtomicU32,
+    picks: [AtomicU64; PICKS],
+    chosen: OnceLock<Chosen>,
+    edge: OnceLock<Arc<Edge>>,
+    permit: OnceLock<Permit>,
+    /// A response body holds this, so the call ends when the body does.
+    held: AtomicBool,
+    ending: Ending,
+}
+
+/// What the route layer decided; fixed for the rest of the call, retries included.
+pub(crate) struct Chosen {
+    /// Keeps everything that the call reads of the policy alive and unchanged.
+    pub(crate) view: Arc<LiveView>,
+    pub(crate) service: Arc<ServiceView>,
+    pub(crate) route: Option<Arc<mesh_core::policy::model::Route>>,
+    pub(crate) backend: Arc<BackendView>,
+}
+
+// === impl CallContext ===
+
+impl CallContext {
+    /// The context of a request, made on first use by whichever layer is outermost.
+    pub fn of<B>(request: &mut http::Request<B>) -> Self {
+        if let Some(found) = request.extensions().get::<Self>() {
+            return found.clone();
+        }
+        let made = Self::new(request.headers());
+        request.extensions_mut().insert(made.clone());
+        made
+    }
+
+    /// The context of a request, if a layer above has made one.
+    pub fn get(extensions: &Extensions) -> Option<&Self> {
+        extensions.get::<Self>()
+    }
+
+    fn new(headers: &HeaderMap) -> Self {
+        let inherited = super::with(|context| {
+            (
+                context.trace.child(&mut fastrand::Rng::new()),
+                context.baggage.clone(),
+                context.criticality,
+                context.attempt,
+            )
+        });
+        let (trace, baggage, criticality, arrived_attempt) = inherited.unwrap_or_else(|| {
+            // No server of ours above: the application may have set the headers itself.
+            let mut rng = fastrand::Rng::new();
+            let trace = match TraceContext::from_headers(headers) {
+                Some(parent) => parent.child(&mut rng),
+                None => TraceContext::start(false, &mut rng),
+            };
+            (trace, None, Criticality::default(), 0)
+        });
+        Self(Arc::new(CallState {
+            started: runtime::now(),
+            grpc: is_grpc(headers),
+            trace,
+            baggage,
+            criticality,
+            arrived_attempt,
+            deadline: AtomicU64::new(u64::MAX),
+            inherited: AtomicU64::new(u64::MAX),
+            attempt: AtomicU32::new(1),
+            picks: Default::default(),
+            chosen: OnceLock::new(),
+            edge: OnceLock::new(),
+            held: AtomicBool::new(false),
+            permit: OnceLock::new(),
+            ending: Ending::default(),
+        }))
+    }
+
+    /// When the call began.
+    pub fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// Whether it is a gRPC call, by its content type.
+    pub fn is_grpc(&self) -> bool {
+        self.0.grpc
+    }
+
+    /// The span of the call; attempts are its children.
+    pub fn trace(&self) -> &TraceContext {
+        &self.0.trace
+    }
+
+    /// How much the call matters.
+    pub fn criticality(&self) -> Criticality {
+        self.0.criticality
+    }
+
+    pub(crate) fn baggage(&self) -> Option<&HeaderValue> {
+        self.0.baggage.as_ref()
+    }
+
+    /// More than 0: the request that this process serves is itself a retry, and calls made for it
+    /// are not retried again.
+    pub fn arrived_attempt(&self) -> u32 {
+        self.0.arrived_attempt
+    }
+
+    /// When the call must be over, if anything limits it.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.0.deadline.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            nanos => self.0.started.checked_add(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// What is left until the deadline; zero when it has passed.
+    pub fn remaining(&self, now: Instant) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Brings the deadline forward; a later one than there is changes nothing.
+    pub fn limit_deadline(&self, deadline: Instant) {
+        self.0.deadline.fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
+    }
+
+    /// The deadline that the caller of this process set; nothing local may extend it.
+    pub(crate) fn limit_inherited(&self, deadline: Instant) {
+        self.0.inherited.fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
+        self.limit_deadline(deadline);
+    }
+
+    pub(crate) fn has_inherited_deadline(&self) -> bool {
+        self.0.inherited.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// Replaces the default deadline by the route's own; `None` leaves only the inherited one.
+    pub(crate) fn set_local_deadline(&self, deadline: Option<Instant>) {
+        let local = deadline.map_or(u64::MAX, |deadline| self.nanos_until(deadline));
+        let inherited = self.0.inherited.load(Ordering::Relaxed);
+        self.0.deadline.store(local.min(inherited), Ordering::Relaxed);
+    }
+
+    fn nanos_until(&self, deadline: Instant) -> u64 {
+        let nanos = deadline.saturating_duration_since(self.0.started).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX - 1)
+    }
+
+    /// The attempt that is being made, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_attempt(&self, attempt: u32) {
+        self.0.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    /// Remembers which endpoint (by its id, never 0) the current attempt went to.
+    pub(crate) fn set_pick(&self, id: u64) {
+        self.pick_slot(self.attempt()).store(id, Ordering::Relaxed);
+    }
+
+    /// The id of the endpoint of an attempt, 0 if none was picked.
+    pub(crate) fn pick(&self, attempt: u32) -> u64 {
+        self.pick_slot(attempt).load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn clear_pick(&self) {
+        self.set_pick(0);
+    }
+
+    fn pick_slot(&self, attempt: u32) -> &AtomicU64 {
+        &self.0.picks[attempt.saturating_sub(1) as usize % PICKS]
+    }
+
+    /// Ids of the endpoints of earlier attempts; 0 where there was none.
+    pub(crate) fn earlier_picks(&self) -> [u64; PICKS] {
+        let mut picks = [0; PICKS];
+        let attempt = self.attempt();
+        for earlier in attempt.saturating_sub(PICKS as u32).max(1)..attempt {
+            picks[earlier.saturating_sub(1) as usize % PICKS] = self.pick(earlier);
+        }
+        picks
+    }
+
+    pub(crate) fn choose(&self, chosen: Chosen) {
+        // A call is routed once; a second route layer below finds the choice made.
+        let _ = self.0.chosen.set(chosen);
+    }
+
+    pub(crate) fn chosen(&self) -> Option<&Chosen> {
+        self.0.chosen.get()
+    }
+
+    /// Keeps a ceiling's permit until the call, body included, is over.
+    pub(crate) fn keep_permit(&self, permit: Permit) -> Result<(), Permit> {
+        self.0.permit.set(permit)
+    }
+
+    /// Where the call is counted. The first layer that knows says so.
+    pub(crate) fn count_at(&self, edge: Arc<Edge>) {
+        let _ = self.0.edge.set(edge);
+    }
+
+    pub(crate) fn edge(&self) -> Option<&Arc<Edge>> {
+        self.0.edge.get()
+    }
+
+    /// Says that a response body holds a clone; answers whether one did already.
+    pub(crate) fn hold(&self) -> bool {
+        self.0.held.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.0.ending
+    }
+}
+
+impl std::fmt::Debug for CallContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallContext")
+            .field("trace", &self.0.trace)
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl CallState ===
+
+/// The last holder is the response body, or the call's future when it is dropped early: so this is
+/// the end of the call.
+impl Drop for CallState {
+    fn drop(&mut self) {
+        if let Some(edge) = self.edge.get() {
+            let retried = self.attempt.load(Ordering::Relaxed) > 1;
+            self.ending.settle(edge, self.started, retried);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Body;
+use mesh_core::error::MeshError;
+use pin_project_lite::pin_project;
+
+use super::{Guard, Watched};
+use crate::BoxError;
+use crate::body::MeshBody;
+use crate::context::CallContext;
+use crate::metrics::Ended;
+use crate::stack::into_mesh_error;
+use crate::transport::ConnInfo;
+
+pin_project! {
+    /// The future of [`EndpointService`](super::EndpointService). Dropped early, the call is no
+    /// longer in flight.
+    pub struct EndpointFuture<F> {
+        #[pin]
+        inner: F,
+        guard: Option<Guard>,
+        call: CallContext,
+    }
+}
+
+// === impl EndpointFuture ===
+
+impl<F> EndpointFuture<F> {
+    pub(super) fn new(inner: F, guard: Option<Guard>, call: CallContext) -> Self {
+        Self { inner, guard, call }
+    }
+}
+
+impl<F, R, E> Future for EndpointFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<MeshBody>, MeshError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
+        let mut guard = this.guard.take();
+        Poll::Ready(match result {
+            Err(error) => {
+                let error = into_mesh_error(error);
+                if let Some(guard) = &mut guard {
+                    guard.connect_evidence(&error);
+                    guard.record(Ended::error(&error), None);
+                }
+                Err(error)
+            }
+            Ok(response) => {
+                let response = response.map(MeshBody::new);
+                if let Some(guard) = &mut guard {
+                    guard.headers();
+                    if let Some(ended) = Ended::head(this.call.is_grpc(), &response) {
+                        guard.record(ended, Some(response.headers()));
+                    }
+                }
+                if let Some(edge) = this.call.edge() {
+                    let plain = response.extensions().get::<ConnInfo>().is_some_and(|at| !at.tls);
+                    if plain {
+                        edge.plaintext();
+                    }
+                }
+                this.call.hold();
+                Ok(Watched::wrap(response, this.call.clone(), guard))
+            }
+        })
+    }
+}
+
+impl<F> std::fmt::Debug for EndpointFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointFuture").finish_non_exhaustive()
+    }
+}

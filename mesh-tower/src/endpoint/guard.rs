@@ -1,0 +1,142 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use mesh_core::balance::{EndpointSet, EndpointState, InFlight, Outcome};
+use mesh_core::classify::FailureKind;
+use mesh_core::error::ErrorKind;
+use mesh_core::metadata;
+use mesh_core::policy::BalancePolicy;
+
+use crate::context::CallContext;
+use crate::ejection::{self, Outliers};
+use crate::live_view::Endpoint;
+use crate::metrics::Ended;
+use crate::runtime;
+
+/// One attempt at one endpoint: in flight while it exists, recorded once.
+pub(crate) struct Guard {
+    state: Arc<EndpointState>,
+    policy: BalancePolicy,
+    started: Instant,
+    /// Time to the response's headers, once there are any.
+    headers: Option<Duration>,
+    recorded: bool,
+    call: Option<CallContext>,
+    mesh: Option<(Arc<Endpoint>, Arc<Outliers>, usize)>,
+    _in_flight: InFlight,
+}
+
+// === impl Guard ===
+
+impl Guard {
+    pub(super) fn begin(
+        set: &EndpointSet,
+        ix: usize,
+        policy: BalancePolicy,
+        call: Option<CallContext>,
+        mesh: Option<(Arc<Endpoint>, Arc<Outliers>)>,
+    ) -> Option<Self> {
+        let state = set.get(ix)?.clone();
+        Some(Self {
+            _in_flight: state.begin(),
+            state,
+            policy,
+            started: runtime::now(),
+            headers: None,
+            recorded: false,
+            call,
+            mesh: mesh.map(|(endpoint, outliers)| (endpoint, outliers, ix)),
+        })
+    }
+
+    /// Headers have come; how the attempt went is not known yet.
+    pub(super) fn headers(&mut self) {
+        self.headers = Some(runtime::now().saturating_duration_since(self.started));
+        // Whatever the answer says, the way to the endpoint works.
+        if !self.state.is_reachable() {
+            self.state.connected();
+        }
+    }
+
+    /// How the attempt went.
+    pub(super) fn record(&mut self, ended: Ended, headers: Option<&HeaderMap>) {
+        if std::mem::replace(&mut self.recorded, true) {
+            return;
+        }
+        let now = runtime::now();
+        let took = self.headers.unwrap_or_else(|| now.saturating_duration_since(self.started));
+        let outcome = if ended.class.is_endpoint_failure() {
+            Outcome::Failure { retry_after: headers.and_then(retry_after) }
+        } else if ended.class.is_failure() {
+            // The peer's mesh or ours answered: no word about how fast the endpoint is.
+            Outcome::Cancelled
+        } else {
+            Outcome::Success
+        };
+        self.state.record_with(&self.policy, took, outcome, now);
+        if let (true, Some((endpoint, ..))) = (ended.class.is_failure(), &self.mesh) {
+            endpoint.failed_with(ended);
+        }
+    }
+
+    /// Whether connections to the endpoint can be made, as far as this error says.
+    pub(super) fn connect_evidence(&self, error: &mesh_core::error::MeshError) {
+        if error.kind() == ErrorKind::Connect {
+            self.state.connect_failed(runtime::now());
+        }
+    }
+
+    /// A status came in trailers: what the layers above could not see in the head.
+    pub(super) fn trailers(&mut self, ended: Ended, trailers: &HeaderMap) {
+        self.record(ended, Some(trailers));
+        if let Some((_, outliers, ix)) = &self.mesh {
+            ejection::record(outliers, *ix, ended);
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        let now = runtime::now();
+        let (took, outcome) = match self.headers {
+            // The caller stopped reading after the head: the head's time is good.
+            Some(took) => (took, Outcome::Success),
+            None => {
+                let late = self
+                    .call
+                    .as_ref()
+                    .and_then(CallContext::deadline)
+                    .is_some_and(|deadline| deadline <= now);
+                let took = now.saturating_duration_since(self.started);
+                if late {
+                    // Cut off by the deadline: the endpoint was too slow, and the detector below
+                    // has not seen it, since its future was dropped with this one.
+                    if let Some((endpoint, outliers, ix)) = &self.mesh {
+                        let ended = Ended {
+                            class: mesh_core::classify::Class::Failure(FailureKind::Timeout),
+                            code: Ended::of_kind(ErrorKind::Deadline),
+                        };
+                        endpoint.failed_with(ended);
+                        ejection::record(outliers, *ix, ended);
+                    }
+                    (took, Outcome::Failure { retry_after: None })
+                } else {
+                    (took, Outcome::Cancelled)
+                }
+            }
+        };
+        self.state.record_with(&self.policy, took, outcome, now);
+    }
+}
+
+/// How long the endpoint asked its callers to wait: `Retry-After` in seconds, or gRPC's pushback.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name| headers.get(name).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    number(metadata::RETRY_PUSHBACK_MS)
+        .map(Duration::from_millis)
+        .or_else(|| number(http::header::RETRY_AFTER).map(Duration::from_secs))
+}

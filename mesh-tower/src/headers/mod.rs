@@ -1,0 +1,18 @@
+//! Edits of headers, and of the request's host and path: the filters of a route.
+//!
+//! The route layer applies the filters of whichever route matched. [`HeadersLayer`] applies fixed
+//! edits to every call.
+//!
+//! ```
+//! use http::{HeaderName, HeaderValue};
+//! use mesh_tower::headers::HeadersLayer;
+//!
+//! let tenant = (HeaderName::from_static("x-tenant"), HeaderValue::from_static("blue"));
+//! let _layer = HeadersLayer::new().set_request([tenant]);
+//! ```
+
+mod filters;
+mod service;
+
+pub(crate) use self::filters::{ResponseEdits, edit_request, redirect, rewrite};
+pub use self::service::{HeadersFuture, HeadersLayer, HeadersService};

@@ -1,0 +1,198 @@
+use std::sync::Arc;
+
+use mesh_core::balance::{Balancer, EndpointSet, EndpointState};
+use mesh_core::ceiling::Ceilings;
+use mesh_core::ejection::Detector;
+use mesh_core::policy::model::{Backend, BackendKey, Discovery};
+use mesh_core::telemetry::names;
+use tokio::sync::watch;
+
+use super::Endpoint;
+use crate::ejection::Outliers;
+use crate::stack::Seam;
+use crate::telemetry::Recorder;
+
+/// What survives policy and discovery changes for a backend.
+pub(crate) struct BackendState {
+    key: BackendKey,
+    ceilings: Ceilings,
+    detector: Arc<Detector>,
+    /// Seam A: the stack that makes attempts.
+    logical: Seam,
+    /// The newest view of this backend: for calls that wait for an endpoint, and for retries.
+    latest: watch::Sender<Option<Arc<BackendView>>>,
+}
+
+/// A backend as one view has it: its policy, its endpoints, and how to pick one.
+pub(crate) struct BackendView {
+    policy: Arc<Backend>,
+    state: Arc<BackendState>,
+    set: EndpointSet,
+    /// Same positions as in `set`.
+    endpoints: Vec<Arc<Endpoint>>,
+    balancer: Arc<Balancer>,
+    outliers: Arc<Outliers>,
+    /// Discovery has answered at least once.
+    discovered: bool,
+    service: Arc<str>,
+    recorder: Recorder,
+}
+
+// === impl BackendState ===
+
+impl BackendState {
+    pub(crate) fn new(policy: &Backend, logical: Seam) -> Self {
+        Self {
+            key: policy.key().clone(),
+            ceilings: Ceilings::new(policy.ceilings()),
+            detector: Arc::new(Detector::new()),
+            logical,
+            latest: watch::Sender::new(None),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &BackendKey {
+        &self.key
+    }
+
+    pub(crate) fn ceilings(&self) -> &Ceilings {
+        &self.ceilings
+    }
+
+    pub(crate) fn detector(&self) -> &Arc<Detector> {
+        &self.detector
+    }
+
+    pub(crate) fn logical(&self) -> &Seam {
+        &self.logical
+    }
+
+    pub(crate) fn latest(&self) -> &watch::Sender<Option<Arc<BackendView>>> {
+        &self.latest
+    }
+}
+
+// === impl BackendView ===
+
+impl BackendView {
+    pub(super) fn new(
+        policy: Arc<Backend>,
+        state: Arc<BackendState>,
+        set: EndpointSet,
+        endpoints: Vec<Arc<Endpoint>>,
+        previous: Option<&Arc<BackendView>>,
+        discovered: bool,
+        recorder: &Recorder,
+    ) -> Self {
+        let service: Arc<str> = match previous {
+            Some(previous) => previous.service.clone(),
+            None => policy.service().to_string().into(),
+        };
+        // A balancer holds the turn of round robin; it goes on when its policy is the same.
+        let balancer = match previous {
+            Some(previous) if previous.balancer.policy() == policy.balance() => {
+                previous.balancer.clone()
+            }
+            _ => Arc::new(Balancer::new(policy.balance())),
+        };
+        let outliers = Arc::new(Outliers::with(
+            *policy.ejection(),
+            set.clone(),
+            state.detector.clone(),
+            service.clone(),
+            recorder.clone(),
+        ));
+        Self {
+            policy,
+            state,
+            set,
+            endpoints,
+            balancer,
+            outliers,
+            discovered,
+            service,
+            recorder: recorder.clone(),
+        }
+    }
+
+    /// The view that is in force now, for calls that may leave the one they have pinned.
+    pub(crate) fn newest(self: &Arc<Self>) -> Arc<Self> {
+        self.state.latest.borrow().clone().unwrap_or_else(|| self.clone())
+    }
+
+    /// Counts something rare under this backend's service.
+    pub(crate) fn count(&self, name: &'static str, reason: &str) {
+        let labels = [(names::SERVICE, &*self.service), (names::REASON, reason)];
+        let labels = if reason.is_empty() { &labels[..1] } else { &labels[..] };
+        self.recorder.counter(name, labels).increment(1);
+    }
+
+    /// Why there is no endpoint, for an error's text.
+    pub(crate) fn why_empty(&self) -> String {
+        let source = match self.policy.discovery() {
+            Discovery::Static(_) => "its fixed list".to_owned(),
+            Discovery::Dns { host, .. } => format!("DNS for {host}"),
+            Discovery::External { host, .. } => format!("DNS for {host}"),
+            Discovery::Registered(service) => format!("the registry of {service}"),
+        };
+        let subset = match self.policy.subset() {
+            labels if labels.is_empty() => String::new(),
+            labels => {
+                let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                format!(" with labels {}", labels.join(","))
+            }
+        };
+        if self.discovered {
+            format!("{source} has no endpoint{subset}")
+        } else {
+            format!("{source} has not answered yet")
+        }
+    }
+
+    pub(crate) fn policy(&self) -> &Arc<Backend> {
+        &self.policy
+    }
+
+    pub(crate) fn state(&self) -> &Arc<BackendState> {
+        &self.state
+    }
+
+    pub(crate) fn set(&self) -> &EndpointSet {
+        &self.set
+    }
+
+    pub(crate) fn balancer(&self) -> &Arc<Balancer> {
+        &self.balancer
+    }
+
+    pub(crate) fn outliers(&self) -> &Arc<Outliers> {
+        &self.outliers
+    }
+
+    pub(crate) fn is_discovered(&self) -> bool {
+        self.discovered
+    }
+
+    pub(crate) fn endpoint(&self, ix: usize) -> Option<&Arc<Endpoint>> {
+        self.endpoints.get(ix)
+    }
+
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&Arc<EndpointState>, &Arc<Endpoint>)> {
+        self.set.iter().zip(&self.endpoints)
+    }
+
+    /// The position of an endpoint by its id; only for what is rare.
+    pub(crate) fn position(&self, id: super::EndpointId) -> Option<usize> {
+        self.endpoints.iter().position(|endpoint| endpoint.id() == id)
+    }
+
+    /// Whether both hold the same endpoints under the same policy, so that one can stand for the
+    /// other.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.policy, &other.policy)
+            && self.discovered == other.discovered
+            && self.endpoints.len() == other.endpoints.len()
+            && self.endpoints.iter().zip(&other.endpoints).all(|(a, b)| Arc::ptr_eq(a, b))
+            && self.set.iter().zip(other.set.iter()).all(|(a, b)| a.info() == b.info())
+    }
+}

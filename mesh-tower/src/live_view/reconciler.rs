@@ -1,0 +1,335 @@
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_core::identity::SpiffeId;
+use mesh_core::name::ServiceName;
+use mesh_core::policy::model::{Backend, BackendIx, BackendKey, Filter, Service, Snapshot};
+use mesh_core::policy::spec;
+use mesh_core::policy::{Layer, Options, Store};
+use mesh_core::retry::Budget;
+use tokio::sync::watch;
+
+use super::discovery::Discovered;
+use super::{
+    BackendState, BackendView, Connector, Endpoint, LiveView, ServiceState, ServiceView, Settings, ViewReader,
+};
+use crate::client::logical_stack;
+use crate::mesh::{Shared, UserLayers};
+use crate::metrics::Edges;
+use crate::runtime::{self, Tasks};
+use crate::telemetry::Recorder;
+
+/// How often ejections are swept and kept endpoints looked at again.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// An endpoint's identity across answers of discovery.
+type Key = (SocketAddr, Option<SpiffeId>);
+
+/// Builds views.
+pub(crate) struct Reconciler {
+    shared: Arc<Shared>,
+    store: Store,
+    layers: Arc<UserLayers>,
+    settings: Settings,
+    connector: Connector,
+    edges: Arc<Edges>,
+    views: watch::Sender<Arc<LiveView>>,
+    services: HashMap<ServiceName, Arc<ServiceState>>,
+    backends: HashMap<BackendKey, Held>,
+    /// Policy of services that nobody defined but that have endpoints.
+    implicit: HashMap<ServiceName, Arc<Snapshot>>,
+    version: u64,
+}
+
+/// What the reconciler holds of a backend between views.
+struct Held {
+    discovered: Discovered,
+    state: Arc<BackendState>,
+    view: Arc<BackendView>,
+    endpoints: HashMap<Key, Arc<Endpoint>>,
+    /// Endpoints that discovery no longer names, kept because they still work.
+    kept: bool,
+    used: bool,
+}
+
+// === impl Reconciler ===
+
+impl Reconciler {
+    /// Builds the first view at once, and the next ones in a task.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn start(
+        tasks: &Tasks,
+        shared: Arc<Shared>,
+        store: Store,
+        connector: Connector,
+        recorder: Recorder,
+        layers: Arc<UserLayers>,
+        settings: Settings,
+    ) -> ViewReader {
+        let empty = LiveView {
+            version: 0,
+            snapshot: store.current(),
+            services: HashMap::new(),
+            unknown: Default::default(),
+            fed: settings.expect_feed,
+        };
+        let edges = Arc::new(Edges::new(recorder));
+        let (views, reader) = watch::channel(Arc::new(empty));
+        let mut reconciler = Self {
+            shared,
+            store,
+            layers,
+            settings,
+            connector,
+            edges: edges.clone(),
+            views,
+            services: HashMap::new(),
+            backends: HashMap::new(),
+            implicit: HashMap::new(),
+            version: 0,
+        };
+        reconciler.publish();
+        tasks.spawn(reconciler.run());
+        ViewReader::new(reader, edges)
+    }
+
+    async fn run(mut self) {
+        let mut policy = self.store.watch();
+        // What was published before this task first ran is seen again: that costs one view.
+        policy.mark_changed();
+        let shared = self.shared.clone();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                changed = policy.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    policy.mark_unchanged();
+                }
+                () = shared.changed.notified() => {}
+                _ = sweep.tick() => {
+                    let now = runtime::now();
+                    for held in self.backends.values() {
+                        held.view.outliers().sweep(now);
+                    }
+                    if !self.backends.values().any(|held| held.kept) {
+                        continue;
+                    }
+                }
+            }
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        let snapshot = self.store.current();
+        let asked = self.shared.asked();
+        let unknown = self.shared.unknown();
+        let mut wanted = asked.clone();
+        let mut services = HashMap::new();
+        for held in self.backends.values_mut() {
+            held.used = false;
+        }
+        for name in &asked {
+            if let Some(view) = self.service(name, &snapshot, &mut wanted) {
+                services.insert(name.clone(), Arc::new(view));
+            }
+        }
+        // What no route refers to any more drains: its last calls hold what they need.
+        self.backends.retain(|_, held| held.used);
+        self.services.retain(|name, _| services.contains_key(name) || asked.contains(name));
+        self.version += 1;
+        self.views.send_replace(Arc::new(LiveView {
+            version: self.version,
+            snapshot,
+            services,
+            unknown,
+            fed: self.settings.expect_feed || self.shared.is_fed(),
+        }));
+        self.shared.publish_wanted(wanted);
+    }
+
+    fn service(
+        &mut self,
+        name: &ServiceName,
+        snapshot: &Arc<Snapshot>,
+        wanted: &mut BTreeSet<ServiceName>,
+    ) -> Option<ServiceView> {
+        let implicit;
+        let (snapshot, model) = match snapshot.outbound().service(name) {
+            Some(model) => (snapshot, model.clone()),
+            None => {
+                self.shared.pushed(name).borrow().as_ref()?;
+                implicit = self.implicit(name)?;
+                let model = implicit.outbound().service(name)?.clone();
+                (&implicit, model)
+            }
+        };
+        let mut backends = Vec::new();
+        for ix in referred(&model) {
+            let Some(policy) = snapshot.outbound().backend(ix) else { continue };
+            wanted.insert(policy.service().clone());
+            backends.push((ix, self.backend(policy)));
+        }
+        let budget = snapshot.outbound().backend(model.default_backend())?.budget();
+        let state = self
+            .services
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(ServiceState { budget: Budget::new(budget) }))
+            .clone();
+        state.budget.update(budget);
+        let revision = snapshot.revision().clone();
+        Some(ServiceView::new(model, state, backends, &self.edges, revision))
+    }
+
+    /// The policy of a service that exists only by its endpoints: all defaults.
+    fn implicit(&mut self, name: &ServiceName) -> Option<Arc<Snapshot>> {
+        if let Some(known) = self.implicit.get(name) {
+            return Some(known.clone());
+        }
+        let metadata = spec::Metadata {
+            name: name.name().to_owned(),
+            namespace: name.namespace().to_owned(),
+            ..spec::Metadata::default()
+        };
+        let service = spec::Service::new(metadata, spec::ServiceSpec::default());
+        let store = Store::new(Options::partial());
+        let snapshot = match store.apply(Layer::Code, vec![Arc::new(service.into())]) {
+            Ok(snapshot) => snapshot,
+            Err(errors) => {
+                tracing::error!(service = %name, %errors, "no default policy for a service");
+                return None;
+            }
+        };
+        self.implicit.insert(name.clone(), snapshot.clone());
+        Some(snapshot)
+    }
+
+    fn backend(&mut self, policy: &Arc<Backend>) -> Arc<BackendView> {
+        let recorder = self.edges.recorder().clone();
+        let mut held = match self.backends.remove(policy.key()) {
+            Some(held) => held,
+            None => self.hold(policy, &recorder),
+        };
+        if !held.discovered.is(policy.discovery()) {
+            held.discovered = Discovered::start(policy.discovery(), &self.shared);
+        }
+        held.state.ceilings().update(policy.ceilings());
+        held.used = true;
+
+        let answer = held.discovered.answer();
+        let discovered = answer.is_some() || held.view.is_discovered();
+        let infos = match answer {
+            // Nobody knows (any more): what there is stays.
+            None => held.view.set().iter().map(|state| state.info().clone()).collect(),
+            Some(answer) => {
+                let named: Vec<_> = answer
+                    .iter()
+                    .filter(|info| policy.selects(&info.labels))
+                    .cloned()
+                    .map(|mut info| {
+                        if let Some(port) = policy.target_port() {
+                            info.addr.set_port(port);
+                        }
+                        info
+                    })
+                    .collect();
+                held.kept = named.is_empty() && !held.view.set().is_empty();
+                if held.kept { still_working(&held) } else { named }
+            }
+        };
+        let set = held.view.set().next(infos);
+        let mut endpoints = HashMap::new();
+        let mut in_order = Vec::with_capacity(set.len());
+        for state in set.iter() {
+            let info = state.info();
+            let key = (info.addr, info.identity.clone());
+            let endpoint = match held.endpoints.get(&key) {
+                Some(endpoint) => endpoint.clone(),
+                None => Arc::new(Endpoint::new(self.connector.pool(policy, info), |seam| {
+                    UserLayers::apply(&self.layers.endpoint, seam)
+                })),
+            };
+            endpoints.insert(key, endpoint.clone());
+            in_order.push(endpoint);
+        }
+        held.endpoints = endpoints;
+        let view = BackendView::new(
+            policy.clone(),
+            held.state.clone(),
+            set,
+            in_order,
+            Some(&held.view),
+            discovered,
+            &recorder,
+        );
+        if !view.same_as(&held.view) {
+            held.view = Arc::new(view);
+            held.state.latest().send_replace(Some(held.view.clone()));
+        }
+        let view = held.view.clone();
+        self.backends.insert(policy.key().clone(), held);
+        view
+    }
+
+    fn hold(&self, policy: &Arc<Backend>, recorder: &Recorder) -> Held {
+        let logical = logical_stack(&self.layers, self.settings.wait);
+        let state = Arc::new(BackendState::new(policy, logical));
+        let view = Arc::new(BackendView::new(
+            policy.clone(),
+            state.clone(),
+            Default::default(),
+            Vec::new(),
+            None,
+            false,
+            recorder,
+        ));
+        state.latest().send_replace(Some(view.clone()));
+        Held {
+            discovered: Discovered::start(policy.discovery(), &self.shared),
+            state,
+            view,
+            endpoints: HashMap::new(),
+            kept: false,
+            used: true,
+        }
+    }
+}
+
+/// Endpoints that discovery does not name any more but that can still be used. Only asked when it
+/// names none at all: then evidence counts more than its word.
+fn still_working(held: &Held) -> Vec<mesh_core::balance::EndpointInfo> {
+    let works = |info: &mesh_core::balance::EndpointInfo| {
+        held.endpoints
+            .get(&(info.addr, info.identity.clone()))
+            .is_some_and(|endpoint| endpoint.pool().stats().connections() > 0)
+    };
+    held.view
+        .set()
+        .iter()
+        .filter(|state| state.is_reachable() && works(state.info()))
+        .map(|state| state.info().clone())
+        .collect()
+}
+
+/// All backends that calls to a service may go to.
+fn referred(service: &Service) -> BTreeSet<BackendIx> {
+    let mut all = BTreeSet::from([service.default_backend()]);
+    let of_port = service.all_routes().iter().map(|(port, _)| *port).chain([None]);
+    for port in of_port {
+        all.insert(service.backend(port));
+        for route in service.routes(port).routes() {
+            all.extend(route.split().targets().iter().map(|target| target.backend()));
+            all.extend(route.filters().iter().filter_map(|filter| match filter {
+                Filter::Mirror { backend, .. } => Some(*backend),
+                _ => None,
+            }));
+        }
+    }
+    all
+}

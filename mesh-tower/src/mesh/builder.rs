@@ -1,0 +1,284 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use mesh_core::balance::EndpointInfo;
+use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::name::ServiceName;
+use mesh_core::policy::spec::Resource;
+use mesh_core::policy::{Layer, Store};
+use mesh_core::policy::{Options, Source};
+use tower_service::Service;
+
+use super::file::FileSource;
+use super::handle::{Inner, Mesh};
+use super::shared::SeamLayer;
+use super::{Shared, UserLayers};
+use crate::BoxError;
+use crate::body::MeshBody;
+use crate::drain::Drain;
+use crate::client::logical_stack;
+use crate::live_view::{Connector, Reconciler, Settings};
+use crate::runtime::Tasks;
+use crate::stack::Seam;
+use crate::telemetry::Recorder;
+use crate::tls::Credentials;
+use crate::transport::{Connect, TcpConnect};
+
+/// Builds a [`Mesh`]. Every setting has a default; mistakes are reported by [`MeshBuilder::build`].
+#[must_use = "a builder does nothing until build()"]
+pub struct MeshBuilder {
+    service: String,
+    namespace: String,
+    file: Option<PathBuf>,
+    texts: Vec<Source>,
+    resources: Vec<Arc<Resource>>,
+    endpoints: Vec<(String, Vec<EndpointInfo>)>,
+    credentials: Credentials,
+    connector: Arc<dyn Connect>,
+    metrics: bool,
+    settings: Settings,
+    layers: UserLayers,
+    origin: &'static std::panic::Location<'static>,
+}
+
+// === impl MeshBuilder ===
+
+impl MeshBuilder {
+    #[track_caller]
+    pub(crate) fn new(service: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            namespace: "default".to_owned(),
+            file: None,
+            texts: Vec::new(),
+            resources: Vec::new(),
+            endpoints: Vec::new(),
+            credentials: Credentials::new(),
+            connector: Arc::new(TcpConnect::new()),
+            metrics: true,
+            settings: Settings::default(),
+            layers: UserLayers::default(),
+            origin: std::panic::Location::caller(),
+        }
+    }
+
+    /// The namespace of this service, and of every service that is named without one.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.to_owned();
+        self
+    }
+
+    /// A policy file. It is read now, and again when its content changes (looked at once a
+    /// second); a changed file that is not valid is reported and the last good policy stays.
+    pub fn policy_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// Policy text in the application's code, in the long or the short form.
+    #[track_caller]
+    pub fn policy_text(mut self, text: &str) -> Self {
+        let at = std::panic::Location::caller();
+        let name = format!("{}:{}", at.file(), at.line());
+        self.texts.push(Source::new(name, text));
+        self
+    }
+
+    /// Policy resources in the application's code.
+    pub fn resources(mut self, resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
+        self.resources.extend(resources);
+        self
+    }
+
+    /// Fixed addresses of a service that no policy has to define.
+    pub fn endpoints(self, service: &str, addrs: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.endpoint_infos(service, addrs.into_iter().map(EndpointInfo::new))
+    }
+
+    /// Fixed endpoints of a service that no policy has to define, with labels or identities.
+    pub fn endpoint_infos(
+        mut self,
+        service: &str,
+        endpoints: impl IntoIterator<Item = EndpointInfo>,
+    ) -> Self {
+        self.endpoints.push((service.to_owned(), endpoints.into_iter().collect()));
+        self
+    }
+
+    /// The identity and the trust roots; they may be empty now and be set later.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// How connections are made: TCP unless a test or a simulation says otherwise.
+    pub fn connector(mut self, connector: Arc<dyn Connect>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Whether metrics are kept. On by default; a library process opens no port for them.
+    pub fn metrics(mut self, metrics: bool) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// The deadline of a call whose route and caller say nothing. 15 s by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.deadline = timeout;
+        self
+    }
+
+    /// How long a call waits for a first policy or a first endpoint, within its deadline. 5 s by
+    /// default.
+    pub fn endpoint_wait(mut self, wait: Duration) -> Self {
+        self.settings.wait = wait;
+        self
+    }
+
+    /// Whether calls to services that no policy names wait for a feed, as they do once
+    /// [`Mesh::feed`] was taken. Off by default: they fail at once.
+    pub fn expect_feed(mut self, expected: bool) -> Self {
+        self.settings.expect_feed = expected;
+        self
+    }
+
+    /// A tower layer that sees every call once, above retries (seam A).
+    pub fn layer_logical<L>(mut self, layer: L) -> Self
+    where
+        L: tower_layer::Layer<Seam> + Send + Sync + 'static,
+        L::Service: Service<Request<MeshBody>, Response = Response<MeshBody>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<Request<MeshBody>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<MeshBody>>>::Future: Send + 'static,
+    {
+        self.layers.logical.push(erase(layer));
+        self
+    }
+
+    /// A tower layer that sees every attempt, before an endpoint is picked (seam B).
+    pub fn layer_attempt<L>(mut self, layer: L) -> Self
+    where
+        L: tower_layer::Layer<Seam> + Send + Sync + 'static,
+        L::Service: Service<Request<MeshBody>, Response = Response<MeshBody>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<Request<MeshBody>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<MeshBody>>>::Future: Send + 'static,
+    {
+        self.layers.attempt.push(erase(layer));
+        self
+    }
+
+    /// A tower layer around the connections of one endpoint (seam C).
+    pub fn layer_endpoint<L>(mut self, layer: L) -> Self
+    where
+        L: tower_layer::Layer<Seam> + Send + Sync + 'static,
+        L::Service: Service<Request<MeshBody>, Response = Response<MeshBody>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<Request<MeshBody>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<MeshBody>>>::Future: Send + 'static,
+    {
+        self.layers.endpoint.push(erase(layer));
+        self
+    }
+
+    /// Checks everything, reads the policy file and starts the mesh's tasks. Must be called inside
+    /// a tokio runtime.
+    pub fn build(self) -> Result<Mesh, MeshError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let message = format!("the mesh of {} must be built inside a tokio runtime", self.origin);
+            return Err(MeshError::new(ErrorKind::Internal, message));
+        }
+        let service = parse(&self.service, &self.namespace)?;
+        let store = Store::new(Options::partial());
+        let shared = Arc::new(Shared::new());
+        let tasks = Tasks::default();
+
+        let mut resources = self.resources;
+        if !self.texts.is_empty() {
+            resources.extend(super::file::parse_all(&self.texts)?);
+        }
+        if !resources.is_empty() {
+            store.apply(Layer::Code, resources).map_err(|errors| {
+                MeshError::new(ErrorKind::Policy, errors.render(&self.texts))
+            })?;
+        }
+        for (name, endpoints) in self.endpoints {
+            let name = parse(&name, &self.namespace)?;
+            shared.push(&name, Some(endpoints));
+            shared.ask(&name);
+        }
+        if let Some(path) = self.file {
+            let file = FileSource::load(path, &store)?;
+            tasks.spawn(file.watch(store.clone()));
+        }
+        let recorder = if self.metrics { Recorder::new() } else { Recorder::disabled() };
+        let probe = logical_stack(&self.layers, self.settings.wait);
+        let views = Reconciler::start(
+            &tasks,
+            shared.clone(),
+            store.clone(),
+            Connector::new(self.connector.clone(), self.credentials.clone(), &recorder),
+            recorder.clone(),
+            Arc::new(self.layers),
+            self.settings.clone(),
+        );
+        if recorder.is_enabled() {
+            let recorder = recorder.clone();
+            tasks.spawn(async move {
+                let _upkeep = recorder.spawn_upkeep();
+                std::future::pending::<()>().await;
+            });
+        }
+        Ok(Mesh::from_inner(Inner {
+            service,
+            namespace: self.namespace,
+            store,
+            credentials: self.credentials,
+            connector: self.connector,
+            drain: Drain::new(),
+            recorder,
+            views,
+            shared,
+            settings: self.settings,
+            reporters: Default::default(),
+            probe,
+            tasks,
+        }))
+    }
+}
+
+impl std::fmt::Debug for MeshBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MeshBuilder").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+fn parse(name: &str, namespace: &str) -> Result<ServiceName, MeshError> {
+    ServiceName::parse(name, namespace).map_err(|error| {
+        MeshError::new(ErrorKind::Policy, format!("{name:?} is not a service name: {error}"))
+    })
+}
+
+fn erase<L>(layer: L) -> SeamLayer
+where
+    L: tower_layer::Layer<Seam> + Send + Sync + 'static,
+    L::Service:
+        Service<Request<MeshBody>, Response = Response<MeshBody>> + Clone + Send + Sync + 'static,
+    <L::Service as Service<Request<MeshBody>>>::Error: Into<BoxError>,
+    <L::Service as Service<Request<MeshBody>>>::Future: Send + 'static,
+{
+    Arc::new(move |inner| Seam::new(layer.layer(inner)))
+}

@@ -1,0 +1,164 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mesh_core::name::ServiceName;
+use mesh_core::policy::store::Store;
+use mesh_core::report::Report;
+
+use super::{Feed, MeshBuilder, Serving, ServingGuard, Shared};
+use crate::client::MeshClient;
+use crate::drain::Drain;
+use crate::live_view::{Settings, ViewReader};
+use crate::runtime::Tasks;
+use crate::stack::Seam;
+use crate::telemetry::Recorder;
+use crate::tls::Credentials;
+use crate::transport::Connect;
+
+/// One process's membership in the mesh. Cloning is one atomic increment.
+#[derive(Clone)]
+pub struct Mesh {
+    inner: Arc<Inner>,
+}
+
+/// Adds its part to a report.
+type Reporter = Box<dyn Fn(&mut Report) + Send + Sync>;
+
+pub(crate) struct Inner {
+    pub(crate) service: ServiceName,
+    pub(crate) namespace: String,
+    pub(crate) store: Store,
+    pub(crate) credentials: Credentials,
+    pub(crate) connector: Arc<dyn Connect>,
+    pub(crate) drain: Drain,
+    pub(crate) recorder: Recorder,
+    pub(crate) views: ViewReader,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settings: Settings,
+    pub(crate) reporters: Mutex<Vec<Reporter>>,
+    /// What any backend's stack looks like, for `describe`.
+    pub(crate) probe: Seam,
+    pub(crate) tasks: Tasks,
+}
+
+// === impl Mesh ===
+
+impl Mesh {
+    /// Starts building the mesh of a service: `"web"`, `"shop/web"` or `"web.shop"`.
+    #[track_caller]
+    pub fn builder(service: &str) -> MeshBuilder {
+        MeshBuilder::new(service)
+    }
+
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// A client of one service: `"reviews"`, `"reviews.shop:8080"`. Never fails: a bad name is an
+    /// error of the call.
+    pub fn client(&self, target: &str) -> MeshClient {
+        MeshClient::for_target(&self.inner, target)
+    }
+
+    /// A client that finds the service by each request's authority, as a forward proxy does. A
+    /// host that is not in the mesh is `NoRoute`.
+    pub fn proxy_client(&self) -> MeshClient {
+        MeshClient::for_authority(&self.inner)
+    }
+
+    /// Where a control-plane client feeds policy and endpoints in.
+    pub fn feed(&self) -> Feed {
+        Feed::new(self.inner.shared.clone(), self.inner.store.clone())
+    }
+
+    /// This process's service.
+    pub fn service_name(&self) -> &ServiceName {
+        &self.inner.service
+    }
+
+    /// The namespace of names that are given without one.
+    pub fn default_namespace(&self) -> &str {
+        &self.inner.namespace
+    }
+
+    /// The identity and the trust roots, which can be replaced while running.
+    pub fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
+    }
+
+    /// The policy in force, by layer.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The drain of this process.
+    pub fn drain(&self) -> &Drain {
+        &self.inner.drain
+    }
+
+    /// Where this mesh's metrics are kept.
+    pub fn recorder(&self) -> &Recorder {
+        &self.inner.recorder
+    }
+
+    /// How this mesh makes connections.
+    pub fn connector(&self) -> &Arc<dyn Connect> {
+        &self.inner.connector
+    }
+
+    /// Whether the feed has delivered what this process needs to serve; see
+    /// [`Feed::set_ready`].
+    pub fn ready(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.inner.shared.ready().subscribe()
+    }
+
+    /// Announces that this process serves at an address, until the answer is dropped.
+    #[must_use = "dropping it takes the announcement back"]
+    pub fn announce(&self, serving: Serving) -> ServingGuard {
+        ServingGuard::new(self.inner.shared.clone(), serving)
+    }
+
+    /// The 1 s aggregates: what happened since the last call of this function, and how the
+    /// endpoints are now.
+    pub fn report(&self) -> Report {
+        let mut report = Report::default();
+        self.inner.views.fill(&mut report);
+        let reporters = self.inner.reporters.lock().unwrap_or_else(PoisonError::into_inner);
+        for add in reporters.iter() {
+            add(&mut report);
+        }
+        report
+    }
+
+    /// Adds a part to every report: the server's inbound aggregates.
+    pub(crate) fn add_reporter(&self, add: impl Fn(&mut Report) + Send + Sync + 'static) {
+        self.inner
+            .reporters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(add));
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn metrics_text(&self) -> String {
+        self.inner.views.refresh_gauges();
+        self.inner.recorder.render()
+    }
+
+    /// The layers of the client stack as built, outermost first.
+    pub fn describe_client(&self) -> Vec<&'static str> {
+        self.proxy_client().describe()
+    }
+
+    /// Drains: unready, then no new work, then waits for what is in flight.
+    pub async fn shutdown(&self) {
+        self.inner.drain.start();
+        self.inner.drain.done().await;
+        self.inner.tasks.abort_all();
+    }
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mesh").field("service", &self.inner.service).finish_non_exhaustive()
+    }
+}

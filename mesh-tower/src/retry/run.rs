@@ -1,0 +1,229 @@
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use mesh_core::classify::{self, grpc::Pushback};
+use mesh_core::error::{Flags, MeshError};
+use mesh_core::policy::RetryPolicy;
+use mesh_core::retry::{Budget, Failed, Limits, StopReason, Verdict, may_retry};
+use tower_service::Service;
+
+use super::replay::{KEPT, Replay};
+use super::story::Story;
+use crate::BoxError;
+use crate::body::MeshBody;
+use crate::context::CallContext;
+use crate::endpoint::retry_after;
+use crate::metrics::Ended;
+use crate::runtime;
+use crate::stack::into_mesh_error;
+
+/// By what attempts are repeated.
+pub(super) enum Rules<'a> {
+    /// One policy and budget for all calls.
+    Fixed { policy: Option<&'a RetryPolicy>, budget: &'a Budget },
+    /// Those of the route and the service that the call has pinned.
+    Routed,
+}
+
+/// What is needed to send the request again.
+struct Head {
+    method: http::Method,
+    uri: http::Uri,
+    version: http::Version,
+    headers: http::HeaderMap,
+    extensions: http::Extensions,
+}
+
+/// Makes attempts until one is good enough or no other may be made.
+pub(super) async fn run<S, R>(
+    mut service: S,
+    mut request: Request<MeshBody>,
+    rules: Rules<'_>,
+) -> Result<Response<MeshBody>, MeshError>
+where
+    S: Service<Request<MeshBody>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let call = CallContext::of(&mut request);
+    let default_budget;
+    let (policy, budget) = match (&rules, call.chosen()) {
+        (Rules::Fixed { policy, budget }, _) => (*policy, *budget),
+        (Rules::Routed, Some(chosen)) => {
+            let policy = chosen.route.as_ref().and_then(|route| route.retry());
+            (policy, &chosen.service.state().budget)
+        }
+        (Rules::Routed, None) => {
+            default_budget = Budget::default();
+            (None, &default_budget)
+        }
+    };
+    budget.deposit(runtime::now());
+
+    let (parts, body) = request.into_parts();
+    let head = Head::of(&parts);
+    let (replay, body) = Replay::new(body, KEPT);
+    let mut next = Request::from_parts(parts, body);
+    let mut story = Story::default();
+    let mut attempt = 1;
+    loop {
+        call.set_attempt(attempt);
+        call.clear_pick();
+        let began = runtime::now();
+        if attempt > 1 {
+            // A clone of a service that was ready need not be.
+            std::future::poll_fn(|cx| service.poll_ready(cx)).await.map_err(into_mesh_error)?;
+        }
+        let result = service.call(next).await.map_err(into_mesh_error);
+        let now = runtime::now();
+        let ended = match &result {
+            Ok(response) => match Ended::head(call.is_grpc(), response) {
+                Some(ended) if ended.class.is_failure() || policy.is_some() => ended,
+                // Good, or a gRPC stream whose status is still to come.
+                _ => return result.map(|response| response.map(MeshBody::new)),
+            },
+            Err(error) => Ended::error(error),
+        };
+        let failed = failed(&head.method, attempt, &replay, ended, &result);
+        let limits = Limits {
+            policy,
+            arrived_attempt: call.arrived_attempt(),
+            deadline: call.deadline(),
+            expected: expected(&call, now),
+        };
+        let verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
+        let (pause, reason) = match verdict {
+            Verdict::Retry { pause, reason } => (pause, reason),
+            Verdict::Stop(why) => {
+                note_stop(&call, &replay, why);
+                return match result {
+                    Ok(response) => Ok(response.map(MeshBody::new)),
+                    Err(error) => Err(story.end(&call, attempt, error, now - began, why)),
+                };
+            }
+        };
+        story.add(&call, attempt, ended, result.as_ref().err(), now - began);
+        // An answer that is not wanted is dropped before the pause: it holds a connection.
+        drop(result);
+        let Some(body) = replay.again() else {
+            // `replayable` said otherwise, so the body failed between the two.
+            let error = MeshError::new(
+                mesh_core::error::ErrorKind::Protocol,
+                "the request body failed while it was being sent",
+            );
+            return Err(story.end(&call, attempt, error, now - began, StopReason::Body));
+        };
+        if let Some(edge) = call.edge() {
+            edge.retry(reason.label());
+        }
+        tracing::debug!(attempt, reason = reason.label(), ?pause, "trying again");
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        attempt += 1;
+        next = head.request(body);
+    }
+}
+
+fn failed<'a, R>(
+    method: &'a http::Method,
+    attempts: u32,
+    replay: &Replay,
+    ended: Ended,
+    result: &Result<Response<R>, MeshError>,
+) -> Failed<'a> {
+    let mut flags = Flags::default();
+    let (mut status, mut grpc, mut pushback) = (None, None, None);
+    match result {
+        Ok(response) => {
+            if ended.code >= Ended::GRPC_OK {
+                grpc = Some(ended.code - Ended::GRPC_OK);
+            } else {
+                status = Some(response.status().as_u16());
+            }
+            pushback = classify::grpc::pushback(response.headers())
+                .or_else(|| retry_after(response.headers()).map(Pushback::After));
+            // The callee's mesh says that it did not let the request through.
+            flags.refused = refused_by_mesh(response);
+        }
+        Err(error) => {
+            flags = error.flags();
+            pushback = pushback.or(error.retry_after().map(Pushback::After));
+        }
+    }
+    Failed {
+        class: ended.class,
+        status,
+        grpc,
+        flags,
+        method,
+        attempts,
+        replayable: replay.can_again(),
+        pushback,
+    }
+}
+
+/// Whether the callee's mesh answered that it has not passed the request on.
+fn refused_by_mesh<R>(response: &Response<R>) -> bool {
+    use mesh_core::error::ErrorKind;
+    matches!(
+        classify::http::mesh_reason(response.headers()),
+        Some(ErrorKind::Draining | ErrorKind::Overloaded)
+    )
+}
+
+/// How long an attempt takes as a rule: the latency estimate of the endpoint that was tried.
+fn expected(call: &CallContext, now: Instant) -> Duration {
+    call.chosen()
+        .and_then(|chosen| {
+            let best = chosen.backend.set().iter().filter_map(|endpoint| endpoint.est(now)).min();
+            // A failure penalty is no latency of an attempt.
+            best.filter(|estimate| *estimate < Duration::from_secs(1))
+        })
+        .unwrap_or_default()
+}
+
+fn note_stop(call: &CallContext, replay: &Replay, why: StopReason) {
+    let Some(edge) = call.edge() else { return };
+    match why {
+        StopReason::NotAFailure | StopReason::NoPolicy => {}
+        StopReason::Budget => {
+            edge.budget_exhausted();
+            edge.retry_refused(why.label());
+        }
+        StopReason::Body => {
+            if replay.is_too_large() {
+                edge.body_too_large();
+            }
+            edge.retry_refused(why.label());
+        }
+        _ => edge.retry_refused(why.label()),
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    fn of(parts: &http::request::Parts) -> Self {
+        Self {
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            version: parts.version,
+            headers: parts.headers.clone(),
+            extensions: parts.extensions.clone(),
+        }
+    }
+
+    fn request(&self, body: MeshBody) -> Request<MeshBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone();
+        request
+    }
+}

@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use http::{Request, Response, request};
+use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::policy::model::Route;
+use mesh_core::route::RouteTable;
+
+use crate::body::MeshBody;
+use crate::context::{CallContext, Chosen};
+use crate::headers::{self, ResponseEdits};
+use crate::live_view::{LiveView, ServiceView, Settings};
+
+/// What becomes of a request.
+pub(super) enum Applied<B> {
+    /// Sent on, with edits that wait for the response.
+    Forward(Request<B>, Option<ResponseEdits>),
+    /// Answered here.
+    Answer(Response<MeshBody>),
+}
+
+/// Routes a call by the pinned view.
+pub(super) fn routed<B>(
+    view: Arc<LiveView>,
+    service: &Arc<ServiceView>,
+    port: Option<u16>,
+    settings: &Settings,
+    call: &CallContext,
+    request: Request<B>,
+) -> Result<Applied<B>, MeshError> {
+    let table = service.model().routes(port);
+    let Some(route) = table.find(request.method(), request.uri(), request.headers()) else {
+        call.count_at(service.unrouted().clone());
+        let message = format!(
+            "no route matches {} {}",
+            request.method(),
+            request.uri().path()
+        );
+        return Err(no_route(message).with_service(service.name()));
+    };
+    call.count_at(service.edge(route).clone());
+    let limit = if route.origin().resource().is_none() {
+        Some(settings.deadline)
+    } else {
+        route.timeouts().request()
+    };
+    call.set_local_deadline(limit.and_then(|limit| call.started().checked_add(limit)));
+
+    if let Some(redirect) = route.redirect() {
+        let (parts, _) = request.into_parts();
+        return headers::redirect(route, redirect, &parts).map(Applied::Answer);
+    }
+    let Some(target) = route.split().pick_target(&mut fastrand::Rng::new()) else {
+        // Gateway API: a rule without any usable backend answers 500; ours says which rule.
+        let message = format!("{} has no backend with a weight", route.origin());
+        return Err(MeshError::new(ErrorKind::Policy, message).with_service(service.name()));
+    };
+    let Some(backend) = service.backend(target.backend()) else {
+        let message = format!("{} refers to a backend that is not there", route.origin());
+        return Err(MeshError::new(ErrorKind::Internal, message).with_service(service.name()));
+    };
+    let edits = ResponseEdits::of(route, Some(target));
+    let untouched = route.filters().is_empty() && target.filters().is_empty();
+    let request = if untouched {
+        request
+    } else {
+        let (mut parts, body) = request.into_parts();
+        filter(route, &mut parts)?;
+        headers::edit_request(target.filters(), &mut parts.headers);
+        Request::from_parts(parts, body)
+    };
+    call.choose(Chosen {
+        view,
+        service: service.clone(),
+        route: Some(route.clone()),
+        backend: backend.clone(),
+    });
+    Ok(Applied::Forward(request, edits))
+}
+
+/// Routes a call by a fixed table: what matches, its filters and its time limit.
+pub(super) fn fixed<B>(
+    table: &RouteTable,
+    call: &CallContext,
+    request: Request<B>,
+) -> Result<Applied<B>, MeshError> {
+    let Some(route) = table.find(request.method(), request.uri(), request.headers()) else {
+        let message =
+            format!("no route matches {} {}", request.method(), request.uri().path());
+        return Err(no_route(message));
+    };
+    if let Some(limit) = route.timeouts().request() {
+        call.set_local_deadline(call.started().checked_add(limit));
+    }
+    let (mut parts, body) = request.into_parts();
+    if let Some(redirect) = route.redirect() {
+        return headers::redirect(route, redirect, &parts).map(Applied::Answer);
+    }
+    filter(route, &mut parts)?;
+    let edits = ResponseEdits::of(route, None);
+    Ok(Applied::Forward(Request::from_parts(parts, body), edits))
+}
+
+fn filter(route: &Route, parts: &mut request::Parts) -> Result<(), MeshError> {
+    headers::edit_request(route.filters(), &mut parts.headers);
+    match route.rewrite() {
+        Some(rewrite) => headers::rewrite(route, rewrite, parts),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn no_route(message: impl Into<String>) -> MeshError {
+    MeshError::new(ErrorKind::NoRoute, message)
+}

@@ -1,0 +1,270 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::live::Live;
+use mesh_core::name::ServiceName;
+use mesh_core::route::RouteTable;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::RouteFuture;
+use super::apply::{self, Applied, no_route};
+use super::target::{self, MeshSource, Source, Target};
+use crate::BoxError;
+use crate::context::CallContext;
+use crate::live_view::{Found, LiveView, ServiceView};
+use crate::runtime;
+use crate::stack::{BoxFuture, Describe, into_mesh_error};
+
+/// Matches each call against routes and applies what the matching one says.
+#[derive(Clone)]
+pub struct RouteLayer {
+    source: Source,
+}
+
+/// The service of [`RouteLayer`].
+#[derive(Clone)]
+pub struct RouteService<S> {
+    inner: S,
+    source: Source,
+}
+
+/// What a clone knows at once.
+enum Lookup {
+    Here(Arc<LiveView>, Arc<ServiceView>, Option<u16>),
+    /// Not yet: wait for this service.
+    Wait(ServiceName, Option<u16>),
+    Fail(MeshError),
+}
+
+// === impl RouteLayer ===
+
+impl RouteLayer {
+    /// Routes by a fixed table: matching, filters and the time limit of a call. The backend is
+    /// whatever is below this layer.
+    pub fn new(table: Arc<RouteTable>) -> Self {
+        Self { source: Source::Fixed(table) }
+    }
+
+    pub(crate) fn of_mesh(source: Source) -> Self {
+        Self { source }
+    }
+}
+
+impl<S> Layer<S> for RouteLayer {
+    type Service = RouteService<S>;
+
+    fn layer(&self, inner: S) -> RouteService<S> {
+        RouteService { inner, source: self.source.clone() }
+    }
+}
+
+impl std::fmt::Debug for RouteLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteLayer").finish_non_exhaustive()
+    }
+}
+
+// === impl RouteService ===
+
+impl<S: Describe> Describe for RouteService<S> {
+    fn describe(&self, into: &mut Vec<&'static str>) {
+        into.push("route");
+        self.inner.describe(into);
+    }
+}
+
+impl<S> std::fmt::Debug for RouteService<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteService").finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for RouteService<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<crate::body::MeshBody>;
+    type Error = MeshError;
+    type Future = RouteFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
+        self.inner.poll_ready(cx).map_err(into_mesh_error)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = CallContext::of(&mut request);
+        let applied = match &mut self.source {
+            Source::Fixed(table) => apply::fixed(table, &call, request),
+            Source::Mesh(source) => match source.look_up(&mut request) {
+                Lookup::Fail(error) => Err(error),
+                Lookup::Here(view, service, port) => {
+                    apply::routed(view, &service, port, &source.settings, &call, request)
+                }
+                Lookup::Wait(name, port) => {
+                    // The rare way: a first policy is waited for, in a future of its own.
+                    let next = self.inner.clone();
+                    let inner = std::mem::replace(&mut self.inner, next);
+                    let source = source.clone();
+                    return RouteFuture::waiting(wait_and_call(
+                        inner, source, name, port, call, request,
+                    ));
+                }
+            },
+        };
+        match applied {
+            Err(error) => RouteFuture::done(Err(error)),
+            Ok(Applied::Answer(response)) => RouteFuture::done(Ok(response)),
+            Ok(Applied::Forward(request, edits)) => {
+                RouteFuture::forward(self.inner.call(request), edits)
+            }
+        }
+    }
+}
+
+fn wait_and_call<S, B, R>(
+    mut inner: S,
+    mut source: Box<MeshSource>,
+    name: ServiceName,
+    port: Option<u16>,
+    call: CallContext,
+    request: Request<B>,
+) -> BoxFuture<Result<Response<crate::body::MeshBody>, MeshError>>
+where
+    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    Box::pin(async move {
+        let (view, service) = source.wait_for(&name, &call).await?;
+        let applied = apply::routed(view, &service, port, &source.settings, &call, request)?;
+        let (request, edits) = match applied {
+            Applied::Answer(response) => return Ok(response),
+            Applied::Forward(request, edits) => (request, edits),
+        };
+        let response = inner.call(request).await.map_err(into_mesh_error)?;
+        let mut response = response.map(crate::body::MeshBody::new);
+        if let Some(edits) = edits {
+            edits.apply(response.headers_mut());
+        }
+        Ok(response)
+    })
+}
+
+// === impl MeshSource ===
+
+impl MeshSource {
+    fn look_up<B>(&mut self, request: &mut Request<B>) -> Lookup {
+        let view = self.live.get();
+        match &self.target {
+            Target::Bad(error) => Lookup::Fail(error.clone()),
+            Target::Service(target, host) => {
+                if request.uri().authority().is_none()
+                    && !request.headers().contains_key(http::header::HOST)
+                {
+                    request.headers_mut().insert(http::header::HOST, host.clone());
+                }
+                if let Some((version, service)) = &self.cached {
+                    if *version == view.version() {
+                        return Lookup::Here(view.clone(), service.clone(), target.port);
+                    }
+                }
+                match view.find(&target.service) {
+                    Found::Here(service) => {
+                        self.cached = Some((view.version(), service.clone()));
+                        Lookup::Here(view.clone(), service.clone(), target.port)
+                    }
+                    Found::Never if self.mesh.store.current().version() == view.policy_version() => {
+                        let error = no_route("nobody knows this service");
+                        Lookup::Fail(error.with_service(&target.service))
+                    }
+                    // The view is about to be replaced, or a feed will deliver it.
+                    Found::Never | Found::NotYet => {
+                        Lookup::Wait(target.service.clone(), target.port)
+                    }
+                }
+            }
+            Target::Authority => {
+                let Some((host, port)) = target::authority(request.uri(), request.headers()) else {
+                    return Lookup::Fail(no_route("the request names no host"));
+                };
+                let known = view.snapshot().outbound().resolve_host(host, port);
+                let name = match known {
+                    Some(service) => service.name().clone(),
+                    None => match target::service_of(host) {
+                        Some(name) if view.is_fed() => name,
+                        _ => return Lookup::Fail(no_route(format!("{host} is not in the mesh"))),
+                    },
+                };
+                match view.find(&name) {
+                    Found::Here(service) => Lookup::Here(view.clone(), service.clone(), port),
+                    Found::Never => {
+                        Lookup::Fail(no_route(format!("{host} is not in the mesh")))
+                    }
+                    Found::NotYet => {
+                        self.mesh.shared.ask(&name);
+                        Lookup::Wait(name, port)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the service is there, within the call's deadline and the longest wait.
+    async fn wait_for(
+        &mut self,
+        name: &ServiceName,
+        call: &CallContext,
+    ) -> Result<(Arc<LiveView>, Arc<ServiceView>), MeshError> {
+        let began = runtime::now();
+        let wait = call
+            .remaining(began)
+            .map_or(self.settings.wait, |left| left.min(self.settings.wait));
+        let store = self.mesh.store.clone();
+        let found = tokio::time::timeout(wait, async {
+            let live: &mut Live<LiveView> = &mut self.live;
+            loop {
+                let view = live.get().clone();
+                match view.find(name) {
+                    Found::Here(service) => {
+                        let service = service.clone();
+                        return Ok((view, service));
+                    }
+                    Found::Never if store.current().version() == view.policy_version() => {
+                        return Err(no_route("nobody knows this service").with_service(name));
+                    }
+                    Found::Never | Found::NotYet => {}
+                }
+                if live.changed().await.is_err() {
+                    let error = MeshError::new(ErrorKind::Draining, "the mesh was shut down");
+                    return Err(error.with_service(name));
+                }
+            }
+        })
+        .await;
+        match found {
+            Ok(found) => found,
+            Err(_) => {
+                let waited = runtime::now().saturating_duration_since(began);
+                let control = match self.mesh.shared.is_connected() {
+                    true => "the control server is connected but has not sent it",
+                    false => "the control server is not connected",
+                };
+                let message = format!("no policy for it within {waited:.1?}: {control}");
+                Err(MeshError::new(ErrorKind::NoEndpoints, message).with_service(name))
+            }
+        }
+    }
+}

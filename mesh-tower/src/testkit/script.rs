@@ -1,0 +1,159 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use mesh_core::metadata;
+
+use crate::body::MeshBody;
+
+/// A request as an endpoint has seen it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Seen {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub uri: Uri,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its whole body.
+    pub body: Bytes,
+}
+
+/// What an endpoint does with a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub(super) delay: Duration,
+    pub(super) action: Action,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    Answer { status: StatusCode, headers: HeaderMap, body: Bytes, trailers: Option<HeaderMap> },
+    /// Reads the request and never answers.
+    Hang,
+    /// Sends the head and one piece of the body, and never ends it.
+    Stream { status: StatusCode },
+    /// Drops the connection in the middle of the call.
+    Reset,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// The text of a header, empty if there is none.
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// An answer with a status and a body.
+    pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            delay: Duration::ZERO,
+            action: Action::Answer {
+                status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
+                headers: HeaderMap::new(),
+                body: body.into(),
+                trailers: None,
+            },
+        }
+    }
+
+    /// No answer, ever.
+    pub fn hang() -> Self {
+        Self { delay: Duration::ZERO, action: Action::Hang }
+    }
+
+    /// A head, one piece of a body, and then silence.
+    pub fn endless(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        Self { delay: Duration::ZERO, action: Action::Stream { status } }
+    }
+
+    /// The connection breaks after the request was read.
+    pub fn reset() -> Self {
+        Self { delay: Duration::ZERO, action: Action::Reset }
+    }
+
+    /// A gRPC answer with its status in trailers after a body.
+    pub fn grpc(code: u32) -> Self {
+        let trailers = HeaderMap::from_iter([(metadata::GRPC_STATUS, HeaderValue::from(code))]);
+        let reply = Self::new(200, Bytes::from_static(&[0, 0, 0, 0, 0]));
+        reply.grpc_type().with_trailers(trailers)
+    }
+
+    /// A trailers-only gRPC answer: the status is in the headers.
+    pub fn grpc_only(code: u32) -> Self {
+        Self::new(200, Bytes::new())
+            .grpc_type()
+            .header(metadata::GRPC_STATUS, HeaderValue::from(code))
+    }
+
+    fn grpc_type(self) -> Self {
+        self.header(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
+    }
+
+    /// The same after a pause.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// The same with a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        if let Action::Answer { headers, .. } = &mut self.action {
+            headers.insert(name, value);
+        }
+        self
+    }
+
+    fn with_trailers(mut self, new: HeaderMap) -> Self {
+        if let Action::Answer { trailers, .. } = &mut self.action {
+            *trailers = Some(new);
+        }
+        self
+    }
+
+    /// The response, or `None` when the connection is to break.
+    pub(super) async fn play(self) -> Option<Response<MeshBody>> {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        match self.action {
+            Action::Hang => std::future::pending().await,
+            Action::Reset => None,
+            Action::Stream { status } => {
+                let first = futures_util::stream::iter([Ok::<_, crate::BoxError>(Frame::data(
+                    Bytes::from_static(b"piece"),
+                ))]);
+                let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+                let mut response = Response::new(MeshBody::new(StreamBody::new(endless)));
+                *response.status_mut() = status;
+                Some(response)
+            }
+            Action::Answer { status, headers, body, trailers } => {
+                let body = match trailers {
+                    None => MeshBody::full(body),
+                    Some(trailers) => {
+                        MeshBody::new(StreamBody::new(futures_util::stream::iter([
+                            Ok::<_, crate::BoxError>(Frame::data(body)),
+                            Ok(Frame::trailers(trailers)),
+                        ])))
+                    }
+                };
+                let mut response = Response::new(body);
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                Some(response)
+            }
+        }
+    }
+}

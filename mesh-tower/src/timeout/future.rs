@@ -1,0 +1,102 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use mesh_core::error::{ErrorKind, MeshError};
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+
+use crate::BoxError;
+use crate::context::CallContext;
+use crate::stack::into_mesh_error;
+
+pin_project! {
+    /// The future of [`TimeoutService`](super::TimeoutService).
+    #[derive(Debug)]
+    pub struct TimeoutFuture<F> {
+        #[pin]
+        inner: F,
+        limit: Option<(Instant, Cause)>,
+        // Made when the inner future is first pending: what is ready at once needs no timer.
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+/// Why there is a limit, for the error's text.
+#[derive(Clone, Debug)]
+pub(super) enum Cause {
+    Fixed { limit: Duration },
+    Call { call: CallContext },
+    Attempt { limit: Duration },
+}
+
+// === impl TimeoutFuture ===
+
+impl<F> TimeoutFuture<F> {
+    pub(super) fn new(inner: F, limit: Option<(Instant, Cause)>) -> Self {
+        Self { inner, limit, sleep: None }
+    }
+}
+
+impl<F, T, E> Future for TimeoutFuture<F>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<T, MeshError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(done) = this.inner.poll(cx) {
+            return Poll::Ready(done.map_err(into_mesh_error));
+        }
+        let Some((at, cause)) = this.limit else { return Poll::Pending };
+        if this.sleep.is_none() {
+            let sleep = tokio::time::sleep_until(tokio::time::Instant::from_std(*at));
+            this.sleep.set(Some(sleep));
+        }
+        if let Some(sleep) = this.sleep.as_pin_mut() {
+            ready!(sleep.poll(cx));
+        }
+        Poll::Ready(Err(cause.error()))
+    }
+}
+
+// === impl Cause ===
+
+impl Cause {
+    fn error(&self) -> MeshError {
+        match self {
+            Self::Fixed { limit } => {
+                MeshError::new(ErrorKind::Deadline, format!("no response within {limit:?}"))
+            }
+            Self::Attempt { limit } => {
+                let message = format!("no response to this attempt within {limit:?}");
+                MeshError::new(ErrorKind::AttemptTimeout, message)
+            }
+            Self::Call { call } => {
+                let had = call
+                    .deadline()
+                    .map(|at| at.saturating_duration_since(call.started()))
+                    .unwrap_or_default();
+                let message = match call.attempt() {
+                    0 | 1 => format!("no response within {had:.1?}"),
+                    attempts => format!("no response within {had:.1?}, in attempt {attempts}"),
+                };
+                let who = if call.has_inherited_deadline() {
+                    format!("deadline {had:.1?}, inherited or the route's, whichever is earlier")
+                } else {
+                    format!("deadline {had:.1?} set here")
+                };
+                let mut error =
+                    MeshError::new(ErrorKind::Deadline, message).with_note("caller", who);
+                if let Some(chosen) = call.chosen() {
+                    error = error.with_service(chosen.service.name());
+                }
+                error
+            }
+        }
+    }
+}
