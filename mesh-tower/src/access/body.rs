@@ -52,7 +52,7 @@ impl Watch {
         let decision =
             self.rules
                 .decide(self.peer.as_ref(), &self.method, self.uri.path(), self.grpc);
-        matches!(decision, Decision::Denied { .. })
+        matches!(decision, Decision::Denied(_))
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use mesh_core::{
     identity::{
         SpiffeId,
-        access::{Decision, decide},
+        access::{Decision, decide, decide_within},
     },
     live::Live,
     name::ServiceName,
@@ -12,7 +12,7 @@ use mesh_core::{
 use tower_layer::Layer;
 
 use super::Access;
-use crate::telemetry::Counter;
+use crate::{telemetry::Counter, tls::Credentials};
 
 /// Refuses requests that the access policy does not allow.
 #[derive(Clone, Debug)]
@@ -26,6 +26,9 @@ pub struct AccessLayer {
 pub(crate) struct Rules {
     source: Source,
     model: Arc<AccessModel>,
+    /// Where services and namespaces of the rules live: our own trust domain, once we have one.
+    domain: Option<Arc<str>>,
+    credentials: Option<Credentials>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ impl AccessLayer {
             rules: Rules {
                 source: Source::Fixed,
                 model: Arc::new(model),
+                domain: None,
+                credentials: None,
             },
             denied: Counter::noop(),
         }
@@ -59,6 +64,13 @@ impl AccessLayer {
             rules: Rules::live(policy, service),
             denied: Counter::noop(),
         }
+    }
+
+    /// Rules that name a service or a namespace mean those of our own trust domain only.
+    #[must_use]
+    pub fn within(mut self, credentials: &Credentials) -> Self {
+        self.rules = self.rules.within(credentials);
+        self
     }
 
     /// Counts denied requests, those that only an audit would have denied included.
@@ -94,7 +106,25 @@ impl Rules {
                 seen,
             },
             model,
+            domain: None,
+            credentials: None,
         }
+    }
+
+    /// Rules that name a service mean the one of our own trust domain only.
+    pub(crate) fn within(mut self, credentials: &Credentials) -> Self {
+        self.credentials = Some(credentials.clone());
+        self
+    }
+
+    /// Our own trust domain. It never changes, but is not known before the first identity.
+    fn own_domain(&mut self) -> Option<Arc<str>> {
+        if self.domain.is_none()
+            && let Some(own) = self.credentials.as_ref().and_then(Credentials::identity)
+        {
+            self.domain = Some(own.spiffe_id().trust_domain().into());
+        }
+        self.domain.clone()
     }
 
     /// The rules now: one atomic compare when nothing changed.
@@ -148,15 +178,20 @@ impl Rules {
         path: &str,
         grpc: bool,
     ) -> Decision {
+        let domain = if peer.is_some() { self.own_domain() } else { None };
         let model = self.now();
-        if model.mode() == AccessMode::Enforce && is_ambiguous(path) {
-            // `/public/../private` is below `/public/*` for us and is not for an application
-            // that resolves it. Nobody sends such a path by accident.
-            return decide(&AccessModel::new(AccessMode::Enforce, Vec::new()), peer, method, path, grpc);
+        // `/public/../private` is below `/public/*` for us and is not for an application that
+        // resolves it. Nobody sends such a path by accident.
+        let path = if model.mode() != AccessMode::Open && is_ambiguous(path) { NO_PATH } else { path };
+        match domain {
+            Some(domain) => decide_within(model, &domain, peer, method, path, grpc),
+            None => decide(model, peer, method, path, grpc),
         }
-        decide(model, peer, method, path, grpc)
     }
 }
+
+/// A path that only a rule without paths allows.
+const NO_PATH: &str = "";
 
 /// Whether a path means different things to different readers: dot segments, also percent-encoded,
 /// encoded slashes and backslashes.

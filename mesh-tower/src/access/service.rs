@@ -4,7 +4,7 @@ use http::{Request, Response};
 use mesh_core::{
     context::RequestContext,
     error::{ErrorKind, MeshError},
-    identity::access::Decision,
+    identity::access::{Decision, Denied},
 };
 use tower_service::Service;
 
@@ -22,6 +22,16 @@ pub struct Access<S> {
     pub(super) inner: S,
     pub(super) rules: Rules,
     pub(super) denied: Counter,
+}
+
+/// Why, for the server's own log.
+fn reason(why: Denied) -> &'static str {
+    match why {
+        Denied::NoIdentity => "the peer proved no identity",
+        Denied::Caller => "no rule names the peer",
+        Denied::Operation(_) => "a rule names the peer, none allows the operation",
+        _ => "no rule allows it",
+    }
 }
 
 // === impl Access ===
@@ -48,27 +58,31 @@ where
         let path = request.uri().path();
         let decision = self.rules.decide(peer, request.method(), path, grpc);
         let name = || peer.map_or("a peer without identity", |peer| peer.as_str());
-        match decision {
-            Decision::Allowed => {}
-            Decision::AuditDenied { rule } => {
+        let denied = match decision {
+            Decision::Allowed(_) => None,
+            Decision::AuditDenied(why) => {
                 self.denied.increment(1);
                 tracing::info!(
                     target: "mesh::access",
-                    peer = name(), method = %request.method(), path, rule = %rule,
+                    peer = name(), method = %request.method(), path, why = reason(why),
                     "would be denied [M4001]: the policy only audits"
                 );
+                None
             }
-            Decision::Denied { rule } => {
-                self.denied.increment(1);
-                tracing::info!(
-                    target: "mesh::access",
-                    peer = name(), method = %request.method(), path, rule = %rule,
-                    "denied [M4001]"
-                );
-                let what = format!("{} may not {} {path}", name(), request.method());
-                let error = MeshError::new(ErrorKind::Denied, what);
-                return AccessFuture::denied(error.with_note("policy", rule.to_string()));
-            }
+            Decision::Denied(why) => Some(reason(why)),
+            // Whatever else there will be is not an allowance.
+            _ => Some("no rule allows it"),
+        };
+        if let Some(why) = denied {
+            self.denied.increment(1);
+            tracing::info!(
+                target: "mesh::access",
+                peer = name(), method = %request.method(), path, why,
+                "denied [M4001]"
+            );
+            let what = format!("{} may not {} {path}", name(), request.method());
+            let error = MeshError::new(ErrorKind::Denied, what);
+            return AccessFuture::denied(error.with_note("policy", why));
         }
         let watch = self.rules.is_enforced().then(|| {
             Box::new(Watch {

@@ -27,7 +27,7 @@ use crate::{
     body::MeshBody,
     mesh::{Mesh, Serving},
     stack::{Describe, SERVER_ORDER, Seam},
-    tls::{ClientAuth, ServerTls},
+    tls::ServerTls,
     transport::{Accept, TcpAccept},
 };
 
@@ -196,8 +196,8 @@ impl ServerBuilder {
             form: self.form,
             choice: self.choice,
             credentials: mesh.credentials().clone(),
-            tls: ServerTls::new(mesh.credentials(), ClientAuth::Required),
-            join: ServerTls::new(mesh.credentials(), ClientAuth::Optional),
+            tls: ServerTls::required(mesh.credentials()),
+            join: ServerTls::optional(mesh.credentials()),
             local,
             signal: watching.clone(),
             open: recorder.gauge(names::CONNECTIONS, &labels),

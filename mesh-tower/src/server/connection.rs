@@ -244,7 +244,7 @@ impl Shared {
         let (model, _) = self.transport();
         match peer {
             Some(peer) => {
-                let known = self.credentials.trust().domains().any(|d| *d == *peer.trust_domain());
+                let known = self.credentials.trust().domains().any(|d| d == peer.trust_domain());
                 (!known || !self.trusts(peer, &model)).then_some("trust was revoked [M4003]")
             }
             None if tls => None,
@@ -268,7 +268,8 @@ impl Shared {
         let busy = Busy::default();
         let gate = Gate::new(
             self.clone(),
-            Rules::live(self.parts.policy.clone(), self.parts.service.clone()),
+            Rules::live(self.parts.policy.clone(), self.parts.service.clone())
+                .within(&self.credentials),
             peer.clone(),
             tls,
             remote,
@@ -293,7 +294,6 @@ impl Shared {
                     // Ours is in `pace`: it knows idle from slow.
                     .header_read_timeout(None)
                     .timer(TokioTimer::new())
-                    .pipeline_flush(true)
                     .serve_connection(io, dispatch)
                     .with_upgrades();
                 drive(connection, gate, &phase, Some(LINGER), |c| c.graceful_shutdown()).await;

@@ -56,7 +56,7 @@ pub(super) async fn http<T: AsyncRead + Unpin>(io: T) -> io::Result<(Http, Rewin
 // === impl Rewind ===
 
 impl<T> Rewind<T> {
-    fn new(io: T) -> Self {
+    pub(super) fn new(io: T) -> Self {
         Self {
             io,
             bytes: [0; PREFACE.len()],

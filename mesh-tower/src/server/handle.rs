@@ -1,11 +1,11 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin};
 
 use mesh_core::{live::Live, policy::model::Snapshot};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::signal::Signal;
-use crate::{drain::Drain, mesh::ServingGuard, runtime::AbortOnDrop, tls::Credentials};
+use crate::{drain::{Drain, Phase}, mesh::ServingGuard, runtime::AbortOnDrop, tls::Credentials};
 
 /// A running server. Dropping it cuts its connections; [`ServerHandle::shutdown`] does not.
 #[must_use = "dropping the handle stops the server"]
@@ -77,47 +77,62 @@ impl ServerHandle {
 
 impl Running {
     async fn run(mut self, stop: CancellationToken) {
-        let member = self.drain.join();
-        let grace = self.serve(&stop).await;
+        let drain = self.drain.clone();
+        let hold = drain.hold();
+        self.serve(&stop).await;
         // A server that was stopped alone leaves the registry now; with the mesh it left before.
         self.announced = None;
         self.signal.send_modify(|signal| signal.finish = true);
         // The listener is closed when its task has ended.
         let _ = (&mut self.accepting).await;
         self.connections.close();
-        let finished = tokio::time::timeout(grace, self.connections.wait()).await;
-        if finished.is_err() {
-            tracing::warn!(
-                target: "mesh::server",
-                left = self.connections.len(),
-                "connections are cut: the time to drain is over"
-            );
-            self.signal.send_modify(|signal| signal.cut = true);
-            self.connections.wait().await;
+        tokio::select! {
+            biased;
+            () = self.connections.wait() => {}
+            () = out_of_time(&drain) => {
+                tracing::warn!(
+                    target: "mesh::server",
+                    left = self.connections.len(),
+                    "connections are cut: the time to drain is over"
+                );
+                self.signal.send_modify(|signal| signal.cut = true);
+                self.connections.wait().await;
+            }
         }
-        drop(member);
+        drop(hold);
     }
 
-    /// Passes changes on to the connections until it is time to finish; returns how long that may
-    /// take.
-    async fn serve(&mut self, stop: &CancellationToken) -> Duration {
+    /// Passes changes on to the connections until it is time to finish.
+    async fn serve(&mut self, stop: &CancellationToken) {
         let mut policy_open = true;
-        let mut trust = self.credentials.clone();
-        let mut phase = self.drain.watch();
+        let mut trust = Box::pin(self.credentials.changed());
+        let mut unready = pin!(self.drain.reached(Phase::Unready));
+        let mut draining = pin!(self.drain.draining());
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.drain.in_flight_time(),
-                () = phase.unready(), if self.announced.is_some() => self.announced = None,
-                () = phase.draining() => return self.drain.in_flight_time(),
+                () = stop.cancelled() => return,
+                () = &mut draining => return,
+                () = &mut unready, if self.announced.is_some() => self.announced = None,
                 changed = self.policy.changed(), if policy_open => {
                     policy_open = changed.is_ok();
                     self.signal.send_modify(|signal| signal.epoch += 1);
                 }
-                () = trust.changed() => {
+                _ = &mut trust => {
+                    // Before anybody looks, so that no change falls between two waits.
+                    trust.set(self.credentials.changed());
                     self.signal.send_modify(|signal| signal.epoch += 1);
                 }
             }
         }
+    }
+}
+
+/// When what is still in flight is cut: the drain's time, also for a server that stops alone.
+async fn out_of_time(drain: &Drain) {
+    let limit = drain.timing().in_flight;
+    tokio::select! {
+        () = drain.done() => {}
+        () = tokio::time::sleep(limit) => {}
     }
 }

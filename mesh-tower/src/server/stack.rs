@@ -18,6 +18,7 @@ use crate::{
     rescue::inbound::{InboundRescue, InboundRescueLayer},
     shed::{Shed, ShedLayer},
     telemetry::Tracing,
+    tls::Credentials,
     timeout::inbound::{InboundTimeout, InboundTimeoutLayer},
     trace::inbound::{InboundTrace, InboundTraceLayer},
 };
@@ -41,6 +42,7 @@ pub(super) struct Parts {
     pub(super) service: ServiceName,
     pub(super) policy: Live<Snapshot>,
     pub(super) stats: InboundStats,
+    credentials: Credentials,
     tracing: Tracing,
     health: HealthLayer,
     shed: ShedLayer,
@@ -60,6 +62,7 @@ impl Parts {
             service: mesh.service_name().clone(),
             policy: Live::watched(mesh.store().watch()),
             stats,
+            credentials: mesh.credentials().clone(),
             tracing: mesh.recorder().tracing().clone(),
             health: HealthLayer::new(move || {
                 if !drain.is_serving() {
@@ -78,7 +81,7 @@ impl Parts {
         let stack = InboundTimeoutLayer::new(self.timeout).layer(stack);
         let stack = self.shed.layer(stack);
         let access = AccessLayer::live(self.policy.clone(), self.service.clone());
-        let stack = access.layer(stack);
+        let stack = access.within(&self.credentials).layer(stack);
         let stack = self.health.layer(stack);
         let stack = InboundDeadlineLayer::new().layer(stack);
         let stack = InboundRescueLayer::new().layer(stack);

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use mesh_core::context::trace::TraceContext;
+use mesh_core::context::TraceContext;
 
 use crate::BoxError;
 
