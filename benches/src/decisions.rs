@@ -152,7 +152,7 @@ impl Matching {
         let mut text = String::from("service: shop/items\nroute:\n");
         for n in 0..count {
             let (kind, path) = if n % 2 == 0 { ("Exact", "items") } else { ("PathPrefix", "lists") };
-            text += &format!("- match: [{{ path: {{ type: {kind}, value: /shop/{path}/{n} }} }}]\n");
+            text += &format!("- matches: [{{ path: {{ type: {kind}, value: /shop/{path}/{n} }} }}]\n");
         }
         let source = Source::new("bench.yaml", text);
         let checked = policy::check(&[source], &Options::partial());
