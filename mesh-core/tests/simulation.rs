@@ -1,0 +1,279 @@
+//! Balancing, ejection, retries and budget together, on virtual time: what users see when endpoints
+//! misbehave. The same seed gives the same run.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use mesh_core::balance::{Balancer, EndpointInfo, EndpointSet, Outcome};
+use mesh_core::classify::{Class, FailureKind};
+use mesh_core::ejection::{Detector, Event};
+use mesh_core::error::Flags;
+use mesh_core::policy::model::Algorithm;
+use mesh_core::policy::{BalancePolicy, EjectionPolicy, RetryPolicy};
+use mesh_core::retry::{Budget, Failed, Limits, Verdict, may_retry};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What an endpoint does with a call.
+#[derive(Clone, Copy)]
+enum Does {
+    Serve,
+    /// Answers 503 with this probability.
+    Fail(f64),
+    /// Refuses connections.
+    Refuse,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    calls: u32,
+    failed: u32,
+    attempts: u32,
+    /// Attempts at each endpoint.
+    at: Vec<u32>,
+    /// Time of the first ejection.
+    ejected: Option<Duration>,
+    most_out: usize,
+}
+
+struct Client {
+    balancer: Balancer,
+    ejection: EjectionPolicy,
+    detector: Detector,
+    budget: Budget,
+    retry: RetryPolicy,
+    set: EndpointSet,
+    rng: fastrand::Rng,
+}
+
+impl Client {
+    fn new(endpoints: usize, algorithm: Algorithm, seed: u64) -> Self {
+        let ports = (1_u16..).take(endpoints);
+        let infos = ports.map(|port| EndpointInfo::new(([10, 0, 0, 1], port).into()));
+        Self {
+            balancer: Balancer::new(&BalancePolicy::default().with_algorithm(algorithm)),
+            ejection: EjectionPolicy::default(),
+            detector: Detector::new(),
+            budget: Budget::default(),
+            retry: RetryPolicy::default().with_attempts(2).with_codes(&[503]),
+            set: EndpointSet::new(infos),
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Calls for `time` at `rate` a second, one every so often, each over before the next.
+    fn run(
+        &mut self,
+        start: Instant,
+        time: Duration,
+        rate: u32,
+        does: impl Fn(usize, Duration) -> Does,
+    ) -> Seen {
+        let mut seen = Seen {
+            at: vec![0; self.set.len()],
+            ..Seen::default()
+        };
+        let every = Duration::from_secs(1) / rate;
+        let mut passed = Duration::ZERO;
+        while passed < time {
+            self.call(start, passed, &does, &mut seen);
+            let out = self
+                .set
+                .iter()
+                .filter(|e| !e.ejection().is_available())
+                .count();
+            seen.most_out = seen.most_out.max(out);
+            passed += every;
+        }
+        seen
+    }
+
+    fn call(
+        &mut self,
+        start: Instant,
+        passed: Duration,
+        does: &impl Fn(usize, Duration) -> Does,
+        seen: &mut Seen,
+    ) {
+        let mut now = start + passed;
+        seen.calls += 1;
+        self.budget.deposit(now);
+        let mut tried = Vec::new();
+        for attempts in 1.. {
+            let picked = self.balancer.pick(&self.set, now, &tried, &mut self.rng);
+            let Some(ix) = picked else {
+                seen.failed += 1;
+                return;
+            };
+            tried.push(ix);
+            seen.attempts += 1;
+            seen.at[ix] += 1;
+            let Some(failed) = self.attempt(ix, now, passed, does, attempts, seen) else {
+                return;
+            };
+            let limits = Limits {
+                policy: Some(&self.retry),
+                arrived_attempt: 0,
+                deadline: None,
+                expected: Duration::ZERO,
+            };
+            match may_retry(&failed, &limits, &self.budget, now, &mut self.rng) {
+                Verdict::Retry { pause, .. } => now += pause,
+                _ => {
+                    seen.failed += 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One attempt; what failed, if it did.
+    fn attempt(
+        &mut self,
+        ix: usize,
+        now: Instant,
+        passed: Duration,
+        does: &impl Fn(usize, Duration) -> Does,
+        attempts: u32,
+        seen: &mut Seen,
+    ) -> Option<Failed<'static>> {
+        let state = &self.set[ix];
+        let (ok, refused) = match does(ix, passed) {
+            Does::Serve => (true, false),
+            Does::Fail(share) => (self.rng.f64() >= share, false),
+            Does::Refuse => (false, true),
+        };
+        let _in_flight = state.begin();
+        let outcome = match ok {
+            true => Outcome::Success,
+            false => Outcome::Failure { retry_after: None },
+        };
+        self.balancer.record(state, 4 * MS, outcome, now);
+        if refused {
+            state.connect_failed(now);
+        }
+        let event = self.detector.record(&self.ejection, &self.set, ix, ok, now);
+        if let Some(Event::Ejected { .. }) = event {
+            seen.ejected.get_or_insert(passed);
+        }
+        let kind = match refused {
+            true => FailureKind::Transport,
+            false => FailureKind::Unavailable,
+        };
+        (!ok).then_some(Failed {
+            class: Class::Failure(kind),
+            status: (!refused).then_some(503),
+            grpc: None,
+            flags: Flags {
+                never_sent: refused,
+                ..Flags::default()
+            },
+            method: &Method::GET,
+            attempts,
+            replayable: true,
+            pushback: None,
+        })
+    }
+}
+
+const ALL: [Algorithm; 4] = [
+    Algorithm::PeakEwma,
+    Algorithm::LeastRequest,
+    Algorithm::RoundRobin,
+    Algorithm::Random,
+];
+
+#[test]
+fn users_see_nothing_of_one_of_three_that_fails_30_percent() {
+    for algorithm in ALL {
+        for seed in 0..20 {
+            let mut client = Client::new(3, algorithm, seed);
+            let seen = client.run(Instant::now(), 60_000 * MS, 50, |ix, _| match ix {
+                0 => Does::Fail(0.3),
+                _ => Does::Serve,
+            });
+            assert_eq!(seen.failed, 0, "{algorithm:?} seed {seed}: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn what_spreads_calls_evenly_ejects_it_within_seconds_and_peak_ewma_starves_it_instead() {
+    for algorithm in ALL {
+        for seed in 0..20 {
+            let mut client = Client::new(3, algorithm, seed);
+            let seen = client.run(Instant::now(), 60_000 * MS, 50, |ix, _| match ix {
+                0 => Does::Fail(0.3),
+                _ => Does::Serve,
+            });
+            if algorithm == Algorithm::PeakEwma {
+                // A single failure counts as 5 s of latency and fades within a minute.
+                assert!(seen.at[0] * 50 < seen.calls, "seed {seed}: {seen:?}");
+            } else {
+                let after = seen.ejected.expect("ejected");
+                assert!(after < 8_000 * MS, "{algorithm:?} seed {seed}: {after:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_killed_endpoint_costs_no_call_and_comes_back_within_the_longest_pause() {
+    for algorithm in ALL {
+        let mut client = Client::new(3, algorithm, 1);
+        let start = Instant::now();
+        let down = 5_000 * MS..35_000 * MS;
+        let seen = client.run(start, 45_000 * MS, 50, |ix, passed| {
+            match ix == 0 && down.contains(&passed) {
+                true => Does::Refuse,
+                false => Does::Serve,
+            }
+        });
+        assert_eq!(seen.failed, 0, "{algorithm:?}: {seen:?}");
+        assert!(client.set[0].is_reachable(), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn a_complete_outage_adds_a_fifth_and_leaves_the_pool_alone() {
+    for algorithm in ALL {
+        for seed in 0..10 {
+            let mut client = Client::new(6, algorithm, seed);
+            let seen = client.run(Instant::now(), 30_000 * MS, 500, |_, _| Does::Fail(1.0));
+            // 20 % of 500 a second, and 10 a second more.
+            let allowed = f64::from(seen.calls) * 1.2 + 10.0 * 30.0 + 100.0;
+            assert!(
+                f64::from(seen.attempts) <= allowed,
+                "{algorithm:?} seed {seed}: {seen:?}"
+            );
+            assert!(seen.most_out <= 3, "{algorithm:?} seed {seed}: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn after_a_complete_outage_everything_is_back_at_once() {
+    for algorithm in ALL {
+        let mut client = Client::new(4, algorithm, 3);
+        let start = Instant::now();
+        let outage = 5_000 * MS;
+        client.run(start, outage, 100, |_, _| Does::Fail(1.0));
+        let after = client.run(start + outage, 40_000 * MS, 100, |_, _| Does::Serve);
+        assert_eq!(after.failed, 0, "{algorithm:?}: {after:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let start = Instant::now();
+    let run = || {
+        let mut client = Client::new(5, Algorithm::PeakEwma, 42);
+        let seen = client.run(start, 20_000 * MS, 100, |ix, _| match ix {
+            0 => Does::Fail(0.5),
+            1 => Does::Refuse,
+            _ => Does::Serve,
+        });
+        format!("{seen:?}")
+    };
+    assert_eq!(run(), run());
+}
