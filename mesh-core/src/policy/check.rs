@@ -42,7 +42,9 @@ pub fn check(sources: &[Source], options: &Options) -> Checked {
             let file = e.at.as_ref().map(|at| &at.file);
             sources.iter().position(|s| Some(&s.name) == file)
         };
-        (a.severity, source(a), place(a)).cmp(&(b.severity, source(b), place(b)))
+        // What has no place comes last.
+        let key = |e: &super::PolicyError| (e.severity, e.at.is_none(), source(e), place(e));
+        key(a).cmp(&key(b))
     });
     let (errors, warnings): (Vec<_>, Vec<_>) = problems
         .into_iter()

@@ -7,7 +7,9 @@
 
 mod access;
 mod backend;
+mod filter;
 mod matches;
+mod retry;
 mod route;
 mod snapshot;
 mod split;
@@ -18,11 +20,10 @@ pub use backend::{
     Algorithm, AppProtocol, Backend, BackendIx, BackendKey, BalancePolicy, BudgetPolicy,
     CeilingsPolicy, Discovery, EjectionPolicy, TlsMode,
 };
+pub use filter::{Filter, HeaderEdit, PathEdit, Redirect, Rewrite};
 pub use matches::{HeaderMatch, Hostname, PathMatch, Pattern, QueryMatch, RouteMatch, ValueMatch};
-pub use route::{
-    Filter, HeaderEdit, NonIdempotent, Origin, PathEdit, Redirect, RetryPolicy, Rewrite, Route,
-    RouteTimeouts,
-};
+pub use retry::{NonIdempotent, RetryPolicy, RouteTimeouts};
+pub use route::{Origin, Route};
 pub(crate) use snapshot::Attached;
 pub use snapshot::{Inbound, Outbound, Service, Snapshot};
 pub use split::{Split, Target};

@@ -44,8 +44,9 @@ macro_rules! schema {
         }
 
         impl crate::policy::spec::Encode for $name {
+            // The first field may be one that is always written, or there may be none.
+            #[allow(unused_mut, clippy::vec_init_then_push)]
             fn encode(&self) -> crate::policy::text::Tree {
-                #[allow(unused_mut)]
                 let mut fields = Vec::new();
                 $( schema!(@write fields, self.$field, $key, $($default)?); )*
                 crate::policy::text::Tree::Map(fields)

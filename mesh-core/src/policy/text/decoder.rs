@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Entry, Node, Pos, Value, closest};
+use super::{Entry, Node, Pos, Value, closest, limits};
 use crate::error::Code;
 use crate::policy::error::PolicyError;
 use crate::policy::spec::{Decode, Interval, IntervalError, ResourceId};
@@ -12,6 +12,8 @@ pub(crate) struct Decoder {
     pub(super) resource: Option<ResourceId>,
     path: String,
     pub(super) problems: Vec<PolicyError>,
+    /// Problems beyond those that are reported.
+    pub(super) more: usize,
 }
 
 impl Decoder {
@@ -21,6 +23,7 @@ impl Decoder {
             resource: None,
             path: String::new(),
             problems: Vec::new(),
+            more: 0,
         }
     }
 
@@ -41,6 +44,10 @@ impl Decoder {
         message: impl Into<String>,
         hint: Option<String>,
     ) {
+        if self.problems.len() >= limits::PROBLEMS {
+            self.more += 1;
+            return;
+        }
         let mut error = PolicyError::new(code, message);
         error.resource.clone_from(&self.resource);
         error.path.clone_from(&self.path);

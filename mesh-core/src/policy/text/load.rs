@@ -41,6 +41,7 @@ pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
         return loaded;
     }
     let mut seen: HashMap<ResourceId, String> = HashMap::new();
+    let mut more = 0;
     for source in sources {
         let mut cx = Decoder::new(source.name.clone());
         let (documents, broken) = yaml::parse(&source.text);
@@ -69,6 +70,7 @@ pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
             cx.note(code, pos, broken.message);
         }
         loaded.diagnostics.0.append(&mut cx.problems);
+        more += cx.more;
         if loaded.resources.len() > limits::RESOURCES {
             let message = format!(
                 "{} resources; at most {} are accepted",
@@ -83,8 +85,9 @@ pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
         }
     }
     let problems = &mut loaded.diagnostics.0;
-    if problems.len() > limits::PROBLEMS {
-        let message = format!("{} more problems", problems.len() - limits::PROBLEMS);
+    if problems.len() + more > limits::PROBLEMS {
+        more += problems.len().saturating_sub(limits::PROBLEMS);
+        let message = format!("{more} more problems");
         problems.truncate(limits::PROBLEMS);
         problems.push(PolicyError::new(Code::POLICY, message));
     }

@@ -5,6 +5,10 @@ pub fn closest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let lower = text.to_lowercase();
     known
         .into_iter()
+        .filter(|candidate| {
+            // Most are out by their length, before anything is copied.
+            !text.is_ascii() || !candidate.is_ascii() || text.len().abs_diff(candidate.len()) <= 2
+        })
         .filter_map(|candidate| {
             let edits = distance(&lower, &candidate.to_lowercase());
             let long_enough = candidate.chars().count().max(lower.chars().count()) > edits * 2;

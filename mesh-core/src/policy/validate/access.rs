@@ -1,5 +1,6 @@
 //! Who may call a service.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::attach::{Attachments, Target};
@@ -15,15 +16,15 @@ use crate::policy::model::{
 use crate::policy::spec::{self, AccessPolicySpec, Kind, PeerSelector, RequestSelector, Resource};
 
 /// Every policy compiled, by its identity.
-pub(super) struct Compiled(Vec<(spec::ResourceId, Arc<AccessModel>)>);
+pub(super) struct Compiled(BTreeMap<spec::ResourceId, Arc<AccessModel>>);
 
 pub(super) fn compile(index: &Index<'_>, findings: &mut Findings) -> Compiled {
-    let mut out = Vec::new();
+    let mut out = BTreeMap::new();
     for (id, resource) in &index.resources {
         if let Resource::AccessPolicy(policy) = &***resource {
             let mut model = model(resource, &policy.spec, index, findings);
             model.origin = Some(id.clone());
-            out.push((id.clone(), Arc::new(model)));
+            out.insert(id.clone(), Arc::new(model));
         }
     }
     Compiled(out)
@@ -37,11 +38,7 @@ impl Compiled {
         target: &Target,
     ) -> Option<Arc<AccessModel>> {
         let policy = attached.at(Kind::AccessPolicy, target.clone()).last()?;
-        let id = policy.id();
-        self.0
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, model)| model.clone())
+        self.0.get(&policy.id()).cloned()
     }
 }
 

@@ -87,6 +87,24 @@ impl<'a> Attachments<'a> {
         self.targets.get(&(kind, target)).map_or(&[], Vec::as_slice)
     }
 
+    /// The policies of a kind on single ports of `service`.
+    pub(super) fn on_ports(
+        &self,
+        kind: Kind,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = (u16, &'a Resource)> {
+        let first = (kind, Target::Service(service.clone(), Some(0)));
+        let last = (kind, Target::Service(service.clone(), Some(u16::MAX)));
+        let found = self.targets.range(first..=last);
+        found.flat_map(|((_, target), policies)| {
+            let port = match target {
+                Target::Service(_, Some(port)) => *port,
+                _ => 0,
+            };
+            policies.iter().map(move |policy| (port, *policy))
+        })
+    }
+
     /// Every target of a kind.
     pub(super) fn targets(&self, kind: Kind) -> impl Iterator<Item = &Target> {
         self.targets

@@ -10,6 +10,7 @@ use super::index::Index;
 use super::routes::{AttachedRoute, settle};
 use super::{access, backends, overlap, routes, services, transport};
 use crate::name::ServiceName;
+use crate::policy::model::RouteMatch;
 use crate::policy::model::{
     AccessModel, Attached, BackendIx, Discovery, Inbound, Outbound, Route, Service, Snapshot,
     Split, TransportModel,
@@ -128,6 +129,11 @@ fn by_service(
             let list = out.entry(route.service).or_default();
             list.push((route.port, route.route));
         }
+    }
+    // Where two matches are equal otherwise, the one that is only about gRPC is more specific.
+    let grpc = |route: &Route| route.matches.iter().all(RouteMatch::is_grpc);
+    for list in out.values_mut() {
+        list.sort_by_key(|(_, route)| !grpc(route));
     }
     out
 }

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub(super) struct Index<'a> {
     pub(super) services: BTreeMap<ServiceName, &'a Resource>,
     /// Services that are there because a route is attached to them, or because they are known.
     pub(super) implied: BTreeSet<ServiceName>,
+    hints: RefCell<HashMap<ServiceName, Option<String>>>,
 }
 
 /// Why a name refers to nothing.
@@ -39,6 +41,7 @@ impl<'a> Index<'a> {
             resources: BTreeMap::new(),
             services: BTreeMap::new(),
             implied: options.known().clone(),
+            hints: RefCell::default(),
         };
         let mut first: HashMap<ResourceId, &Resource> = HashMap::new();
         for resource in resources {
@@ -101,21 +104,31 @@ impl<'a> Index<'a> {
         {
             return Ok(());
         }
-        let message = format!("service `{name}` is not defined");
+        Err(Dangling {
+            message: format!("service `{name}` is not defined"),
+            hint: self.hint(name),
+        })
+    }
+
+    /// What was probably meant; found once for each name, however often it is written.
+    fn hint(&self, name: &ServiceName) -> Option<String> {
         if self.services.len() + self.implied.len() > SUGGEST {
-            return Err(Dangling {
-                message,
-                hint: None,
-            });
+            return None;
+        }
+        if let Some(hint) = self.hints.borrow().get(name) {
+            return hint.clone();
         }
         let known = self.services.keys().chain(&self.implied);
-        let mut hint = near(name, known.clone());
-        if hint.is_none() {
-            let elsewhere = known.clone().find(|s| s.name() == name.name());
-            hint =
-                elsewhere.map(|s| format!("did you mean `{}` of `{}`?", s.name(), s.namespace()));
-        }
-        Err(Dangling { message, hint })
+        let here = known.clone().filter(|s| s.namespace() == name.namespace());
+        let hint = match closest(name.name(), here.map(ServiceName::name)) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => known
+                .clone()
+                .find(|s| s.name() == name.name())
+                .map(|s| format!("did you mean `{}` of `{}`?", s.name(), s.namespace())),
+        };
+        self.hints.borrow_mut().insert(name.clone(), hint.clone());
+        hint
     }
 
     /// A defined service whose name is nearly this one, but not another of a numbered series
@@ -133,11 +146,6 @@ impl<'a> Index<'a> {
         let near = closest(name.name(), candidates.map(ServiceName::name))?;
         self.services.keys().find(|s| s.name() == near)
     }
-}
-
-fn near<'s>(name: &ServiceName, known: impl Iterator<Item = &'s ServiceName>) -> Option<String> {
-    let here = known.filter(|s| s.namespace() == name.namespace());
-    closest(name.name(), here.map(ServiceName::name)).map(|near| format!("did you mean `{near}`?"))
 }
 
 /// What a route is attached to.

@@ -11,13 +11,14 @@
 //! | `attach` | which policy holds for what: mesh < namespace < service < route, per top-level field |
 //! | `services` | ports, endpoints, subsets |
 //! | `backends` | tunables, and the list of backends |
-//! | `routes`, `matches`, `filters` | rules of routes |
+//! | `routes`, `matches`, `filters`, `attempts` | rules of routes |
 //! | `overlap` | rules that can never serve, routes that contend for one parent |
 //! | `access`, `transport` | who may call, and how |
 //! | `build` | the snapshot, with the parts of the one before |
 
 mod access;
 mod attach;
+mod attempts;
 mod backends;
 mod build;
 mod filters;

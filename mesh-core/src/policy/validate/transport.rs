@@ -71,20 +71,12 @@ pub(super) fn for_service(attached: &Attachments<'_>, name: &ServiceName) -> Tra
     for policy in attached.for_service(Kind::TransportPolicy, name) {
         set(&mut out, policy);
     }
-    for target in attached.targets(Kind::TransportPolicy) {
-        let Target::Service(service, Some(port)) = target else {
-            continue;
-        };
-        if service != name {
-            continue;
-        }
-        for policy in attached.at(Kind::TransportPolicy, target.clone()) {
-            if let Resource::TransportPolicy(policy) = policy
-                && let Some(mode) = policy.spec.mtls
-            {
-                out.ports.push((*port, mode));
-                out.explicit = true;
-            }
+    for (port, policy) in attached.on_ports(Kind::TransportPolicy, name) {
+        if let Resource::TransportPolicy(policy) = policy
+            && let Some(mode) = policy.spec.mtls
+        {
+            out.ports.push((port, mode));
+            out.explicit = true;
         }
     }
     out
