@@ -20,6 +20,12 @@ pub struct Mesh {
     inner: Arc<Inner>,
 }
 
+/// A [`Mesh`] that does not keep itself alive: for tasks that the mesh owns.
+#[derive(Clone)]
+pub struct WeakMesh {
+    inner: std::sync::Weak<Inner>,
+}
+
 /// Adds its part to a report.
 type Reporter = Box<dyn Fn(&mut Report) + Send + Sync>;
 
@@ -149,6 +155,16 @@ impl Mesh {
         self.proxy_client().describe()
     }
 
+    /// The same mesh without keeping it alive.
+    pub fn downgrade(&self) -> WeakMesh {
+        WeakMesh { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// Runs a task that ends with this mesh: it must not hold a [`Mesh`] itself.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(task);
+    }
+
     /// Drains: unready, then no new work, then waits for what is in flight.
     pub async fn shutdown(&self) {
         self.inner.drain.start();
@@ -160,5 +176,20 @@ impl Mesh {
 impl std::fmt::Debug for Mesh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mesh").field("service", &self.inner.service).finish_non_exhaustive()
+    }
+}
+
+// === impl WeakMesh ===
+
+impl WeakMesh {
+    /// The mesh, unless it is gone.
+    pub fn upgrade(&self) -> Option<Mesh> {
+        self.inner.upgrade().map(|inner| Mesh { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakMesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakMesh").finish_non_exhaustive()
     }
 }
