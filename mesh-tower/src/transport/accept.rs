@@ -1,0 +1,102 @@
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::BoxIo;
+
+/// Takes byte streams in. Behind a trait so that the whole stack runs in a simulated network.
+pub trait Accept: Send + 'static {
+    /// The next connection and where it comes from.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(BoxIo, SocketAddr)>>;
+
+    /// Where it listens.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A TCP listener. Accepted streams have `TCP_NODELAY`.
+#[derive(Debug)]
+pub struct TcpAccept(TcpListener);
+
+/// How a listener is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptOptions {
+    /// `SO_REUSEPORT`: several listeners (one per worker) share one port and the kernel spreads
+    /// connections over them.
+    pub reuse_port: bool,
+    /// Connections that the kernel holds before they are accepted.
+    pub backlog: u32,
+}
+
+// === impl TcpAccept ===
+
+impl TcpAccept {
+    /// Listens on `addr`; port 0 takes a free one. Must run inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AddrInUse`] when the port is taken, or the system's own.
+    pub fn bind(addr: SocketAddr) -> io::Result<Self> {
+        Self::bind_with(addr, AcceptOptions::default())
+    }
+
+    /// Listens with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpAccept::bind`].
+    pub fn bind_with(addr: SocketAddr, options: AcceptOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        // Restarting must not wait for the old connections' TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        if options.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        Self::from_std(socket.into())
+    }
+
+    /// Takes over a listener that somebody else opened.
+    ///
+    /// # Errors
+    ///
+    /// If the socket cannot be registered with the runtime.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener).map(Self)
+    }
+}
+
+impl From<TcpListener> for TcpAccept {
+    fn from(listener: TcpListener) -> Self {
+        Self(listener)
+    }
+}
+
+impl Accept for TcpAccept {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(BoxIo, SocketAddr)>> {
+        let (stream, remote) = ready!(self.0.poll_accept(cx))?;
+        // Fails only on a connection that is gone already: its first read says so.
+        let _ = stream.set_nodelay(true);
+        let io: BoxIo = Box::new(stream);
+        Poll::Ready(Ok((io, remote)))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+// === impl AcceptOptions ===
+
+impl Default for AcceptOptions {
+    /// 1024: a burst of reconnects after a restart must not meet refused connections.
+    fn default() -> Self {
+        Self { reuse_port: false, backlog: 1024 }
+    }
+}

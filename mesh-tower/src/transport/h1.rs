@@ -1,0 +1,111 @@
+//! HTTP/1.1: a stack of idle connections. The most recent one goes first, so that the others can
+//! grow old and be closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::pool::Shared;
+use super::{BoxIo, ConnInfo};
+use crate::body::MeshBody;
+
+/// The end of an answer and the end of its connection's turn are two events on two tasks, moments
+/// apart. A connection that takes longer is busy with something else, such as a body that the
+/// server did not want to read.
+const SETTLE: Duration = Duration::from_millis(2);
+
+/// A connection between two calls, or in one.
+pub(super) struct Connection {
+    pub(super) send: SendRequest<MeshBody>,
+    pub(super) info: Arc<ConnInfo>,
+    pub(super) idle_since: Instant,
+}
+
+/// A connection whose answer is being read: free again at the answer's end.
+pub(crate) struct Busy {
+    connection: Connection,
+    shared: Arc<Shared>,
+    shard: usize,
+}
+
+/// Starts the connection's task. It ends when the peer closes, or when the last handle is dropped
+/// and nothing is in flight.
+pub(super) async fn open(
+    io: BoxIo,
+    info: ConnInfo,
+    shared: &Arc<Shared>,
+    permit: OwnedSemaphorePermit,
+) -> hyper::Result<Connection> {
+    let (send, connection) = Builder::new().handshake(TokioIo::new(io)).await?;
+    let counted = shared.stats.opened();
+    // On no list: it belongs to the handle in `send`, whose drop ends it.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(target: "mesh::pool", %error, "HTTP/1.1 connection ended");
+        }
+        drop((permit, counted));
+    });
+    Ok(Connection { send, info: Arc::new(info), idle_since: Instant::now() })
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Whether the next request can be put on it. `verify_after` as in the configuration.
+    pub(super) async fn is_usable(&mut self, verify_after: Duration) -> bool {
+        if self.send.is_closed() {
+            return false;
+        }
+        if !self.send.is_ready() {
+            let settled = tokio::time::timeout(SETTLE, self.send.ready()).await;
+            if !matches!(settled, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        if self.idle_since.elapsed() >= verify_after {
+            // The server's close may have arrived without anybody having been woken for it: the
+            // runtime looks at its sockets when this task has been passed over once. Servers close
+            // connections that were idle for long, so a busy one need not pay for it.
+            tokio::task::yield_now().await;
+            return self.send.is_ready();
+        }
+        true
+    }
+
+    pub(super) fn busy(self, shared: Arc<Shared>, shard: usize) -> Busy {
+        Busy { connection: self, shared, shard }
+    }
+}
+
+// === impl Busy ===
+
+impl Busy {
+    /// The answer has been read to its end.
+    pub(super) fn reuse(self) {
+        let Self { mut connection, shared, shard } = self;
+        if connection.send.is_closed() {
+            return;
+        }
+        connection.idle_since = Instant::now();
+        shared.put_idle(shard, connection);
+    }
+}
+
+/// Sends a request; hyper gives it back if not a byte of it was written.
+pub(super) async fn send(
+    connection: &mut Connection,
+    request: Request<MeshBody>,
+) -> Result<http::Response<hyper::body::Incoming>, (hyper::Error, Option<Box<Request<MeshBody>>>)> {
+    match connection.send.try_send_request(request).await {
+        Ok(response) => Ok(response),
+        Err(mut error) => {
+            let request = error.take_message().map(Box::new);
+            Err((error.into_error(), request))
+        }
+    }
+}

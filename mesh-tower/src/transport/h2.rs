@@ -1,0 +1,124 @@
+//! HTTP/2: few connections, many streams.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use http::Request;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::pool::Shared;
+use super::{BoxIo, ConnInfo};
+use crate::body::MeshBody;
+
+/// One connection.
+pub(super) struct Connection {
+    send: SendRequest<MeshBody>,
+    pub(super) info: ConnInfo,
+    streams: AtomicUsize,
+    /// The peer's limit on streams, as far as it has told.
+    limit: Arc<AtomicUsize>,
+}
+
+/// A stream whose answer is being read.
+pub(crate) struct Stream(Arc<Connection>);
+
+/// Sends the preface and starts the connection's tasks.
+pub(super) async fn open(
+    io: BoxIo,
+    info: ConnInfo,
+    shared: &Arc<Shared>,
+    permit: OwnedSemaphorePermit,
+) -> hyper::Result<Arc<Connection>> {
+    let settings = &shared.config.h2;
+    let (send, connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .adaptive_window(false)
+        .max_header_list_size(settings.max_header_list)
+        .max_send_buf_size(settings.max_send_buffer)
+        .max_frame_size(16 * 1024)
+        .max_concurrent_reset_streams(128)
+        .max_local_error_reset_streams(1024)
+        .keep_alive_interval(settings.ping)
+        .keep_alive_timeout(settings.ping_timeout)
+        // Servers punish pings without calls.
+        .keep_alive_while_idle(false)
+        .handshake(TokioIo::new(io))
+        .await?;
+    let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+    let counted = shared.stats.opened();
+    let known = limit.clone();
+    // On no list: it belongs to the handle in `send`, whose drop ends it.
+    tokio::spawn(async move {
+        let mut connection = pin!(connection);
+        // Polled once for each request, and so never far behind the peer's settings.
+        let end = poll_fn(|cx| {
+            let poll = connection.as_mut().poll(cx);
+            if poll.is_pending() {
+                known.store(connection.current_max_send_streams(), Relaxed);
+            }
+            poll
+        });
+        if let Err(error) = end.await {
+            tracing::debug!(target: "mesh::pool", %error, "HTTP/2 connection ended");
+        }
+        drop((permit, counted));
+    });
+    Ok(Arc::new(Connection { send, info, streams: AtomicUsize::new(0), limit }))
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// The peer has closed it, or said GOAWAY: streams on it may still end well.
+    pub(super) fn is_closed(&self) -> bool {
+        self.send.is_closed()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.streams() < self.limit.load(Relaxed)
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.streams.load(Relaxed)
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Stream {
+        self.streams.fetch_add(1, Relaxed);
+        Stream(self.clone())
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    pub(super) fn info(&self) -> &ConnInfo {
+        &self.0.info
+    }
+
+    /// Sends a request; hyper gives it back if not a byte of it was written.
+    pub(super) async fn send(
+        &self,
+        request: Request<MeshBody>,
+    ) -> Result<http::Response<hyper::body::Incoming>, (hyper::Error, Option<Box<Request<MeshBody>>>)>
+    {
+        match self.0.send.clone().try_send_request(request).await {
+            Ok(response) => Ok(response),
+            Err(mut error) => {
+                let request = error.take_message().map(Box::new);
+                Err((error.into_error(), request))
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,28 @@
+//! Connections: how they are opened and accepted, and the pool of those to one endpoint.
+//!
+//! [`EndpointPool`] drives hyper's connections itself, because the things that decide whether a
+//! call is lost are in the hand-over: whether a connection that waited in the pool is still alive,
+//! whether a request that failed was written at all, and what a GOAWAY means for the calls on it.
+
+mod accept;
+mod config;
+mod connect;
+mod error;
+mod h1;
+mod h2;
+mod info;
+mod io;
+mod pool;
+mod request;
+
+pub use self::accept::{Accept, AcceptOptions, TcpAccept};
+pub use self::config::{H2Settings, PoolConfig, Protocol};
+pub use self::connect::{Connect, TcpConnect};
+pub use self::info::ConnInfo;
+pub use self::io::{BoxIo, Io};
+pub use self::pool::{EndpointPool, PoolStats};
+
+pub(crate) use self::pool::Held;
+
+#[cfg(test)]
+mod tests;

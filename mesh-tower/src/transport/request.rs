@@ -1,0 +1,215 @@
+//! What a request's head must look like on the wire: `Host`, `:authority`, the form of the target.
+
+use std::net::SocketAddr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+
+/// The authority of requests that name none, in the forms that are needed, made once.
+#[derive(Debug)]
+pub(super) struct Names {
+    authority: Authority,
+    host: HeaderValue,
+    scheme: Scheme,
+}
+
+// === impl Names ===
+
+impl Names {
+    pub(super) fn new(authority: Option<&str>, addr: SocketAddr, tls: bool) -> Self {
+        let text = addr.to_string();
+        let parse = |text: &str| {
+            let authority = text.parse::<Authority>().ok()?;
+            let host = HeaderValue::from_str(text).ok()?;
+            Some((authority, host))
+        };
+        let (authority, host) = authority
+            .and_then(parse)
+            .or_else(|| parse(&text))
+            // An address always parses.
+            .unwrap_or((Authority::from_static("invalid"), HeaderValue::from_static("invalid")));
+        Self { authority, host, scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP } }
+    }
+
+    /// RFC 9112 section 3.2: origin form, and exactly one `Host` that agrees with the target.
+    pub(super) fn for_http1<B>(&self, request: &mut Request<B>) {
+        *request.version_mut() = Version::HTTP_11;
+        let uri = request.uri();
+        let named = uri.authority().map(|authority| {
+            if *authority == self.authority {
+                Ok(self.host.clone())
+            } else {
+                // RFC 9110 section 4.2.4: user names do not go on the wire.
+                let text = authority.as_str();
+                HeaderValue::from_str(text.rsplit_once('@').map_or(text, |(_, host)| host))
+            }
+        });
+        let connect = request.method() == Method::CONNECT;
+        if !connect && (uri.scheme().is_some() || uri.authority().is_some()) {
+            let path = uri.path_and_query().cloned();
+            *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+        }
+        let headers = request.headers_mut();
+        match named {
+            Some(Ok(host)) => {
+                headers.insert(HOST, host);
+            }
+            _ => {
+                headers.entry(HOST).or_insert_with(|| self.host.clone());
+            }
+        }
+        strip_hop_by_hop(headers);
+    }
+
+    /// RFC 9113 section 8.3.1: scheme and `:authority` in the target, no `Host`.
+    pub(super) fn for_http2<B>(&self, request: &mut Request<B>) {
+        *request.version_mut() = Version::HTTP_2;
+        let host = request.headers_mut().remove(HOST);
+        let uri = request.uri_mut();
+        if request_is_complete(uri, &self.scheme) {
+            return;
+        }
+        let mut parts = std::mem::take(uri).into_parts();
+        let given = parts.authority.take().or_else(|| {
+            let host = host?;
+            if host == self.host {
+                return None;
+            }
+            Authority::try_from(host.as_bytes()).ok()
+        });
+        parts.authority = Some(given.unwrap_or_else(|| self.authority.clone()));
+        parts.scheme = Some(self.scheme.clone());
+        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        // All three are there: this cannot fail.
+        *uri = Uri::from_parts(parts).unwrap_or_default();
+        // hyper removes the connection-specific fields.
+    }
+}
+
+fn request_is_complete(uri: &Uri, scheme: &Scheme) -> bool {
+    uri.scheme() == Some(scheme) && uri.authority().is_some()
+}
+
+/// Whether the request is gRPC, which needs HTTP/2.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let grpc = b"application/grpc";
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(grpc))
+}
+
+/// RFC 9110 section 7.6.1: fields for one connection only. `Connection` stays where it asks for an
+/// upgrade; the length of a chunked request is in its chunks.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    const PLAIN: [HeaderName; 2] =
+        [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+    if headers.contains_key(CONNECTION) {
+        let upgrade = headers.contains_key(UPGRADE)
+            && headers.get_all(CONNECTION).iter().any(|value| names(value).any(|n| n == "upgrade"));
+        let named: Vec<_> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| names(value).filter_map(|n| n.parse::<HeaderName>().ok()).collect::<Vec<_>>())
+            .filter(|name| *name != UPGRADE && *name != TE && *name != HOST)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        if upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        } else {
+            headers.remove(CONNECTION);
+            headers.remove(UPGRADE);
+        }
+        for name in PLAIN {
+            headers.remove(name);
+        }
+    }
+    if let Some(te) = headers.get(TE)
+        && te != "trailers"
+    {
+        headers.remove(TE);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+fn names(value: &HeaderValue) -> impl Iterator<Item = String> {
+    let text = value.to_str().unwrap_or("");
+    text.split(',').map(|name| name.trim().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names::new(Some("reviews.shop"), "127.0.0.1:80".parse().expect("an address"), false)
+    }
+
+    fn request(uri: &str, headers: &[(&'static str, &str)]) -> Request<()> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request")
+    }
+
+    #[test]
+    fn http1_has_origin_form_and_one_host() {
+        for (uri, sent, host) in [
+            ("http://reviews.shop/a?b=1", &[][..], "reviews.shop"),
+            ("http://reviews.shop/a?b=1", &[("host", "evil")], "reviews.shop"),
+            ("http://me@other.shop:81/a?b=1", &[], "other.shop:81"),
+            ("/a?b=1", &[], "reviews.shop"),
+            ("/a?b=1", &[("host", "kept")], "kept"),
+        ] {
+            let mut request = request(uri, sent);
+            names().for_http1(&mut request);
+            assert_eq!(request.uri(), "/a?b=1", "{uri}");
+            assert_eq!(request.headers().get_all(HOST).iter().collect::<Vec<_>>(), [host], "{uri}");
+        }
+    }
+
+    #[test]
+    fn http2_has_an_authority_and_no_host() {
+        for (uri, sent, full) in [
+            ("/a", &[][..], "http://reviews.shop/a"),
+            ("/a", &[("host", "other.shop")], "http://other.shop/a"),
+            ("/a", &[("host", "reviews.shop")], "http://reviews.shop/a"),
+            ("https://x.shop:1/a", &[("host", "evil")], "http://x.shop:1/a"),
+        ] {
+            let mut request = request(uri, sent);
+            names().for_http2(&mut request);
+            assert_eq!(request.uri(), full);
+            assert!(!request.headers().contains_key(HOST));
+        }
+    }
+
+    #[test]
+    fn fields_of_one_connection_do_not_travel() {
+        let mut hop = request(
+            "/",
+            &[
+                ("connection", "close, X-Private"),
+                ("x-private", "1"),
+                ("keep-alive", "timeout=5"),
+                ("te", "gzip"),
+                ("upgrade", "h2c"),
+                ("transfer-encoding", "chunked"),
+                ("content-length", "5"),
+                ("x-public", "1"),
+            ],
+        );
+        names().for_http1(&mut hop);
+        let left: Vec<_> = hop.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        for name in ["host", "transfer-encoding", "x-public"] {
+            assert!(left.contains(&name), "{left:?}");
+        }
+        let mut upgrade = request("/", &[("connection", "Upgrade"), ("upgrade", "websocket")]);
+        names().for_http1(&mut upgrade);
+        assert_eq!(upgrade.headers()[CONNECTION], "upgrade");
+        assert_eq!(upgrade.headers()[UPGRADE], "websocket");
+    }
+}
