@@ -1,0 +1,362 @@
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
+
+use mesh_core::{error::MeshError, name::ServiceName};
+use mesh_tower::{
+    Mesh,
+    mesh::MeshBuilder,
+    tls::{Credentials, reload_directory},
+};
+
+use super::{
+    backoff::Backoff,
+    disk::Disk,
+    identity::Joiner,
+    member::Member,
+    registration::{self, About},
+    reports,
+    settings::{Settings, Source, bad},
+    subscription::{self, SharedMember},
+};
+use crate::{
+    Error,
+    channel::{Channel, ControlAddr},
+    pb::{
+        discovery::{Locality, Node},
+        policy::TrustBundle,
+    },
+    wire::TRUST_BUNDLE,
+};
+
+/// How long a process without any state of its own waits for the control server.
+const FIRST_CONTACT: Duration = Duration::from_secs(30);
+
+/// How long it waits, once it has an identity, to hear who may call it.
+const FIRST_POLICY: Duration = Duration::from_secs(5);
+
+type Adjust = Box<dyn FnOnce(MeshBuilder) -> MeshBuilder + Send>;
+
+/// Joins the mesh with more than a name. What is not given comes from the environment.
+///
+/// ```no_run
+/// # async fn run() -> mesh_grpc::Result<()> {
+/// let mesh = mesh_grpc::Join::builder()
+///     .service("shop/reviews")
+///     .label("version", "v2")
+///     .join()
+///     .await?;
+/// # drop(mesh); Ok(()) }
+/// ```
+#[must_use = "a builder does nothing until join()"]
+pub struct Join {
+    settings: Settings,
+    namespace: Option<String>,
+    instance: Option<String>,
+    labels: BTreeMap<String, String>,
+    zone: String,
+    weight: u32,
+    from_env: bool,
+    invalid: Option<MeshError>,
+    adjust: Option<Adjust>,
+}
+
+impl Join {
+    /// Nothing said yet.
+    pub fn builder() -> Self {
+        Self {
+            settings: Settings::default(),
+            namespace: None,
+            instance: None,
+            labels: BTreeMap::new(),
+            zone: String::new(),
+            weight: 1,
+            from_env: true,
+            invalid: None,
+            adjust: None,
+        }
+    }
+
+    /// The service that this process is: `"web"`, `"shop/web"`.
+    pub fn service(mut self, service: &str) -> Self {
+        self.settings.service = Some(service.to_owned());
+        self
+    }
+
+    /// The namespace of names that are given without one; else that of the service, else `default`.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// The control server, `https://host:7443`.
+    pub fn control(mut self, url: &str) -> Self {
+        self.settings.control = Some(url.to_owned());
+        self
+    }
+
+    /// Where the identity comes from: `token:PATH`, `token-value:TEXT`, `dir:PATH`.
+    pub fn identity(mut self, source: &str) -> Self {
+        match source.parse() {
+            Ok(source) => self.settings.identity = Some(source),
+            Err(error) => self.invalid = Some(error),
+        }
+        self
+    }
+
+    /// A policy file.
+    pub fn policy(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.policy = Some(path.into());
+        self
+    }
+
+    /// Directory for identity and last good snapshot.
+    pub fn state(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.settings.state = Some(dir.into());
+        self
+    }
+
+    /// Name of this process in reports and tables; host name or process id by default.
+    pub fn instance(mut self, name: &str) -> Self {
+        self.instance = Some(name.to_owned());
+        self
+    }
+
+    /// A label of what this process serves, for subsets.
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The zone that this process runs in.
+    pub fn zone(mut self, zone: &str) -> Self {
+        self.zone = zone.to_owned();
+        self
+    }
+
+    /// Share against the other instances of the service; 1 by default.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// Passes over the environment: only what was said here counts.
+    pub fn without_env(mut self) -> Self {
+        self.from_env = false;
+        self
+    }
+
+    /// Changes the mesh before it is built: layers, timeouts, another connector.
+    pub fn adjust(mut self, adjust: impl FnOnce(MeshBuilder) -> MeshBuilder + Send + 'static) -> Self {
+        self.adjust = Some(Box::new(adjust));
+        self
+    }
+
+    /// Joins. Must be called inside a tokio runtime.
+    pub async fn join(self) -> Result<Mesh, Error> {
+        Ok(self.run().await?)
+    }
+
+    async fn run(mut self) -> Result<Mesh, MeshError> {
+        if let Some(error) = self.invalid.take() {
+            return Err(error);
+        }
+        let env = match self.from_env {
+            true => Settings::from_env(std::env::vars_os().filter_map(|(name, value)| {
+                // What is not Unicode is none of ours, unless its name is.
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            }))?,
+            false => Settings::default(),
+        };
+        let env_service = env.service.clone();
+        let settings = std::mem::take(&mut self.settings).or(env);
+        let service = self.name(settings.service.as_deref(), env_service.as_deref())?;
+        let namespace = self.namespace.clone().unwrap_or_else(|| service.namespace().to_owned());
+        let control = settings.control_addr()?;
+        let disk = settings.state.as_deref().map(Disk::open).transpose()?;
+
+        let credentials = Credentials::new();
+        let mut builder = Mesh::builder(&service.to_string())
+            .namespace(&namespace)
+            .credentials(credentials.clone())
+            .expect_feed(control.is_some());
+        if let Some(policy) = &settings.policy {
+            builder = builder.policy_file(policy);
+        }
+        if let Some(adjust) = self.adjust.take() {
+            builder = adjust(builder);
+        }
+
+        let mut reload = None;
+        let mut token = None;
+        match &settings.identity {
+            Some(Source::Directory(dir)) => reload = Some(reload_directory(dir, &credentials)?),
+            Some(Source::Token(text)) => token = Some(text.parse()?),
+            Some(Source::TokenFile(path)) => token = Some(read_token(path)?.parse()?),
+            None => {}
+        }
+        let Some(control) = control else {
+            if token.is_some() {
+                return Err(bad("a join token needs a control server: set MESH_CONTROL=https://host:7443"));
+            }
+            let mesh = builder.build()?;
+            if let Some(reload) = reload {
+                mesh.spawn(reload);
+            } else {
+                tracing::warn!(target: "mesh::join", %service, "no identity: calls are in plaintext");
+            }
+            return Ok(mesh);
+        };
+        if token.is_none() && reload.is_none() {
+            return Err(bad("a control server needs an identity: set MESH_IDENTITY=token:PATH or dir:PATH"));
+        }
+
+        let mesh = builder.build()?;
+        if let Some(reload) = reload {
+            mesh.spawn(reload);
+        }
+        let joiner = token.map(|token| Joiner {
+            service: service.clone(),
+            control: control.clone(),
+            token,
+            credentials: credentials.clone(),
+            disk: disk.clone(),
+        });
+        self.connect(mesh, service, control, joiner, disk).await
+    }
+
+    /// Starts the tasks of a member with a control server.
+    async fn connect(
+        self,
+        mesh: Mesh,
+        service: ServiceName,
+        control: ControlAddr,
+        joiner: Option<Joiner>,
+        disk: Option<Disk>,
+    ) -> Result<Mesh, MeshError> {
+        let credentials = mesh.credentials().clone();
+        let feed = mesh.feed();
+        let instance = self.instance.clone().unwrap_or_else(instance_name);
+        let node = Node {
+            id: instance.clone(),
+            cluster: service.to_string(),
+            locality: Some(Locality { zone: self.zone.clone(), ..Default::default() }),
+            user_agent_name: "mesh-grpc".into(),
+            user_agent_version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        feed.set_ready(false);
+        let snapshot = disk.as_ref().map(Disk::snapshot).unwrap_or_default();
+        let mut member = Member::new(service.clone(), feed.clone(), credentials.clone(), node);
+        let mut restored = !snapshot.is_empty();
+        if let Some(joiner) = &joiner {
+            if joiner.restore(trust_in(&snapshot).as_ref()) {
+                tracing::info!(target: "mesh::join", %service, "identity of the last run is still valid");
+            } else {
+                // Policy alone is of no use: without an identity nobody would be called.
+                restored = false;
+                member.trust(&first_identity(joiner).await?);
+            }
+        }
+        let informed = member.informed();
+        if restored {
+            member.restore(snapshot);
+        }
+        let member = SharedMember::new(member);
+
+        let channel = Channel::new(control.clone(), &credentials);
+        mesh.spawn(subscription::run(member.clone(), feed.clone(), channel.clone()));
+        if let Some(disk) = disk {
+            mesh.spawn(subscription::save(member.clone(), disk));
+        }
+        let about = About {
+            instance: instance.clone(),
+            labels: self.labels,
+            zone: self.zone,
+            weight: self.weight,
+            host: own_address(&control),
+        };
+        mesh.spawn(registration::run(about, feed.clone(), mesh.drain().clone(), channel.clone()));
+        mesh.spawn(reports::run(mesh.downgrade(), member, service.clone(), instance, channel));
+        if let Some(joiner) = joiner {
+            mesh.spawn(joiner.renew());
+        }
+        if !restored {
+            let mut informed = informed;
+            let heard = informed.wait_for(|informed| *informed);
+            if tokio::time::timeout(FIRST_POLICY, heard).await.is_err() {
+                tracing::warn!(target: "mesh::join", %service, "no policy from the control server yet");
+            }
+        }
+        feed.set_ready(true);
+        Ok(mesh)
+    }
+
+    /// The service's name. The program names the service; the environment may add where it lives.
+    fn name(&self, given: Option<&str>, env: Option<&str>) -> Result<ServiceName, MeshError> {
+        let given = given.ok_or_else(|| bad("which service is this? set MESH_SERVICE=namespace/name"))?;
+        let default = self.namespace.as_deref();
+        let from_env = || {
+            let env = ServiceName::parse(env?, "default").ok()?;
+            (env.name() == given).then(|| env.namespace().to_owned())
+        };
+        let namespace = default.map(str::to_owned).or_else(from_env).unwrap_or_else(|| "default".to_owned());
+        ServiceName::parse(given, &namespace)
+            .map_err(|error| bad(format!("`{given}` is not a service name: {error}")))
+    }
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Join").field("service", &self.settings.service).finish_non_exhaustive()
+    }
+}
+
+fn read_token(path: &std::path::Path) -> Result<String, MeshError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| bad(format!("join token {} cannot be read: {error}", path.display())))
+}
+
+/// The first certificate. An unreachable control server may be on its way up; a refusal is final.
+async fn first_identity(joiner: &Joiner) -> Result<TrustBundle, MeshError> {
+    let give_up = tokio::time::Instant::now() + FIRST_CONTACT;
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match joiner.sign().await {
+            Ok(trust) => return Ok(trust),
+            Err(error) => error,
+        };
+        let wait = backoff.next();
+        if !error.is_connect() || tokio::time::Instant::now() + wait > give_up {
+            return Err(error);
+        }
+        tracing::debug!(target: "mesh::join", "not joined yet: {error}");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn trust_in(snapshot: &[crate::pb::discovery::DeltaDiscoveryResponse]) -> Option<TrustBundle> {
+    let trust = snapshot.iter().find(|response| response.type_url == TRUST_BUNDLE)?;
+    let content = &trust.resources.first()?.resource.as_ref()?.value;
+    prost::Message::decode(content.as_slice()).ok()
+}
+
+/// The address that this machine would call the control server from. Nothing is sent.
+fn own_address(control: &ControlAddr) -> Option<IpAddr> {
+    let remote = control.to_string();
+    let remote = remote.strip_prefix("https://")?;
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).or_else(|_| UdpSocket::bind(("::", 0))).ok()?;
+    socket.connect(remote).ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip())
+}
+
+/// Host name (a pod's name, where there are pods) and process id.
+fn instance_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let pid = std::process::id();
+    if host.is_empty() { pid.to_string() } else { format!("{host}-{pid}") }
+}
