@@ -92,7 +92,7 @@ where
             policy,
             arrived_attempt: call.arrived_attempt(),
             deadline: call.deadline(),
-            expected: expected(&call, now),
+            expected: expected(&call, now, result.is_ok().then(|| now.saturating_duration_since(began))),
         };
         let verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
         let (pause, reason) = match verdict {
@@ -101,11 +101,11 @@ where
                 note_stop(&call, &replay, why);
                 return match result {
                     Ok(response) => Ok(response.map(MeshBody::new)),
-                    Err(error) => Err(story.end(&call, attempt, error, now - began, why)),
+                    Err(error) => Err(story.end(&call, attempt, error, now.saturating_duration_since(began), why)),
                 };
             }
         };
-        story.add(&call, attempt, ended, result.as_ref().err(), now - began);
+        story.add(&call, attempt, ended, result.as_ref().err(), now.saturating_duration_since(began));
         // An answer that is not wanted is dropped before the pause: it holds a connection.
         drop(result);
         let Some(body) = replay.again() else {
@@ -114,7 +114,7 @@ where
                 mesh_core::error::ErrorKind::Protocol,
                 "the request body failed while it was being sent",
             );
-            return Err(story.end(&call, attempt, error, now - began, StopReason::Body));
+            return Err(story.end(&call, attempt, error, now.saturating_duration_since(began), StopReason::Body));
         };
         if let Some(edge) = call.edge() {
             edge.retry(reason.label());
@@ -175,14 +175,15 @@ fn refused_by_mesh<R>(response: &Response<R>) -> bool {
     )
 }
 
-/// How long an attempt takes as a rule: the latency estimate of the endpoint that was tried.
-fn expected(call: &CallContext, now: Instant) -> Duration {
-    call.chosen()
-        .and_then(|chosen| {
-            let best = chosen.backend.set().iter().filter_map(|endpoint| endpoint.est(now)).min();
-            // A failure penalty is no latency of an attempt.
-            best.filter(|estimate| *estimate < Duration::from_secs(1))
-        })
+/// How long an attempt takes as a rule: the best latency estimate of the endpoints, or what the
+/// last answer took while there is none.
+fn expected(call: &CallContext, now: Instant, answered_in: Option<Duration>) -> Duration {
+    let best = call.chosen().and_then(|chosen| {
+        chosen.backend.set().iter().filter_map(|endpoint| endpoint.est(now)).min()
+    });
+    // The penalty of a failure is no latency of an attempt.
+    best.filter(|estimate| *estimate < Duration::from_secs(1))
+        .or(answered_in)
         .unwrap_or_default()
 }
 

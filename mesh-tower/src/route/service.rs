@@ -17,6 +17,7 @@ use super::target::{self, MeshSource, Source, Target};
 use crate::BoxError;
 use crate::context::CallContext;
 use crate::live_view::{Found, LiveView, ServiceView};
+use crate::mesh::Inner;
 use crate::runtime;
 use crate::stack::{BoxFuture, Describe, into_mesh_error};
 
@@ -186,7 +187,7 @@ impl MeshSource {
                         self.cached = Some((view.version(), service.clone()));
                         Lookup::Here(view.clone(), service.clone(), target.port)
                     }
-                    Found::Never if self.mesh.store.current().version() == view.policy_version() => {
+                    Found::Never if is_current(&self.mesh, view) => {
                         let error = no_route("nobody knows this service");
                         Lookup::Fail(error.with_service(&target.service))
                     }
@@ -232,7 +233,7 @@ impl MeshSource {
         let wait = call
             .remaining(began)
             .map_or(self.settings.wait, |left| left.min(self.settings.wait));
-        let store = self.mesh.store.clone();
+        let mesh = self.mesh.clone();
         let found = tokio::time::timeout(wait, async {
             let live: &mut Live<LiveView> = &mut self.live;
             loop {
@@ -242,7 +243,7 @@ impl MeshSource {
                         let service = service.clone();
                         return Ok((view, service));
                     }
-                    Found::Never if store.current().version() == view.policy_version() => {
+                    Found::Never if is_current(&mesh, &view) => {
                         return Err(no_route("nobody knows this service").with_service(name));
                     }
                     Found::Never | Found::NotYet => {}
@@ -267,4 +268,10 @@ impl MeshSource {
             }
         }
     }
+}
+
+/// Whether the view has all that the mesh knows: only then is a "no" of it final.
+fn is_current(mesh: &Inner, view: &LiveView) -> bool {
+    let fed = mesh.settings.expect_feed || mesh.shared.is_fed();
+    view.is_fed() == fed && view.policy_version() == mesh.store.current().version()
 }

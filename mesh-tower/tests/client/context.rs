@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+use mesh_core::context::RequestContext;
+use mesh_tower::context;
+use mesh_tower::testkit::{Reply, TestNet};
+
+use crate::support::{code, get, status};
+
+fn serving() -> RequestContext {
+    RequestContext::start(&mut fastrand::Rng::with_seed(1))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_inherits_deadline_and_trace_of_the_request_being_served() {
+    let net = TestNet::new();
+    let one = net.endpoint("10.0.0.1:80");
+    one.reply(Reply::hang());
+    let mesh = net.mesh("web").endpoints("reviews", [one.addr()]).build().unwrap();
+    let client = mesh.client("reviews");
+    let mut served = serving();
+    let began = tokio::time::Instant::now();
+    served.deadline = Some(began.into_std() + Duration::from_millis(700));
+    let trace = served.trace.traceparent().trace_id().to_owned();
+    let result = context::scope(served, status(&client, get("/"))).await;
+    assert_eq!(code(result), "M2008");
+    assert_eq!(began.elapsed().as_millis(), 700);
+    assert!(one.seen()[0].header("traceparent").contains(&trace));
+    assert_eq!(one.seen()[0].header("x-mesh-timeout-ms"), "700");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_after_the_deadline_is_not_made() {
+    let net = TestNet::new();
+    let one = net.endpoint("10.0.0.1:80");
+    let mesh = net.mesh("web").endpoints("reviews", [one.addr()]).build().unwrap();
+    let mut served = serving();
+    served.deadline = Some(tokio::time::Instant::now().into_std());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let result = context::scope(served, status(&mesh.client("reviews"), get("/"))).await;
+    assert_eq!(code(result), "M2008");
+    assert_eq!(one.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_came_as_a_retry_is_not_retried_further_down() {
+    let net = TestNet::new();
+    let one = net.endpoint("10.0.0.1:80");
+    one.answer(503, "");
+    let text = "service: shop/reviews\nroute: [{ retry: { attempts: 2, codes: [503] } }]\n";
+    let mesh =
+        net.mesh("web").policy_text(text).endpoints("reviews.shop", [one.addr()]).build().unwrap();
+    let mut served = serving();
+    served.attempt = 1;
+    let result = context::scope(served, status(&mesh.client("reviews.shop"), get("/"))).await;
+    assert_eq!(result.unwrap(), 503);
+    assert_eq!(one.calls(), 1);
+    assert_eq!(one.seen()[0].header("x-mesh-attempt"), "2");
+}

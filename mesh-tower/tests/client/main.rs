@@ -1,0 +1,7 @@
+//! The assembled client on paused time, with endpoints in memory.
+
+mod calls;
+mod context;
+mod live;
+mod retries;
+mod support;
