@@ -197,11 +197,15 @@ fn a_key_holds_no_tunable() {
 }
 
 #[test]
-fn subsets_share_the_endpoints_of_the_whole() {
-    let text = "service: shop/reviews\nendpoints: { static: [{ address: 10.0.0.1:80, labels: { version: v1 } }, { address: 10.0.0.2:80 }] }\n\
+fn subsets_share_endpoints_and_ports_of_the_whole() {
+    let text = "service: shop/reviews\nports: [{ port: 80, appProtocol: grpc }]\nendpoints: { static: [{ address: 10.0.0.1:80, labels: { version: v1 } }, { address: 10.0.0.2:80 }] }\n\
                 ---\nservice: shop/reviews-v1\nsubsetOf: reviews\nselector: { version: v1 }\n";
     let snapshot = snapshot(text, &Options::whole());
     let subset = backend(&snapshot, "reviews-v1");
+    assert_eq!(
+        (subset.port(), subset.app_protocol()),
+        (Some(80), AppProtocol::Grpc)
+    );
     assert_eq!(
         subset.discovery(),
         backend(&snapshot, "reviews").discovery()

@@ -177,7 +177,7 @@ impl Route {
         })
     }
 
-    /// The longest prefix of this route that matches `path`, for [`PathEdit::Prefix`].
+    /// The longest prefix of this route that matches `path`, for [`PathEdit::Prefix`](super::PathEdit::Prefix).
     pub fn matched_prefix(&self, path: &str) -> Option<&str> {
         self.matches
             .iter()

@@ -6,7 +6,8 @@ schema! {
     /// A named destination: its ports, and where its endpoints come from.
     #[derive(Default)]
     pub struct ServiceSpec {
-        /// Ports. Without any, the protocol is found out per call (gRPC is HTTP/2).
+        /// Ports. Without any, a subset has those of the whole; else the protocol is found out per
+        /// call (gRPC is HTTP/2).
         ports: Vec<ServicePort> = "ports" default;
         /// Where endpoints come from; `registered` when left out.
         endpoints: Option<Endpoints> = "endpoints" default;

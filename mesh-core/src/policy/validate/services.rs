@@ -93,8 +93,17 @@ fn defined(
             (discovery, tls, spec.selector.clone())
         }
     };
+    let mut ports = ports(resource, spec, findings);
+    if let Some(whole) = &spec.subset_of
+        && ports.is_empty()
+        && let Ok(whole) = ServiceName::parse(whole, name.namespace())
+        && let Some(whole) = index.service(&whole)
+    {
+        // A part speaks what the whole speaks. What is wrong there is reported there.
+        ports = self::ports(resource, &whole.spec, &mut Findings::default());
+    }
     Defined {
-        ports: ports(resource, spec, findings),
+        ports,
         discovery,
         subset,
         tls,
