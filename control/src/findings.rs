@@ -109,7 +109,10 @@ fn clients(seen: &Observed, found: &mut Vec<pb::Finding>) {
             found.push(error(
                 "M5002",
                 &client.name,
-                format!("refused an update and runs revision {}: {nack}", client.revision),
+                format!(
+                    "refused an update and runs revision {}: {nack}",
+                    client.revision
+                ),
                 "meshctl clients; update the client or take the change back",
             ));
         }
@@ -118,14 +121,20 @@ fn clients(seen: &Observed, found: &mut Vec<pb::Finding>) {
                 found.push(warning(
                     "M5004",
                     &client.name,
-                    format!("has not confirmed the current revision for {}", seconds(time)),
+                    format!(
+                        "has not confirmed the current revision for {}",
+                        seconds(time)
+                    ),
                     "look at the process's log; it may be stuck or its connection slow",
                 ));
             }
         }
     }
     if found.len() == before {
-        let text = format!("{} connected, all on the current revision", seen.clients.len());
+        let text = format!(
+            "{} connected, all on the current revision",
+            seen.clients.len()
+        );
         found.push(ok("clients", text));
     }
 }
@@ -135,8 +144,15 @@ fn registry(seen: &Observed, found: &mut Vec<pb::Finding>) {
         found.push(error(
             "M5001",
             &format!("{} {}", gone.service, gone.addr),
-            format!("instance {} vanished: lease lost {} ago", gone.instance, seconds(gone.time)),
-            &format!("start it again, or look at its log; meshctl endpoints {}", host(&gone.service)),
+            format!(
+                "instance {} vanished: lease lost {} ago",
+                gone.instance,
+                seconds(gone.time)
+            ),
+            &format!(
+                "start it again, or look at its log; meshctl endpoints {}",
+                host(&gone.service)
+            ),
         ));
     }
     for gone in &seen.orphans {
@@ -165,7 +181,12 @@ fn certificates(seen: &Observed, found: &mut Vec<pb::Finding>) {
         let subject = format!("{service} {instance}");
         let next = "look at the process's log for the reason of the failed renewal";
         if left <= 0 {
-            found.push(error("M4004", &subject, "its certificate has expired".to_owned(), next));
+            found.push(error(
+                "M4004",
+                &subject,
+                "its certificate has expired".to_owned(),
+                next,
+            ));
         } else if left < soon {
             let left = span(u64::try_from(left).unwrap_or(0));
             let text = format!("its certificate ends in {left} and was not renewed");
@@ -173,7 +194,10 @@ fn certificates(seen: &Observed, found: &mut Vec<pb::Finding>) {
         }
     }
     if found.len() == before {
-        let text = format!("{} workload certificates, none about to expire", seen.certificates.len());
+        let text = format!(
+            "{} workload certificates, none about to expire",
+            seen.certificates.len()
+        );
         found.push(ok("identity", text));
     }
 }
@@ -184,13 +208,19 @@ fn refused_certificates(seen: &Observed, found: &mut Vec<pb::Finding>) -> BTreeS
     for view in &seen.endpoints {
         let report = &view.report;
         let by_code = CERTIFICATE_CODES.contains(&report.last_code.as_str()) && report.failures > 0;
-        let by_reason = CERTIFICATE_CODES.iter().any(|code| report.reason.contains(code))
+        let by_reason = CERTIFICATE_CODES
+            .iter()
+            .any(|code| report.reason.contains(code))
             && report.state() != pb::EndpointHealth::Available;
         if by_code || by_reason {
             let key = (report.service.clone(), report.addr.clone());
             let entry = faulty.entry(key).or_default();
             entry.0 += report.failures;
-            entry.1 = if by_code { report.last_code.clone() } else { report.reason.clone() };
+            entry.1 = if by_code {
+                report.last_code.clone()
+            } else {
+                report.reason.clone()
+            };
         }
     }
     for ((service, addr), (failures, code)) in &faulty {
@@ -198,18 +228,27 @@ fn refused_certificates(seen: &Observed, found: &mut Vec<pb::Finding>) -> BTreeS
             "M5007",
             &format!("{service} {addr}"),
             format!("its certificate is refused by callers: {failures} attempts in 10s, {code}"),
-            &format!("check its identity and clock, let it join again; meshctl endpoints {}", host(service)),
+            &format!(
+                "check its identity and clock, let it join again; meshctl endpoints {}",
+                host(service)
+            ),
         ));
     }
     let services: BTreeSet<&str> = faulty.keys().map(|(service, _)| service.as_str()).collect();
     for (from, edge) in &seen.edges {
-        let count: u64 = CERTIFICATE_CODES.iter().filter_map(|code| edge.codes.get(*code)).sum();
+        let count: u64 = CERTIFICATE_CODES
+            .iter()
+            .filter_map(|code| edge.codes.get(*code))
+            .sum();
         if count > 0 && !services.contains(edge.to.as_str()) {
             found.push(error(
                 "M5007",
                 &format!("{from} -> {}", edge.to),
                 format!("{count} calls in 10s failed because a certificate was refused"),
-                &format!("meshctl endpoints {}; meshctl explain M4003", host(&edge.to)),
+                &format!(
+                    "meshctl endpoints {}; meshctl explain M4003",
+                    host(&edge.to)
+                ),
             ));
         }
     }
@@ -225,8 +264,14 @@ fn denied(seen: &Observed, found: &mut Vec<pb::Finding>) {
         found.push(error(
             "M5006",
             &format!("{from} -> {}", sum.service),
-            format!("{} of {} calls in 10s denied by policy [{DENIED_CODE}]", sum.denied, sum.calls),
-            &format!("allow {from} in an AccessPolicy of {}, or stop the caller", sum.service),
+            format!(
+                "{} of {} calls in 10s denied by policy [{DENIED_CODE}]",
+                sum.denied, sum.calls
+            ),
+            &format!(
+                "allow {from} in an AccessPolicy of {}, or stop the caller",
+                sum.service
+            ),
         ));
     }
     for (from, edge) in &seen.edges {
@@ -235,8 +280,14 @@ fn denied(seen: &Observed, found: &mut Vec<pb::Finding>) {
             found.push(error(
                 "M5006",
                 &format!("{from} -> {}", edge.to),
-                format!("{count} of {} calls in 10s denied by policy [{DENIED_CODE}]", edge.calls),
-                &format!("allow {from} in an AccessPolicy of {}, or stop the caller", edge.to),
+                format!(
+                    "{count} of {} calls in 10s denied by policy [{DENIED_CODE}]",
+                    edge.calls
+                ),
+                &format!(
+                    "allow {from} in an AccessPolicy of {}, or stop the caller",
+                    edge.to
+                ),
             ));
         }
     }
@@ -259,7 +310,11 @@ fn endpoints(seen: &Observed, faulty: &BTreeSet<String>, found: &mut Vec<pb::Fin
     let mut services: BTreeMap<&str, BTreeMap<&str, Seen>> = BTreeMap::new();
     for view in &seen.endpoints {
         let report = &view.report;
-        let all = services.entry(&report.service).or_default().entry(&report.addr).or_default();
+        let all = services
+            .entry(&report.service)
+            .or_default()
+            .entry(&report.addr)
+            .or_default();
         all.calls += report.calls;
         all.failures += report.failures;
         if report.calls > 0 {
@@ -275,25 +330,38 @@ fn endpoints(seen: &Observed, faulty: &BTreeSet<String>, found: &mut Vec<pb::Fin
             all.last_code.clone_from(&report.last_code);
         }
     }
-    let gone: BTreeSet<&str> =
-        seen.lost.iter().chain(&seen.orphans).map(|gone| gone.addr.as_str()).collect();
+    let gone: BTreeSet<&str> = seen
+        .lost
+        .iter()
+        .chain(&seen.orphans)
+        .map(|gone| gone.addr.as_str())
+        .collect();
     let before = found.len();
     for (service, all) in &services {
         for (addr, this) in all {
             if faulty.contains(*addr) || gone.contains(addr) {
                 continue;
             }
-            let peers: Vec<&Seen> =
-                all.iter().filter(|(other, _)| *other != addr).map(|(_, seen)| seen).collect();
+            let peers: Vec<&Seen> = all
+                .iter()
+                .filter(|(other, _)| *other != addr)
+                .map(|(_, seen)| seen)
+                .collect();
             if let Some(text) = fault(this, &peers) {
-                let next = format!("meshctl endpoints {}; look at the log of {addr}", host(service));
+                let next = format!(
+                    "meshctl endpoints {}; look at the log of {addr}",
+                    host(service)
+                );
                 found.push(error("M5005", &format!("{service} {addr}"), text, &next));
             }
         }
     }
     if found.len() == before {
         let count: usize = services.values().map(BTreeMap::len).sum();
-        found.push(ok("endpoints", format!("{count} in use, none failing or slow")));
+        found.push(ok(
+            "endpoints",
+            format!("{count} in use, none failing or slow"),
+        ));
     }
 }
 
@@ -309,11 +377,16 @@ fn fault(this: &Seen, peers: &[&Seen]) -> Option<String> {
     let percent = |part: u64, whole: u64| part.saturating_mul(100).checked_div(whole).unwrap_or(0);
     let own = percent(this.failures, this.calls);
     if this.ejected > 0 {
-        return Some(format!("ejected by {} of {} clients{because}", this.ejected, this.clients));
+        return Some(format!(
+            "ejected by {} of {} clients{because}",
+            this.ejected, this.clients
+        ));
     }
     if this.unreachable > 0 {
         let (some, all) = (this.unreachable, this.clients);
-        return Some(format!("{some} of {all} clients cannot connect to it{because}"));
+        return Some(format!(
+            "{some} of {all} clients cannot connect to it{because}"
+        ));
     }
     if this.calls >= FEW_CALLS
         && own >= FAILING_PERCENT
@@ -326,13 +399,18 @@ fn fault(this: &Seen, peers: &[&Seen]) -> Option<String> {
             share(failures, calls, 0)
         ));
     }
-    let mut latencies: Vec<u64> =
-        peers.iter().map(|peer| peer.latency_us).filter(|us| *us > 0).collect();
+    let mut latencies: Vec<u64> = peers
+        .iter()
+        .map(|peer| peer.latency_us)
+        .filter(|us| *us > 0)
+        .collect();
     latencies.sort_unstable();
     let median = *latencies.get(latencies.len().checked_sub(1)? / 2)?;
     if this.latency_us > SLOW_FLOOR_US && this.latency_us > median.saturating_mul(SLOW_FACTOR) {
         let (own, peers) = (micros(this.latency_us), micros(median));
-        return Some(format!("slow: answers in about {own}, its peers in {peers}"));
+        return Some(format!(
+            "slow: answers in about {own}, its peers in {peers}"
+        ));
     }
     None
 }
@@ -362,13 +440,19 @@ fn traffic(seen: &Observed, found: &mut Vec<pb::Finding>) {
             share(edge.failures, edge.calls, 1),
             edge.calls
         );
-        let next = format!("meshctl stat --to {0}; meshctl endpoints {0}", host(&edge.to));
+        let next = format!(
+            "meshctl stat --to {0}; meshctl endpoints {0}",
+            host(&edge.to)
+        );
         found.push(error(code, &subject, text, &next));
     }
     let plaintext: u64 = seen.plaintext.iter().map(|(_, count)| count).sum();
     let mut text = match calls {
         0 => "no calls in the last 10s".to_owned(),
-        _ => format!("{} of {calls} calls in 10s succeeded", share(calls - failures.min(calls), calls, 2)),
+        _ => format!(
+            "{} of {calls} calls in 10s succeeded",
+            share(calls - failures.min(calls), calls, 2)
+        ),
     };
     if plaintext > 0 {
         text.push_str(&format!(", {plaintext} plaintext connections"));

@@ -149,7 +149,10 @@ impl From<pb::EndpointView> for EndpointView {
 
 impl From<pb::ClientRow> for Client {
     fn from(row: pb::ClientRow) -> Self {
-        let refused = row.types.into_iter().filter(|each| !each.nack_error.is_empty());
+        let refused = row
+            .types
+            .into_iter()
+            .filter(|each| !each.nack_error.is_empty());
         let kind = |url: &str| url.rsplit('.').next().unwrap_or(url).to_owned();
         Self {
             service: row.service,
@@ -160,7 +163,10 @@ impl From<pb::ClientRow> for Client {
             revision: row.revision,
             behind: row.behind,
             refused: refused
-                .map(|each| Refusal { kind: kind(&each.type_url), error: each.nack_error })
+                .map(|each| Refusal {
+                    kind: kind(&each.type_url),
+                    error: each.nack_error,
+                })
                 .collect(),
         }
     }
@@ -196,10 +202,12 @@ impl Client {
 impl Endpoint {
     /// In one word: the worst that a client says, and of how many.
     pub(crate) fn state(&self) -> String {
-        let worst = ["ejected", "unreachable", "probing"].into_iter().find_map(|state| {
-            let count = self.views.iter().filter(|view| view.state == state).count();
-            (count > 0).then_some((state, count))
-        });
+        let worst = ["ejected", "unreachable", "probing"]
+            .into_iter()
+            .find_map(|state| {
+                let count = self.views.iter().filter(|view| view.state == state).count();
+                (count > 0).then_some((state, count))
+            });
         match worst {
             Some((state, count)) => format!("{state} {count}/{}", self.views.len()),
             None if self.views.is_empty() => "unused".to_owned(),
@@ -210,9 +218,17 @@ impl Endpoint {
     /// What explains that state.
     pub(crate) fn why(&self) -> String {
         let out = self.views.iter().filter(|view| view.state != "available");
-        let said = out.filter(|view| !view.reason.is_empty()).map(|view| view.reason.clone()).next();
-        let last = self.views.iter().map(|view| &view.last_code).find(|code| !code.is_empty());
-        said.or_else(|| last.map(|code| format!("last failure {code}"))).unwrap_or_default()
+        let said = out
+            .filter(|view| !view.reason.is_empty())
+            .map(|view| view.reason.clone())
+            .next();
+        let last = self
+            .views
+            .iter()
+            .map(|view| &view.last_code)
+            .find(|code| !code.is_empty());
+        said.or_else(|| last.map(|code| format!("last failure {code}")))
+            .unwrap_or_default()
     }
 }
 

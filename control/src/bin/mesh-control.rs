@@ -26,22 +26,47 @@ use tracing_subscriber::EnvFilter;
 )]
 struct Args {
     /// Directory of the CA, the join token, applied policy and leases; made with mode 0700
-    #[arg(long, env = "MESH_CONTROL_STATE", value_name = "DIR", default_value = "/var/lib/mesh-control")]
+    #[arg(
+        long,
+        env = "MESH_CONTROL_STATE",
+        value_name = "DIR",
+        default_value = "/var/lib/mesh-control"
+    )]
     state_dir: PathBuf,
     /// Address for workloads: join, subscribe, register, report (mutual TLS)
-    #[arg(long, env = "MESH_CONTROL_LISTEN", value_name = "ADDR", default_value = "0.0.0.0:7443")]
+    #[arg(
+        long,
+        env = "MESH_CONTROL_LISTEN",
+        value_name = "ADDR",
+        default_value = "0.0.0.0:7443"
+    )]
     listen: SocketAddr,
     /// Address of the page, its API, health and metrics (plain HTTP, read-only)
-    #[arg(long, env = "MESH_CONTROL_PAGE", value_name = "ADDR", default_value = "127.0.0.1:7480")]
+    #[arg(
+        long,
+        env = "MESH_CONTROL_PAGE",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7480"
+    )]
     page: SocketAddr,
     /// Directory of policy files
     #[arg(long, env = "MESH_CONTROL_POLICY", value_name = "DIR")]
     policy_dir: Option<PathBuf>,
     /// Trust domain of the identities that are issued; fixed at the first start
-    #[arg(long, env = "MESH_CONTROL_TRUST_DOMAIN", value_name = "NAME", default_value = "mesh.local")]
+    #[arg(
+        long,
+        env = "MESH_CONTROL_TRUST_DOMAIN",
+        value_name = "NAME",
+        default_value = "mesh.local"
+    )]
     trust_domain: String,
     /// Namespace of resources that do not say theirs
-    #[arg(long, env = "MESH_CONTROL_NAMESPACE", value_name = "NAME", default_value = "default")]
+    #[arg(
+        long,
+        env = "MESH_CONTROL_NAMESPACE",
+        value_name = "NAME",
+        default_value = "default"
+    )]
     namespace: String,
     /// Life of issued certificates, such as 24h, 90m or 30s; renewed at 70 %
     #[arg(long, env = "MESH_CONTROL_LEAF_TTL", value_name = "TIME", default_value = "24h", value_parser = duration)]
@@ -59,7 +84,9 @@ async fn main() -> ExitCode {
         .unwrap_or_else(|_| "info".to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_ansi(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_terminal())
+        .with_ansi(
+            std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_terminal(),
+        )
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();

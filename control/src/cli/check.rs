@@ -15,7 +15,10 @@ pub(super) async fn run(control: &str, format: Format, out: &mut Output) -> Resu
     let mut admin = connect::admin(control).await?;
     let answer = connect::ask(admin.check(pb::CheckRequest {})).await?;
     let findings: Vec<Finding> = answer.findings.into_iter().map(Finding::from).collect();
-    let bad = findings.iter().filter(|finding| finding.severity != "ok").count();
+    let bad = findings
+        .iter()
+        .filter(|finding| finding.severity != "ok")
+        .count();
     match format {
         Format::Json => out.json(&findings),
         Format::Text => {
@@ -29,14 +32,22 @@ pub(super) async fn run(control: &str, format: Format, out: &mut Output) -> Resu
 /// Findings, worst first, then what is well, and a sum with the next step.
 pub(super) fn render(findings: &[Finding], paint: impl Fn(Paint, &str) -> String) -> String {
     let mut text = String::new();
-    let printable = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let printable = |text: &str| {
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect()
+    };
     for finding in findings {
         let (word, colour) = match finding.severity {
             "ok" => ("ok     ", Paint::Good),
             "warning" => ("WARNING", Paint::Warn),
             _ => ("ERROR  ", Paint::Bad),
         };
-        let code = if finding.code.is_empty() { String::new() } else { format!("[{}] ", finding.code) };
+        let code = if finding.code.is_empty() {
+            String::new()
+        } else {
+            format!("[{}] ", finding.code)
+        };
         let said: String = printable(&format!("{code}{}: {}", finding.subject, finding.message));
         let mut lines = wrap(&said, WIDTH - 9).into_iter();
         let first = lines.next().unwrap_or_default();
@@ -45,7 +56,10 @@ pub(super) fn render(findings: &[Finding], paint: impl Fn(Paint, &str) -> String
             let _ = writeln!(text, "         {line}");
         }
         if !finding.next.is_empty() {
-            for (ix, line) in wrap(&printable(&finding.next), WIDTH - 15).into_iter().enumerate() {
+            for (ix, line) in wrap(&printable(&finding.next), WIDTH - 15)
+                .into_iter()
+                .enumerate()
+            {
                 let head = if ix == 0 { "next:" } else { "     " };
                 let _ = writeln!(text, "         {head} {line}");
             }

@@ -31,7 +31,9 @@ pub(super) type Admin = AdminClient<Channel>;
 pub(super) async fn admin(address: &str) -> Result<Admin, Failure> {
     let path = socket_path(address)?;
     let connect = async {
-        let stream = UnixStream::connect(&path).await.map_err(|error| error.to_string())?;
+        let stream = UnixStream::connect(&path)
+            .await
+            .map_err(|error| error.to_string())?;
         let (send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .handshake::<_, Body>(TokioIo::new(stream))
@@ -41,7 +43,10 @@ pub(super) async fn admin(address: &str) -> Result<Admin, Failure> {
     };
     match tokio::time::timeout(PATIENCE, connect).await {
         Ok(Ok((send, task))) => {
-            let channel = Channel { send, _task: std::sync::Arc::new(AbortOnDrop(task)) };
+            let channel = Channel {
+                send,
+                _task: std::sync::Arc::new(AbortOnDrop(task)),
+            };
             let origin = Uri::from_static("http://mesh-control");
             Ok(AdminClient::with_origin(channel, origin)
                 .max_decoding_message_size(LARGEST_ANSWER)
@@ -63,7 +68,10 @@ pub(super) async fn ask<T>(
             "look at the control server's log",
         )),
         Err(_) => Err(Failure::unreachable(
-            format!("no answer from the control server in {} s [M1002]", PATIENCE.as_secs()),
+            format!(
+                "no answer from the control server in {} s [M1002]",
+                PATIENCE.as_secs()
+            ),
             "look at the control server's log",
         )),
     }
@@ -71,7 +79,10 @@ pub(super) async fn ask<T>(
 
 fn unreachable(path: &Path, why: &str) -> Failure {
     Failure::unreachable(
-        format!("control server unreachable at {}: {why} [M1002]", path.display()),
+        format!(
+            "control server unreachable at {}: {why} [M1002]",
+            path.display()
+        ),
         "start mesh-control, or give its socket with --control unix:PATH (or MESH_CONTROL)",
     )
 }
@@ -82,7 +93,9 @@ fn socket_path(address: &str) -> Result<PathBuf, Failure> {
     }
     if address.contains("://") {
         return Err(Failure::usage(
-            format!("{address} is where workloads join; administration is on the server's socket [M1003]"),
+            format!(
+                "{address} is where workloads join; administration is on the server's socket [M1003]"
+            ),
             format!("run meshctl on the control server's machine with --control {DEFAULT_ADDRESS}"),
         ));
     }
@@ -134,6 +147,9 @@ mod tests {
             assert_eq!(socket_path(text).unwrap(), Path::new("/a/b.sock"));
         }
         let failure = socket_path("https://control:7443").unwrap_err();
-        assert!(failure.to_string().contains("where workloads join"), "{failure}");
+        assert!(
+            failure.to_string().contains("where workloads join"),
+            "{failure}"
+        );
     }
 }

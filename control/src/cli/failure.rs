@@ -13,17 +13,29 @@ pub(super) struct Failure {
 impl Failure {
     /// Something is wrong with what was looked at (exit code 1).
     pub(super) fn findings(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { exit: 1, message: message.into(), next: next.into() }
+        Self {
+            exit: 1,
+            message: message.into(),
+            next: next.into(),
+        }
     }
 
     /// The command was typed wrongly (exit code 2).
     pub(super) fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { exit: 2, message: message.into(), next: next.into() }
+        Self {
+            exit: 2,
+            message: message.into(),
+            next: next.into(),
+        }
     }
 
     /// The control server did not answer (exit code 3).
     pub(super) fn unreachable(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { exit: 3, message: message.into(), next: next.into() }
+        Self {
+            exit: 3,
+            message: message.into(),
+            next: next.into(),
+        }
     }
 }
 

@@ -37,7 +37,8 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let colour = |terminal: bool| terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let colour =
+        |terminal: bool| terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let mut out = Output::new(
         Box::new(std::io::stdout()),
         Box::new(std::io::stderr()),
@@ -57,7 +58,11 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    run_with(args, &mut Output::new(Box::new(out), Box::new(err), false, false)).await
+    run_with(
+        args,
+        &mut Output::new(Box::new(out), Box::new(err), false, false),
+    )
+    .await
 }
 
 async fn run_with<I, T>(args: I, out: &mut Output) -> u8
@@ -68,7 +73,10 @@ where
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            out.fail(&format!("{}\nnext: meshctl --help", error.render().to_string().trim_end()));
+            out.fail(&format!(
+                "{}\nnext: meshctl --help",
+                error.render().to_string().trim_end()
+            ));
             return 2;
         }
         Err(help) => {
@@ -99,15 +107,24 @@ async fn command(cli: &Cli, out: &mut Output) -> Result<u8, Failure> {
         Command::Policy(Policy::Expand { file }) => policy::expand(file, out),
         Command::Stat(stat) => {
             let watch = stat.watch.watch;
-            repeat(watch, out, async |out| show::stat(control, stat, format, out).await).await
+            repeat(watch, out, async |out| {
+                show::stat(control, stat, format, out).await
+            })
+            .await
         }
         Command::Endpoints { service, watch } => {
             let service = service.as_deref().unwrap_or_default();
             let watch = watch.watch;
-            repeat(watch, out, async |out| show::endpoints(control, service, format, out).await).await
+            repeat(watch, out, async |out| {
+                show::endpoints(control, service, format, out).await
+            })
+            .await
         }
         Command::Clients { watch } => {
-            repeat(watch.watch, out, async |out| show::clients(control, format, out).await).await
+            repeat(watch.watch, out, async |out| {
+                show::clients(control, format, out).await
+            })
+            .await
         }
         Command::Events { limit } => show::events(control, *limit, format, out).await,
         Command::Explain { code } => explain::run(code.as_deref(), format, out),

@@ -28,12 +28,21 @@ impl Output {
         colour: bool,
         colour_err: bool,
     ) -> Self {
-        Self { out, err, colour, colour_err, closed: false }
+        Self {
+            out,
+            err,
+            colour,
+            colour_err,
+            closed: false,
+        }
     }
 
     /// Writes text as it is. A reader that went away (`| head`) is no error.
     pub(super) fn text(&mut self, text: &str) {
-        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        let written = self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush());
         self.closed |= written.is_err();
     }
 

@@ -31,14 +31,21 @@ pub(super) fn check(
     let sources = sources(&files);
     let options = Options::whole().with_default_namespace(namespace);
     let checked = policy::check(&sources, &options);
-    let revision = checked.snapshot.as_ref().map(|snapshot| snapshot.revision().to_string());
+    let revision = checked
+        .snapshot
+        .as_ref()
+        .map(|snapshot| snapshot.revision().to_string());
     let (errors, warnings) = (checked.errors.0.len(), checked.warnings.0.len());
     if format == Format::Json {
         out.json(&Answer {
             ok: errors == 0,
             revision,
             resources: checked.resources.len(),
-            problems: checked.errors.iter().chain(checked.warnings.iter()).collect(),
+            problems: checked
+                .errors
+                .iter()
+                .chain(checked.warnings.iter())
+                .collect(),
         });
         return Ok(u8::from(errors > 0));
     }
@@ -54,7 +61,10 @@ pub(super) fn check(
         let first = checked.errors.0.first().map(|error| error.code.to_string());
         return Err(Failure::findings(
             format!("{errors} errors, {warnings} warnings"),
-            format!("correct the lines above; meshctl explain {}", first.unwrap_or_default()),
+            format!(
+                "correct the lines above; meshctl explain {}",
+                first.unwrap_or_default()
+            ),
         ));
     }
     out.line(&format!(
@@ -82,9 +92,15 @@ pub(super) async fn apply(
         problems: serde_json::Value,
     }
     let files = read(paths)?;
-    let files = files.into_iter().map(|file| pb::PolicyFile { name: file.name, text: file.text });
+    let files = files.into_iter().map(|file| pb::PolicyFile {
+        name: file.name,
+        text: file.text,
+    });
     let mut admin = connect::admin(control).await?;
-    let request = pb::ApplyRequest { files: files.collect(), dry_run };
+    let request = pb::ApplyRequest {
+        files: files.collect(),
+        dry_run,
+    };
     let answer = connect::ask(admin.apply(request)).await?;
     if format == Format::Json {
         out.json(&Answer {
@@ -101,14 +117,22 @@ pub(super) async fn apply(
     }
     if !answer.accepted {
         return Err(Failure::findings(
-            format!("the policy was refused; revision {} stays in force", answer.revision),
+            format!(
+                "the policy was refused; revision {} stays in force",
+                answer.revision
+            ),
             "correct the lines above and apply again; meshctl policy check FILE needs no server",
         ));
     }
     let resources = answer.resources;
     out.line(&match dry_run {
-        true => format!("would be accepted: {resources} resources in force then; nothing was changed"),
-        false => format!("applied: revision {} in force, {resources} resources", answer.revision),
+        true => {
+            format!("would be accepted: {resources} resources in force then; nothing was changed")
+        }
+        false => format!(
+            "applied: revision {} in force, {resources} resources",
+            answer.revision
+        ),
     });
     Ok(0)
 }
@@ -148,8 +172,13 @@ fn read(paths: &[PathBuf]) -> Result<Vec<File>, Failure> {
         };
         if path == Path::new("-") {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
-            files.push(File { name: "(standard input)".to_owned(), text });
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(unreadable)?;
+            files.push(File {
+                name: "(standard input)".to_owned(),
+                text,
+            });
         } else {
             files.extend(read_texts(path).map_err(unreadable)?);
         }
@@ -164,5 +193,8 @@ fn read(paths: &[PathBuf]) -> Result<Vec<File>, Failure> {
 }
 
 fn sources(files: &[File]) -> Vec<Source> {
-    files.iter().map(|file| Source::new(file.name.as_str(), file.text.as_str())).collect()
+    files
+        .iter()
+        .map(|file| Source::new(file.name.as_str(), file.text.as_str()))
+        .collect()
 }

@@ -29,7 +29,11 @@ pub(super) async fn stat(
     };
     let answer = connect::ask(admin.stat(request)).await?;
     let window = answer.window_seconds;
-    let edges: Vec<Edge> = answer.rows.into_iter().map(|row| Edge::new(row, window)).collect();
+    let edges: Vec<Edge> = answer
+        .rows
+        .into_iter()
+        .map(|row| Edge::new(row, window))
+        .collect();
     match format {
         Format::Json => out.json(&edges),
         Format::Text => out.text(&edge_table(&edges, ask.to.is_some())),
@@ -42,13 +46,27 @@ pub(super) fn edge_table(edges: &[Edge], one_destination: bool) -> String {
     if edges.is_empty() {
         return "no calls in the last 10s\n".to_owned();
     }
-    let mut heads = vec![("FROM", Left), ("TO", Left), ("ROUTE", Left), ("CALLS/S", Right)];
-    heads.extend(["SUCCESS", "P50", "P95", "P99", "RETRIED", "RESCUED", "EJECTED"].map(|h| (h, Right)));
+    let mut heads = vec![
+        ("FROM", Left),
+        ("TO", Left),
+        ("ROUTE", Left),
+        ("CALLS/S", Right),
+    ];
+    heads.extend(
+        [
+            "SUCCESS", "P50", "P95", "P99", "RETRIED", "RESCUED", "EJECTED",
+        ]
+        .map(|h| (h, Right)),
+    );
     heads.push(("mTLS", Left));
     if one_destination {
         heads.remove(1);
     }
-    let short = Names::of(edges.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]));
+    let short = Names::of(
+        edges
+            .iter()
+            .flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]),
+    );
     let mut table = Table::new(&heads);
     let (mut calls, mut failures, mut rescued) = (0, 0, 0);
     for edge in edges {
@@ -61,14 +79,22 @@ pub(super) fn edge_table(edges: &[Edge], one_destination: bool) -> String {
             cells.push(short.name(&edge.to));
         }
         cells.extend([
-            if edge.route.is_empty() { "(none)".to_owned() } else { edge.route.clone() },
+            if edge.route.is_empty() {
+                "(none)".to_owned()
+            } else {
+                edge.route.clone()
+            },
             format!("{:.1}", edge.calls_per_second),
             share(edge.calls.saturating_sub(edge.failures), edge.calls, 2),
             latency(edge.p50_us),
             latency(edge.p95_us),
             latency(edge.p99_us),
             share(edge.retries, edge.calls, 1),
-            if edge.retries == 0 { "-".to_owned() } else { share(edge.rescued, edge.calls, 1) },
+            if edge.retries == 0 {
+                "-".to_owned()
+            } else {
+                share(edge.rescued, edge.calls, 1)
+            },
             format!("{}/{}", edge.ejected, edge.endpoints),
             if edge.mtls { "yes" } else { "NO" }.to_owned(),
         ]);
@@ -92,7 +118,9 @@ pub(super) async fn endpoints(
     out: &mut Output,
 ) -> Result<u8, Failure> {
     let mut admin = connect::admin(control).await?;
-    let request = pb::EndpointsRequest { service: service.to_owned() };
+    let request = pb::EndpointsRequest {
+        service: service.to_owned(),
+    };
     let answer = connect::ask(admin.endpoints(request)).await?;
     let rows: Vec<Endpoint> = answer.rows.into_iter().map(Endpoint::from).collect();
     match format {
@@ -126,10 +154,19 @@ pub(super) fn endpoint_table(rows: &[Endpoint]) -> String {
         ("WHY", Left),
     ]);
     for row in rows {
-        let labels: Vec<_> = row.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let labels: Vec<_> = row
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         let calls = row.views.iter().map(|view| view.calls).sum();
         let failures = row.views.iter().map(|view| view.failures).sum();
-        let latency = row.views.iter().map(|view| view.latency_us).max().filter(|us| *us > 0);
+        let latency = row
+            .views
+            .iter()
+            .map(|view| view.latency_us)
+            .max()
+            .filter(|us| *us > 0);
         table.row([
             short.name(&row.service),
             row.addr.clone(),
@@ -139,7 +176,8 @@ pub(super) fn endpoint_table(rows: &[Endpoint]) -> String {
             calls_text(calls),
             share(failures, calls, 1),
             latency.map_or_else(|| "-".to_owned(), micros),
-            row.lease_left_seconds.map_or_else(|| "-".to_owned(), |left| span(left.into())),
+            row.lease_left_seconds
+                .map_or_else(|| "-".to_owned(), |left| span(left.into())),
             row.why(),
         ]);
     }
@@ -159,7 +197,10 @@ pub(super) async fn clients(
     let mut admin = connect::admin(control).await?;
     let answer = connect::ask(admin.clients(pb::ClientsRequest::default())).await?;
     let clients = answer.rows.into_iter().map(Client::from).collect();
-    let answer = Answer { revision: answer.revision, clients };
+    let answer = Answer {
+        revision: answer.revision,
+        clients,
+    };
     match format {
         Format::Json => out.json(&answer),
         Format::Text => {
@@ -190,7 +231,11 @@ pub(super) fn client_table(clients: &[Client], revision: &str, now_unix: i64) ->
                 client.instance.clone(),
                 client.addr.clone(),
                 span(age),
-                if client.revision.is_empty() { "-".to_owned() } else { client.revision.clone() },
+                if client.revision.is_empty() {
+                    "-".to_owned()
+                } else {
+                    client.revision.clone()
+                },
                 client.state().to_owned(),
             ]);
         }
@@ -198,8 +243,11 @@ pub(super) fn client_table(clients: &[Client], revision: &str, now_unix: i64) ->
     };
     for client in clients {
         for refusal in &client.refused {
-            let error: String =
-                refusal.error.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let error: String = refusal
+                .error
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
             text.push_str(&format!(
                 "{} {} refused {}: {error} [M5002]\n",
                 client.service, client.instance, refusal.kind
@@ -260,7 +308,11 @@ pub(super) async fn events(
 }
 
 fn calls_text(calls: u64) -> String {
-    if calls == 0 { "-".to_owned() } else { calls.to_string() }
+    if calls == 0 {
+        "-".to_owned()
+    } else {
+        calls.to_string()
+    }
 }
 
 /// How services are written in one table: bare names while all are of one namespace.
@@ -270,9 +322,13 @@ struct Names {
 
 impl Names {
     fn of<'a>(services: impl Iterator<Item = &'a str>) -> Self {
-        let namespaces: BTreeSet<&str> =
-            services.filter_map(|name| name.split_once('/')).map(|(namespace, _)| namespace).collect();
-        Self { bare: namespaces.len() <= 1 }
+        let namespaces: BTreeSet<&str> = services
+            .filter_map(|name| name.split_once('/'))
+            .map(|(namespace, _)| namespace)
+            .collect();
+        Self {
+            bare: namespaces.len() <= 1,
+        }
     }
 
     fn name(&self, service: &str) -> String {

@@ -70,9 +70,26 @@ batch-job  (none)       3.1  100.00%  4ms  11ms  38ms     0.0%        -      0/3
 \"rescued\" = failed at least once, then succeeded. Without retries success would be 98.08%.
 "
     );
-    let text = edge_table(&[web, edge("ops/a-service-with-a-very-long-name-indeed", "a-long-route-name", 1, true)], false);
-    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-    assert!(text.contains("web.shop"), "two namespaces: names say theirs\n{text}");
+    let text = edge_table(
+        &[
+            web,
+            edge(
+                "ops/a-service-with-a-very-long-name-indeed",
+                "a-long-route-name",
+                1,
+                true,
+            ),
+        ],
+        false,
+    );
+    assert!(
+        text.lines().all(|line| line.chars().count() <= WIDTH),
+        "{text}"
+    );
+    assert!(
+        text.contains("web.shop"),
+        "two namespaces: names say theirs\n{text}"
+    );
     assert_eq!(edge_table(&[], false), "no calls in the last 10s\n");
 }
 
@@ -126,12 +143,19 @@ fn clients_show_their_revision_and_what_they_refused() {
         behind,
         refused: refused
             .iter()
-            .map(|(kind, error)| Refusal { kind: (*kind).into(), error: (*error).into() })
+            .map(|(kind, error)| Refusal {
+                kind: (*kind).into(),
+                error: (*error).into(),
+            })
             .collect(),
     };
     let clients = [
         client("web-1", false, &[]),
-        client("web-2", true, &[("ServicePolicy", "spec.rules[0].timeouts.request: unknown")]),
+        client(
+            "web-2",
+            true,
+            &[("ServicePolicy", "spec.rules[0].timeouts.request: unknown")],
+        ),
     ];
     assert_eq!(
         client_table(&clients, "aaaabbbbccccdddd", 1_045),
@@ -155,7 +179,13 @@ fn check_names_the_fault_and_the_next_step() {
         next: next.into(),
     };
     let plain = |_: Paint, text: &str| text.to_owned();
-    let well = finding("ok", "", "policy", "revision abc, 12 resources, 0 warnings", "");
+    let well = finding(
+        "ok",
+        "",
+        "policy",
+        "revision abc, 12 resources, 0 warnings",
+        "",
+    );
     assert_eq!(
         render(std::slice::from_ref(&well), plain),
         "ok       policy: revision abc, 12 resources, 0 warnings\nall ok\n"
@@ -177,8 +207,18 @@ ok       policy: revision abc, 12 resources, 0 warnings
 next: meshctl explain M5001
 "
     );
-    let long = finding("warning", "M5004", "shop/web", &"word ".repeat(60), &"step ".repeat(60));
-    assert!(render(&[long], plain).lines().all(|line| line.chars().count() <= WIDTH));
+    let long = finding(
+        "warning",
+        "M5004",
+        "shop/web",
+        &"word ".repeat(60),
+        &"step ".repeat(60),
+    );
+    assert!(
+        render(&[long], plain)
+            .lines()
+            .all(|line| line.chars().count() <= WIDTH)
+    );
 }
 
 #[tokio::test]
@@ -188,8 +228,16 @@ async fn every_failure_ends_in_a_next_line_and_has_its_exit_code() {
     for (args, exit, says) in [
         (vec!["--control", &socket, "check"], 3, "[M1002]"),
         (vec!["--control", &socket, "stat"], 3, "[M1002]"),
-        (vec!["--control", "https://control:7443", "clients"], 2, "[M1003]"),
-        (vec!["policy", "check", "/no/such/file.yaml"], 2, "/no/such/file.yaml"),
+        (
+            vec!["--control", "https://control:7443", "clients"],
+            2,
+            "[M1003]",
+        ),
+        (
+            vec!["policy", "check", "/no/such/file.yaml"],
+            2,
+            "/no/such/file.yaml",
+        ),
         (vec!["explain", "M9999"], 2, "M9999"),
         (vec!["explain", "nonsense"], 2, "nonsense"),
         (vec!["polisy"], 2, "policy"),
@@ -211,9 +259,15 @@ async fn help_and_explain_work_without_a_server() {
     assert!(out.contains("Exit codes"), "{out}");
     let (exit, out, _) = meshctl(&["explain", "m2003"]).await;
     assert_eq!(exit, 0);
-    assert!(out.starts_with("M2003: ") && out.contains("\nnext:\n  - "), "{out}");
+    assert!(
+        out.starts_with("M2003: ") && out.contains("\nnext:\n  - "),
+        "{out}"
+    );
     let (_, out, _) = meshctl(&["explain", "M5001", "-o", "json"]).await;
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["code"], "M5001");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["code"],
+        "M5001"
+    );
     let (_, out, _) = meshctl(&["explain"]).await;
     assert!(out.lines().count() > 40, "{out}");
 }
@@ -226,22 +280,37 @@ async fn policy_check_shows_line_and_column_and_expand_the_long_form() {
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let good = write("good.yaml", "service: shop/reviews:8080\nroute:\n- timeout: 2s\n");
+    let good = write(
+        "good.yaml",
+        "service: shop/reviews:8080\nroute:\n- timeout: 2s\n",
+    );
     let (exit, out, err) = meshctl(&["policy", "check", &good]).await;
     assert_eq!(exit, 0, "{err}");
-    assert!(out.starts_with("ok: 1 resources, 0 warnings, revision "), "{out}");
+    assert!(
+        out.starts_with("ok: 1 resources, 0 warnings, revision "),
+        "{out}"
+    );
 
     let (exit, out, _) = meshctl(&["policy", "expand", &good]).await;
     assert_eq!(exit, 0);
-    assert!(out.contains("kind: HTTPRoute") && out.contains("request: 2s"), "{out}");
+    assert!(
+        out.contains("kind: HTTPRoute") && out.contains("request: 2s"),
+        "{out}"
+    );
     let long = write("long.yaml", &out);
     let (exit, _, err) = meshctl(&["policy", "check", &long]).await;
     assert_eq!(exit, 0, "the long form is policy too: {err}");
 
-    let typo = write("typo.yaml", "service: shop/reviews:8080\nroute:\n- timeuot: 2s\n");
+    let typo = write(
+        "typo.yaml",
+        "service: shop/reviews:8080\nroute:\n- timeuot: 2s\n",
+    );
     let (exit, out, err) = meshctl(&["policy", "check", &typo]).await;
     assert_eq!((exit, out.as_str()), (1, ""));
-    assert!(err.contains("error[M3002]") && err.contains("typo.yaml:3:3"), "{err}");
+    assert!(
+        err.contains("error[M3002]") && err.contains("typo.yaml:3:3"),
+        "{err}"
+    );
     assert!(err.contains("did you mean `timeout`"), "{err}");
     assert!(err.trim_end().ends_with("meshctl explain M3002"), "{err}");
     let (exit, out, _) = meshctl(&["policy", "check", &typo, "-o", "json"]).await;

@@ -16,9 +16,18 @@ fn endpoint(addr: &str, calls: u64, failures: u64, ms: u64) -> EndpointSum {
 }
 
 fn edge(calls: u64, failures: u64, code: &str) -> (String, pb::EdgeReport) {
-    let codes = if code.is_empty() { Default::default() } else { [(code.to_owned(), failures)].into() };
-    let report =
-        pb::EdgeReport { to: "shop/reviews".to_owned(), calls, failures, codes, ..Default::default() };
+    let codes = if code.is_empty() {
+        Default::default()
+    } else {
+        [(code.to_owned(), failures)].into()
+    };
+    let report = pb::EdgeReport {
+        to: "shop/reviews".to_owned(),
+        calls,
+        failures,
+        codes,
+        ..Default::default()
+    };
     ("shop/web".to_owned(), report)
 }
 
@@ -46,8 +55,21 @@ fn a_healthy_mesh_has_no_findings_and_says_what_was_looked_at() {
         ..Default::default()
     };
     assert!(bad(&seen).is_empty());
-    let subjects: Vec<_> = findings(&seen).into_iter().map(|finding| finding.subject).collect();
-    assert_eq!(subjects, ["policy", "clients", "registry", "identity", "endpoints", "traffic"]);
+    let subjects: Vec<_> = findings(&seen)
+        .into_iter()
+        .map(|finding| finding.subject)
+        .collect();
+    assert_eq!(
+        subjects,
+        [
+            "policy",
+            "clients",
+            "registry",
+            "identity",
+            "endpoints",
+            "traffic"
+        ]
+    );
 }
 
 #[test]
@@ -57,23 +79,37 @@ fn an_endpoint_that_fails_more_than_its_peers_is_m5005() {
         ..Default::default()
     };
     assert_eq!(bad(&seen), one("M5005", "shop/reviews a:1"));
-    assert!(findings(&seen)[0].message.starts_with("30% of 20 calls"), "{:?}", findings(&seen)[0]);
+    assert!(
+        findings(&seen)[0].message.starts_with("30% of 20 calls"),
+        "{:?}",
+        findings(&seen)[0]
+    );
     seen.endpoints = vec![endpoint("a:1", 20, 6, 4), endpoint("b:1", 20, 6, 4)];
     assert!(bad(&seen).is_empty(), "all alike: not an endpoint's fault");
     seen.endpoints = vec![endpoint("a:1", 4, 4, 4), endpoint("b:1", 20, 0, 4)];
     assert!(bad(&seen).is_empty(), "too few calls to say");
-    seen.endpoints[0].report.set_state(pb::EndpointHealth::Ejected);
+    seen.endpoints[0]
+        .report
+        .set_state(pb::EndpointHealth::Ejected);
     assert_eq!(bad(&seen), one("M5005", "shop/reviews a:1"));
 }
 
 #[test]
 fn an_endpoint_slower_than_its_peers_is_m5005() {
     let mut seen = Observed {
-        endpoints: vec![endpoint("a:1", 5, 0, 900), endpoint("b:1", 50, 0, 4), endpoint("c:1", 50, 0, 5)],
+        endpoints: vec![
+            endpoint("a:1", 5, 0, 900),
+            endpoint("b:1", 50, 0, 4),
+            endpoint("c:1", 50, 0, 5),
+        ],
         ..Default::default()
     };
     assert_eq!(bad(&seen), one("M5005", "shop/reviews a:1"));
-    assert!(findings(&seen)[0].message.contains("900ms"), "{:?}", findings(&seen)[0]);
+    assert!(
+        findings(&seen)[0].message.contains("900ms"),
+        "{:?}",
+        findings(&seen)[0]
+    );
     seen.endpoints[0] = endpoint("a:1", 5, 0, 15);
     assert!(bad(&seen).is_empty(), "15 ms is not worth a finding");
     seen.endpoints = vec![endpoint("a:1", 5, 0, 900)];
@@ -82,10 +118,21 @@ fn an_endpoint_slower_than_its_peers_is_m5005() {
 
 #[test]
 fn a_vanished_instance_is_m5001_and_told_once() {
-    let gone = || Gone { service: "shop/reviews".into(), addr: "a:1".into(), instance: "r-1".into(), time: Duration::from_secs(3) };
+    let gone = || Gone {
+        service: "shop/reviews".into(),
+        addr: "a:1".into(),
+        instance: "r-1".into(),
+        time: Duration::from_secs(3),
+    };
     let mut unreachable = endpoint("a:1", 5, 5, 4);
-    unreachable.report.set_state(pb::EndpointHealth::Unreachable);
-    let mut seen = Observed { lost: vec![gone()], endpoints: vec![unreachable], ..Default::default() };
+    unreachable
+        .report
+        .set_state(pb::EndpointHealth::Unreachable);
+    let mut seen = Observed {
+        lost: vec![gone()],
+        endpoints: vec![unreachable],
+        ..Default::default()
+    };
     assert_eq!(bad(&seen), one("M5001", "shop/reviews a:1"));
     seen.orphans = std::mem::take(&mut seen.lost);
     assert_eq!(bad(&seen), one("M5001", "shop/reviews a:1"));
@@ -101,14 +148,20 @@ fn refused_certificates_are_m5007_and_not_m5005() {
         edges: vec![edge(50, 9, "M4003")],
         ..Default::default()
     };
-    assert_eq!(bad(&seen)[0], ("M5007".to_owned(), "shop/reviews a:1".to_owned()));
+    assert_eq!(
+        bad(&seen)[0],
+        ("M5007".to_owned(), "shop/reviews a:1".to_owned())
+    );
     seen.endpoints.clear();
     assert_eq!(bad(&seen), one("M5007", "shop/web -> shop/reviews"));
 }
 
 #[test]
 fn denied_calls_are_m5006_from_either_side_but_told_once() {
-    let mut seen = Observed { edges: vec![edge(50, 50, "M4001")], ..Default::default() };
+    let mut seen = Observed {
+        edges: vec![edge(50, 50, "M4001")],
+        ..Default::default()
+    };
     assert_eq!(bad(&seen), one("M5006", "shop/web -> shop/reviews"));
     seen.denied = vec![DeniedSum {
         service: "shop/reviews".into(),
@@ -130,10 +183,22 @@ fn clients_that_refuse_or_lag_are_m5002_and_m5004() {
         revision: "abc".into(),
         behind_for: behind.map(Duration::from_secs),
     };
-    let seen = |client| Observed { clients: vec![client], ..Default::default() };
-    assert_eq!(bad(&seen(client(&["spec.rules[0]"], Some(60)))), one("M5002", "shop/web web-1"));
-    assert_eq!(bad(&seen(client(&[], Some(60)))), one("M5004", "shop/web web-1"));
-    assert!(bad(&seen(client(&[], Some(2)))).is_empty(), "an update takes a moment");
+    let seen = |client| Observed {
+        clients: vec![client],
+        ..Default::default()
+    };
+    assert_eq!(
+        bad(&seen(client(&["spec.rules[0]"], Some(60)))),
+        one("M5002", "shop/web web-1")
+    );
+    assert_eq!(
+        bad(&seen(client(&[], Some(60)))),
+        one("M5004", "shop/web web-1")
+    );
+    assert!(
+        bad(&seen(client(&[], Some(2)))).is_empty(),
+        "an update takes a moment"
+    );
 }
 
 #[test]
@@ -151,15 +216,29 @@ fn a_certificate_that_was_not_renewed_is_m4004() {
 
 #[test]
 fn an_invalid_policy_directory_has_the_code_of_its_first_error() {
-    let refused = Refused { code: "M3002".into(), first: "a.yaml:3:3: unknown".into(), errors: 1, rendered: String::new() };
-    let seen = Observed { refused: Some(refused), ..Default::default() };
+    let refused = Refused {
+        code: "M3002".into(),
+        first: "a.yaml:3:3: unknown".into(),
+        errors: 1,
+        rendered: String::new(),
+    };
+    let seen = Observed {
+        refused: Some(refused),
+        ..Default::default()
+    };
     assert_eq!(bad(&seen), one("M3002", "policy directory"));
 }
 
 #[test]
 fn an_edge_that_loses_calls_has_the_code_of_most_of_them() {
-    let seen = Observed { edges: vec![edge(100, 50, "M2004")], ..Default::default() };
+    let seen = Observed {
+        edges: vec![edge(100, 50, "M2004")],
+        ..Default::default()
+    };
     assert_eq!(bad(&seen), one("M2004", "shop/web -> shop/reviews"));
-    let seen = Observed { edges: vec![edge(1000, 5, "503")], ..Default::default() };
+    let seen = Observed {
+        edges: vec![edge(1000, 5, "503")],
+        ..Default::default()
+    };
     assert!(bad(&seen).is_empty());
 }

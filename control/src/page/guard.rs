@@ -16,7 +16,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
 ];
 
 pub(super) async fn guard(loopback: bool, request: Request, next: Next) -> Response {
@@ -32,14 +35,21 @@ pub(super) async fn guard(loopback: bool, request: Request, next: Next) -> Respo
         next.run(request).await
     };
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
 fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let Ok(authority) = host.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let name = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -50,10 +60,23 @@ mod tests {
 
     #[test]
     fn only_loopback_names_are_let_in() {
-        for host in ["127.0.0.1", "127.0.0.1:7480", "localhost:7480", "[::1]:7480", "LOCALHOST"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:7480",
+            "localhost:7480",
+            "[::1]:7480",
+            "LOCALHOST",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7480", "10.0.0.1", "", "[::2]"] {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:7480",
+            "10.0.0.1",
+            "",
+            "[::2]",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -63,7 +63,11 @@ pub(crate) fn router(pages: Pages) -> Router {
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        text,
+    )
+        .into_response()
 }
 
 async fn ready(State(pages): State<Pages>) -> Response {
@@ -84,27 +88,42 @@ async fn metrics(State(pages): State<Pages>) -> Response {
 fn measure(pages: &Pages) {
     let recorder = pages.mesh.recorder();
     let set = |name, labels: &[(&'static str, &str)], value: usize| {
-        recorder.gauge(name, labels).set(u32::try_from(value).unwrap_or(u32::MAX).into());
+        recorder
+            .gauge(name, labels)
+            .set(u32::try_from(value).unwrap_or(u32::MAX).into());
     };
     let rows = admin::clients(&pages.shared, "").rows;
     let clients: Vec<Client> = rows.into_iter().map(Client::from).collect();
     for state in ["current", "behind", "REFUSED"] {
-        let count = clients.iter().filter(|client| client.state() == state).count();
+        let count = clients
+            .iter()
+            .filter(|client| client.state() == state)
+            .count();
         let state = state.to_ascii_lowercase();
         set(names::CONTROL_CLIENTS, &[(names::STATE, &state)], count);
     }
     let instances = pages.shared.read_registry(crate::registry::Registry::len);
     set(names::CONTROL_INSTANCES, &[], instances);
-    let findings: Vec<Finding> =
-        admin::check(&pages.shared).into_iter().map(Finding::from).collect();
+    let findings: Vec<Finding> = admin::check(&pages.shared)
+        .into_iter()
+        .map(Finding::from)
+        .collect();
     for severity in ["warning", "error"] {
-        let count = findings.iter().filter(|finding| finding.severity == severity).count();
+        let count = findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count();
         set(names::CONTROL_FINDINGS, &[("severity", severity)], count);
     }
 }
 
 async fn check(State(pages): State<Pages>) -> Json<Vec<Finding>> {
-    Json(admin::check(&pages.shared).into_iter().map(Finding::from).collect())
+    Json(
+        admin::check(&pages.shared)
+            .into_iter()
+            .map(Finding::from)
+            .collect(),
+    )
 }
 
 #[derive(Deserialize)]
@@ -118,11 +137,24 @@ struct StatQuery {
 }
 
 async fn stat(State(pages): State<Pages>, Query(query): Query<StatQuery>) -> Json<Vec<Edge>> {
-    let span = if query.window == "1h" { Span::Long } else { Span::Short };
-    let ask = pb::StatRequest { from: query.from, to: query.to };
+    let span = if query.window == "1h" {
+        Span::Long
+    } else {
+        Span::Short
+    };
+    let ask = pb::StatRequest {
+        from: query.from,
+        to: query.to,
+    };
     let answer = admin::stat(&pages.shared, &ask, span);
     let window = answer.window_seconds;
-    Json(answer.rows.into_iter().map(|row| Edge::new(row, window)).collect())
+    Json(
+        answer
+            .rows
+            .into_iter()
+            .map(|row| Edge::new(row, window))
+            .collect(),
+    )
 }
 
 #[derive(Deserialize)]
@@ -148,7 +180,10 @@ struct Clients {
 async fn clients(State(pages): State<Pages>) -> Json<Clients> {
     let answer = admin::clients(&pages.shared, "");
     let clients = answer.rows.into_iter().map(Client::from).collect();
-    Json(Clients { revision: answer.revision, clients })
+    Json(Clients {
+        revision: answer.revision,
+        clients,
+    })
 }
 
 #[derive(Deserialize)]

@@ -74,22 +74,34 @@ impl Publisher {
             self.note(service, true);
         }
         let index = Index::new(&current.resources);
-        let services: BTreeSet<_> = index.names().iter().chain(&self.registered).cloned().collect();
+        let services: BTreeSet<_> = index
+            .names()
+            .iter()
+            .chain(&self.registered)
+            .cloned()
+            .collect();
         let inbound: BTreeSet<_> = services.iter().chain(&self.members).cloned().collect();
         self.select(&index, &services);
 
         let policies = services.iter().map(|name| {
-            let message =
-                pb::ServicePolicy { service: name.to_string(), resources: wire(index.outbound(name)) };
+            let message = pb::ServicePolicy {
+                service: name.to_string(),
+                resources: wire(index.outbound(name)),
+            };
             (name.to_string(), encode(&message))
         });
         let rules = inbound.iter().map(|name| {
-            let message =
-                pb::InboundPolicy { service: name.to_string(), resources: wire(index.inbound(name)) };
+            let message = pb::InboundPolicy {
+                service: name.to_string(),
+                resources: wire(index.inbound(name)),
+            };
             (name.to_string(), encode(&message))
         });
         let sets = self.sets.iter().map(|(name, selection)| {
-            (name.to_string(), encode(&endpoint_set(name, selection, registry, now)))
+            (
+                name.to_string(),
+                encode(&endpoint_set(name, selection, registry, now)),
+            )
         });
         engine.set_revision(&current.revision);
         engine.replace(ENDPOINT_SET, sets);
@@ -123,7 +135,11 @@ impl Publisher {
     /// Notes that a service has members, with or without registered instances. True when that is
     /// news.
     pub(crate) fn note(&mut self, service: &ServiceName, registered: bool) -> bool {
-        let names = if registered { &mut self.registered } else { &mut self.members };
+        let names = if registered {
+            &mut self.registered
+        } else {
+            &mut self.members
+        };
         names.len() < MAX_IMPLICIT && !names.contains(service) && names.insert(service.clone())
     }
 
@@ -139,12 +155,19 @@ impl Publisher {
                     if !is_registered(index, &base) {
                         continue;
                     }
-                    self.subsets.entry(base.clone()).or_default().push(name.clone());
-                    Selection { from: base, labels: service.spec.selector.clone() }
+                    self.subsets
+                        .entry(base.clone())
+                        .or_default()
+                        .push(name.clone());
+                    Selection {
+                        from: base,
+                        labels: service.spec.selector.clone(),
+                    }
                 }
-                _ if is_registered(index, name) => {
-                    Selection { from: name.clone(), labels: BTreeMap::new() }
-                }
+                _ if is_registered(index, name) => Selection {
+                    from: name.clone(),
+                    labels: BTreeMap::new(),
+                },
                 _ => continue,
             };
             self.sets.insert(name.clone(), selection);
@@ -161,9 +184,12 @@ pub(crate) fn publish_trust(engine: &mut Engine, bundle: &pb::TrustBundle) {
 fn is_registered(index: &Index<'_>, name: &ServiceName) -> bool {
     match index.service(name).map(|resource| &**resource) {
         Some(Resource::Service(service)) => match &service.spec.endpoints {
-            Some(Endpoints { fixed, dns, external, .. }) => {
-                fixed.is_none() && dns.is_none() && external.is_none()
-            }
+            Some(Endpoints {
+                fixed,
+                dns,
+                external,
+                ..
+            }) => fixed.is_none() && dns.is_none() && external.is_none(),
             None => true,
         },
         _ => true,
@@ -177,7 +203,10 @@ fn endpoint_set(
     now: Instant,
 ) -> pb::EndpointSet {
     let selected = |labels: &BTreeMap<String, String>| {
-        selection.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        selection
+            .labels
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
     };
     let endpoints = registry
         .instances(&selection.from, now)
@@ -189,11 +218,17 @@ fn endpoint_set(
             zone: row.instance.zone.clone(),
             weight: row.instance.weight,
         });
-    pb::EndpointSet { service: name.to_string(), endpoints: endpoints.collect() }
+    pb::EndpointSet {
+        service: name.to_string(),
+        endpoints: endpoints.collect(),
+    }
 }
 
 fn wire(resources: Vec<&Arc<Resource>>) -> Vec<pb::Resource> {
-    resources.into_iter().map(|resource| resource_to_proto(resource)).collect()
+    resources
+        .into_iter()
+        .map(|resource| resource_to_proto(resource))
+        .collect()
 }
 
 fn encode(message: &impl Message) -> Bytes {

@@ -60,7 +60,11 @@ impl<'a> Index<'a> {
             self.take(&mut found, &Target::Route(route.id()), CALLER);
             found.insert(route.id(), route);
         }
-        for base in services.iter().filter_map(|name| self.base_of(name)).collect::<Vec<_>>() {
+        for base in services
+            .iter()
+            .filter_map(|name| self.base_of(name))
+            .collect::<Vec<_>>()
+        {
             services.insert(base);
         }
         self.take(&mut found, &Target::Mesh, CALLER);
@@ -68,7 +72,11 @@ impl<'a> Index<'a> {
             if let Some(definition) = self.service(service) {
                 found.insert(definition.id(), definition);
             }
-            self.take(&mut found, &Target::Namespace(service.namespace().to_owned()), CALLER);
+            self.take(
+                &mut found,
+                &Target::Namespace(service.namespace().to_owned()),
+                CALLER,
+            );
             self.take(&mut found, &Target::Service(service.clone()), CALLER);
         }
         found.into_values().collect()
@@ -138,7 +146,11 @@ impl<'a> Index<'a> {
             let name = target.name.clone().unwrap_or_default();
             let route = |kind| {
                 let namespace = own.clone();
-                Some(Target::Route(ResourceId { kind, namespace, name: name.clone() }))
+                Some(Target::Route(ResourceId {
+                    kind,
+                    namespace,
+                    name: name.clone(),
+                }))
             };
             let target = match target.kind {
                 TargetKind::Mesh => Some(Target::Mesh),
@@ -174,9 +186,15 @@ fn sends_to(route: &Resource) -> BTreeSet<ServiceName> {
     let own = &route.metadata().namespace;
     let mut names = BTreeSet::new();
     let mut rule = |backends: &[BackendRef], filters: &[Filter]| {
-        let all_filters = backends.iter().flat_map(|backend| &backend.filters).chain(filters);
+        let all_filters = backends
+            .iter()
+            .flat_map(|backend| &backend.filters)
+            .chain(filters);
         let mirrors = all_filters.filter_map(|filter| filter.request_mirror.as_ref());
-        for backend in backends.iter().chain(mirrors.map(|mirror| &mirror.backend_ref)) {
+        for backend in backends
+            .iter()
+            .chain(mirrors.map(|mirror| &mirror.backend_ref))
+        {
             let namespace = backend.namespace.as_ref().unwrap_or(own);
             names.extend(ServiceName::new(namespace, &backend.name));
         }

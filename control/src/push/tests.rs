@@ -55,7 +55,9 @@ fn name(text: &str) -> ServiceName {
 
 fn current(text: &str) -> Current {
     let checked = policy::check(&[Source::new("p.yaml", text)], &Options::whole());
-    let snapshot = checked.snapshot.unwrap_or_else(|| panic!("{}", checked.rendered));
+    let snapshot = checked
+        .snapshot
+        .unwrap_or_else(|| panic!("{}", checked.rendered));
     Current {
         revision: snapshot.revision().clone(),
         resources: checked.resources.into(),
@@ -64,7 +66,10 @@ fn current(text: &str) -> Current {
 }
 
 fn ids(resources: Vec<&Arc<Resource>>) -> Vec<String> {
-    resources.into_iter().map(|resource| resource.id().to_string()).collect()
+    resources
+        .into_iter()
+        .map(|resource| resource.id().to_string())
+        .collect()
 }
 
 #[test]
@@ -84,15 +89,24 @@ fn each_service_is_sent_what_concerns_it_and_no_more() {
     );
     assert_eq!(
         ids(index.outbound(&name("shop/ratings"))),
-        ["Service shop/ratings", "BackendPolicy shop/ratings", "TransportPolicy shop/all"]
+        [
+            "Service shop/ratings",
+            "BackendPolicy shop/ratings",
+            "TransportPolicy shop/all"
+        ]
     );
     assert_eq!(
         ids(index.inbound(&name("shop/reviews"))),
         ["AccessPolicy shop/reviews", "TransportPolicy shop/all"]
     );
-    assert_eq!(ids(index.inbound(&name("shop/web"))), ["TransportPolicy shop/all"]);
+    assert_eq!(
+        ids(index.inbound(&name("shop/web"))),
+        ["TransportPolicy shop/all"]
+    );
     // A subset needs its base: its endpoints are the base's.
-    assert!(ids(index.outbound(&name("shop/reviews-v1"))).contains(&"Service shop/reviews".to_owned()));
+    assert!(
+        ids(index.outbound(&name("shop/reviews-v1"))).contains(&"Service shop/reviews".to_owned())
+    );
 }
 
 fn engine() -> Engine {
@@ -102,7 +116,12 @@ fn engine() -> Engine {
 fn set(engine: &Engine, service: &str) -> Option<Vec<String>> {
     let bytes = engine.get(ENDPOINT_SET, service)?;
     let set = pb::EndpointSet::decode(bytes.clone()).unwrap();
-    Some(set.endpoints.into_iter().map(|endpoint| endpoint.addr).collect())
+    Some(
+        set.endpoints
+            .into_iter()
+            .map(|endpoint| endpoint.addr)
+            .collect(),
+    )
 }
 
 fn instance(service: &str, port: u16, version: &str) -> Instance {
@@ -124,10 +143,18 @@ fn endpoints_are_published_for_the_service_and_its_subsets() {
     let current = current(POLICY);
     publisher.publish_all(&mut engine, &current, &registry, now);
     assert_eq!(set(&engine, "shop/reviews"), Some(Vec::new()));
-    assert_eq!(set(&engine, "shop/ratings"), None, "static endpoints are in the policy");
+    assert_eq!(
+        set(&engine, "shop/ratings"),
+        None,
+        "static endpoints are in the policy"
+    );
 
-    registry.register(Holder(1), instance("shop/reviews", 1, "v1"), now).unwrap();
-    registry.register(Holder(1), instance("shop/reviews", 2, "v2"), now).unwrap();
+    registry
+        .register(Holder(1), instance("shop/reviews", 1, "v1"), now)
+        .unwrap();
+    registry
+        .register(Holder(1), instance("shop/reviews", 2, "v2"), now)
+        .unwrap();
     publisher.publish_endpoints(&mut engine, &name("shop/reviews"), &current, &registry, now);
     assert_eq!(set(&engine, "shop/reviews").unwrap().len(), 2);
     assert_eq!(set(&engine, "shop/reviews-v1").unwrap(), ["10.0.0.1:1"]);
@@ -141,13 +168,19 @@ fn a_registered_service_exists_without_policy_and_stays_known() {
     let current = current(POLICY);
     publisher.publish_all(&mut engine, &current, &registry, now);
     assert!(engine.get(SERVICE_POLICY, "shop/new").is_none());
-    registry.register(Holder(1), instance("shop/new", 1, "v1"), now).unwrap();
+    registry
+        .register(Holder(1), instance("shop/new", 1, "v1"), now)
+        .unwrap();
     publisher.publish_endpoints(&mut engine, &name("shop/new"), &current, &registry, now);
     assert!(engine.get(SERVICE_POLICY, "shop/new").is_some());
     assert!(engine.get(INBOUND_POLICY, "shop/new").is_some());
     registry.deregister(Holder(1), None, None);
     publisher.publish_endpoints(&mut engine, &name("shop/new"), &current, &registry, now);
-    assert_eq!(set(&engine, "shop/new"), Some(Vec::new()), "no endpoint, but a service");
+    assert_eq!(
+        set(&engine, "shop/new"),
+        Some(Vec::new()),
+        "no endpoint, but a service"
+    );
 }
 
 #[test]
@@ -160,6 +193,12 @@ fn a_change_touches_only_the_names_it_concerns() {
         .into();
     let changed = POLICY.replace("timeout: 2s", "timeout: 3s");
     publisher.publish_all(&mut engine, &current(&changed), &registry, now);
-    assert_ne!(engine.get(SERVICE_POLICY, "shop/reviews").cloned(), before[0]);
-    assert_eq!(engine.get(SERVICE_POLICY, "shop/ratings").cloned(), before[1]);
+    assert_ne!(
+        engine.get(SERVICE_POLICY, "shop/reviews").cloned(),
+        before[0]
+    );
+    assert_eq!(
+        engine.get(SERVICE_POLICY, "shop/ratings").cloned(),
+        before[1]
+    );
 }

@@ -45,10 +45,20 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn held(instance: Instance, holder: Holder, now: Instant) -> Self {
-        Self { instance, holder: Some(holder), orphan: false, expires: now + LEASE }
+        Self {
+            instance,
+            holder: Some(holder),
+            orphan: false,
+            expires: now + LEASE,
+        }
     }
 
     pub(super) fn restored(instance: Instance, now: Instant) -> Self {
-        Self { instance, holder: None, orphan: false, expires: now + LEASE }
+        Self {
+            instance,
+            holder: None,
+            orphan: false,
+            expires: now + LEASE,
+        }
     }
 }

@@ -38,7 +38,9 @@ pub(super) fn room(stream: usize, service: usize, total: usize) -> Result<(), Re
         ("the registry", total, MAX_TOTAL),
     ] {
         if have >= most {
-            return Err(RegistryError(format!("{what} holds at most {most} instances")));
+            return Err(RegistryError(format!(
+                "{what} holds at most {most} instances"
+            )));
         }
     }
     Ok(())
@@ -50,12 +52,17 @@ impl Instance {
         let refuse = |text: String| Err(RegistryError(text));
         if self.addr.port() == 0 || self.addr.ip().is_unspecified() || self.addr.ip().is_multicast()
         {
-            return refuse(format!("{} is not an address that others can call", self.addr));
+            return refuse(format!(
+                "{} is not an address that others can call",
+                self.addr
+            ));
         }
         check_labels(&self.labels)?;
         for (what, text) in [("instance name", &self.instance), ("zone", &self.zone)] {
             if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
-                return refuse(format!("the {what} must be at most {MAX_TEXT} printable bytes"));
+                return refuse(format!(
+                    "the {what} must be at most {MAX_TEXT} printable bytes"
+                ));
             }
         }
         if self.weight > MAX_WEIGHT {
@@ -67,7 +74,10 @@ impl Instance {
 
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), RegistryError> {
     if labels.len() > MAX_LABELS {
-        return Err(RegistryError(format!("{} labels, at most {MAX_LABELS}", labels.len())));
+        return Err(RegistryError(format!(
+            "{} labels, at most {MAX_LABELS}",
+            labels.len()
+        )));
     }
     for (key, value) in labels {
         let bad = |text: &str| text.len() > MAX_TEXT || text.chars().any(char::is_control);

@@ -90,7 +90,10 @@ impl Registry {
     /// Renews every lease of the stream.
     pub(crate) fn heartbeat(&mut self, holder: Holder, now: Instant) {
         for (service, addr) in self.holders.get(&holder).into_iter().flatten() {
-            let lease = self.services.get_mut(service).and_then(|leases| leases.get_mut(addr));
+            let lease = self
+                .services
+                .get_mut(service)
+                .and_then(|leases| leases.get_mut(addr));
             if let Some(lease) = lease {
                 lease.expires = now + LEASE;
             }
@@ -108,15 +111,24 @@ impl Registry {
         let wanted = |key: &&Key| {
             service.is_none_or(|service| *service == key.0) && addr.is_none_or(|addr| addr == key.1)
         };
-        let keys: Vec<Key> =
-            self.holders.get(&holder).into_iter().flatten().filter(wanted).cloned().collect();
+        let keys: Vec<Key> = self
+            .holders
+            .get(&holder)
+            .into_iter()
+            .flatten()
+            .filter(wanted)
+            .cloned()
+            .collect();
         keys.iter().filter_map(|key| self.remove(key)).collect()
     }
 
     /// The stream ended: its entries stay until their leases end.
     pub(crate) fn stream_ended(&mut self, holder: Holder) {
         for (service, addr) in self.holders.remove(&holder).into_iter().flatten() {
-            let lease = self.services.get_mut(&service).and_then(|leases| leases.get_mut(&addr));
+            let lease = self
+                .services
+                .get_mut(&service)
+                .and_then(|leases| leases.get_mut(&addr));
             if let Some(lease) = lease {
                 lease.holder = None;
                 lease.orphan = true;
@@ -127,16 +139,21 @@ impl Registry {
     /// Takes entries out whose lease has ended. Returns them.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Instance> {
         let ended = self.leases().filter(|lease| lease.expires <= now);
-        let keys: Vec<Key> =
-            ended.map(|lease| (lease.instance.service.clone(), lease.instance.addr)).collect();
+        let keys: Vec<Key> = ended
+            .map(|lease| (lease.instance.service.clone(), lease.instance.addr))
+            .collect();
         let gone: Vec<_> = keys.iter().filter_map(|key| self.remove(key)).collect();
         for instance in &gone {
             if self.lost.len() == MAX_LOST {
                 self.lost.pop_front();
             }
-            self.lost.push_back(Lost { instance: instance.clone(), at: now });
+            self.lost.push_back(Lost {
+                instance: instance.clone(),
+                at: now,
+            });
         }
-        self.lost.retain(|lost| now.saturating_duration_since(lost.at) < REMEMBER_LOST);
+        self.lost
+            .retain(|lost| now.saturating_duration_since(lost.at) < REMEMBER_LOST);
         gone
     }
 
@@ -155,11 +172,15 @@ impl Registry {
         service: &ServiceName,
         now: Instant,
     ) -> impl Iterator<Item = Row<'_>> {
-        self.services.get(service).into_iter().flat_map(BTreeMap::values).map(move |lease| Row {
-            instance: &lease.instance,
-            left: lease.expires.saturating_duration_since(now),
-            orphan: lease.orphan,
-        })
+        self.services
+            .get(service)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .map(move |lease| Row {
+                instance: &lease.instance,
+                left: lease.expires.saturating_duration_since(now),
+                orphan: lease.orphan,
+            })
     }
 
     /// All services with at least one live instance.
@@ -212,7 +233,10 @@ impl Registry {
     }
 
     fn insert(&mut self, lease: Lease) -> Option<Lease> {
-        let leases = self.services.entry(lease.instance.service.clone()).or_default();
+        let leases = self
+            .services
+            .entry(lease.instance.service.clone())
+            .or_default();
         let old = leases.insert(lease.instance.addr, lease);
         self.total += usize::from(old.is_none());
         old

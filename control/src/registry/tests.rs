@@ -17,14 +17,21 @@ fn instance(service: &str, port: u16) -> Instance {
 }
 
 fn live(registry: &Registry) -> Vec<u16> {
-    registry.all().map(|instance| instance.addr.port()).collect()
+    registry
+        .all()
+        .map(|instance| instance.addr.port())
+        .collect()
 }
 
 #[test]
 fn a_crashed_instance_is_gone_within_20_seconds_of_its_last_heartbeat() {
     let start = Instant::now();
     let mut registry = Registry::default();
-    assert!(registry.register(A, instance("shop/web", 1), start).unwrap());
+    assert!(
+        registry
+            .register(A, instance("shop/web", 1), start)
+            .unwrap()
+    );
     let mut last = start;
     for _ in 0..10 {
         last += Duration::from_secs(5);
@@ -33,7 +40,11 @@ fn a_crashed_instance_is_gone_within_20_seconds_of_its_last_heartbeat() {
     }
     registry.stream_ended(A);
     assert!(LEASE <= Duration::from_secs(20));
-    assert!(registry.expire(last + LEASE - Duration::from_millis(1)).is_empty());
+    assert!(
+        registry
+            .expire(last + LEASE - Duration::from_millis(1))
+            .is_empty()
+    );
     assert_eq!(registry.expire(last + LEASE).len(), 1);
     assert_eq!(registry.len(), 0);
     assert_eq!(registry.lost().count(), 1);
@@ -43,7 +54,9 @@ fn a_crashed_instance_is_gone_within_20_seconds_of_its_last_heartbeat() {
 fn two_lost_heartbeats_do_no_harm() {
     let start = Instant::now();
     let mut registry = Registry::default();
-    registry.register(A, instance("shop/web", 1), start).unwrap();
+    registry
+        .register(A, instance("shop/web", 1), start)
+        .unwrap();
     let third = start + Duration::from_millis(14_999);
     assert!(registry.expire(third).is_empty());
     registry.heartbeat(A, third);
@@ -56,7 +69,10 @@ fn only_the_holder_takes_an_entry_out() {
     let mut registry = Registry::default();
     registry.register(A, instance("shop/web", 1), now).unwrap();
     registry.register(A, instance("shop/web", 2), now).unwrap();
-    assert!(!registry.register(B, instance("shop/web", 1), now).unwrap(), "a reconnect");
+    assert!(
+        !registry.register(B, instance("shop/web", 1), now).unwrap(),
+        "a reconnect"
+    );
     assert_eq!((registry.held_by(A), registry.held_by(B)), (1, 1));
     registry.stream_ended(A);
     assert!(registry.deregister(A, None, None).is_empty());
@@ -70,7 +86,11 @@ fn only_the_holder_takes_an_entry_out() {
 fn deregister_takes_one_address_or_one_service() {
     let now = Instant::now();
     let mut registry = Registry::default();
-    for entry in [instance("shop/a", 1), instance("shop/a", 2), instance("shop/b", 3)] {
+    for entry in [
+        instance("shop/a", 1),
+        instance("shop/a", 2),
+        instance("shop/b", 3),
+    ] {
         registry.register(A, entry, now).unwrap();
     }
     let a = "shop/a".parse().unwrap();
@@ -85,7 +105,8 @@ fn restored_entries_get_one_fresh_lease_and_no_blame() {
     let dir = Scratch::new("leases");
     let file = LeaseFile::new(dir.path());
     assert_eq!(file.load(), (Vec::new(), None));
-    file.save(vec![instance("shop/web", 1), instance("shop/web", 2)]).unwrap();
+    file.save(vec![instance("shop/web", 1), instance("shop/web", 2)])
+        .unwrap();
 
     let now = Instant::now();
     let mut registry = Registry::default();
@@ -94,8 +115,14 @@ fn restored_entries_get_one_fresh_lease_and_no_blame() {
     registry.restore(instances, now);
     assert_eq!(live(&registry), [1, 2]);
     let web = "shop/web".parse().unwrap();
-    assert!(registry.instances(&web, now).all(|row| !row.orphan && row.left == LEASE));
-    registry.register(A, instance("shop/web", 1), now + Duration::from_secs(3)).unwrap();
+    assert!(
+        registry
+            .instances(&web, now)
+            .all(|row| !row.orphan && row.left == LEASE)
+    );
+    registry
+        .register(A, instance("shop/web", 1), now + Duration::from_secs(3))
+        .unwrap();
     registry.expire(now + LEASE);
     assert_eq!(live(&registry), [1]);
 
@@ -110,7 +137,9 @@ fn a_replacement_ends_the_talk_of_a_loss() {
     registry.register(A, instance("shop/web", 1), now).unwrap();
     registry.stream_ended(A);
     registry.expire(now + LEASE);
-    registry.register(B, instance("shop/web", 2), now + LEASE).unwrap();
+    registry
+        .register(B, instance("shop/web", 2), now + LEASE)
+        .unwrap();
     assert_eq!(registry.lost().count(), 1, "another kind of instance");
     let mut replacement = instance("shop/web", 3);
     replacement.labels = instance("shop/web", 1).labels;
@@ -123,16 +152,25 @@ fn what_a_peer_can_put_in_is_bounded() {
     let now = Instant::now();
     let mut registry = Registry::default();
     for port in 1..=64 {
-        registry.register(A, instance("shop/web", port), now).unwrap();
+        registry
+            .register(A, instance("shop/web", port), now)
+            .unwrap();
     }
-    let error = registry.register(A, instance("shop/web", 65), now).unwrap_err();
+    let error = registry
+        .register(A, instance("shop/web", 65), now)
+        .unwrap_err();
     assert_eq!(error.to_string(), "a stream holds at most 64 instances");
-    registry.register(A, instance("shop/web", 64), now).expect("a renewal needs no room");
+    registry
+        .register(A, instance("shop/web", 64), now)
+        .expect("a renewal needs no room");
 
     let refused = |edit: &dyn Fn(&mut Instance)| {
         let mut entry = instance("shop/web", 1);
         edit(&mut entry);
-        Registry::default().register(B, entry, now).unwrap_err().to_string()
+        Registry::default()
+            .register(B, entry, now)
+            .unwrap_err()
+            .to_string()
     };
     assert!(refused(&|i| i.addr.set_port(0)).contains("not an address"));
     assert!(refused(&|i| i.addr.set_ip([0, 0, 0, 0].into())).contains("not an address"));
@@ -140,6 +178,8 @@ fn what_a_peer_can_put_in_is_bounded() {
     assert!(refused(&|i| i.zone = "a\nb".to_owned()).contains("zone"));
     assert!(refused(&|i| i.weight = 1_000_001).contains("weight"));
     assert!(refused(&|i| drop(i.labels.insert(String::new(), String::new()))).contains("label"));
-    assert!(refused(&|i| i.labels = (0..33).map(|n| (n.to_string(), String::new())).collect())
-        .contains("33 labels"));
+    assert!(
+        refused(&|i| i.labels = (0..33).map(|n| (n.to_string(), String::new())).collect())
+            .contains("33 labels")
+    );
 }

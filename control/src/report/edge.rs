@@ -42,7 +42,11 @@ impl Edges {
         if report.calls == 0 && report.retries == 0 {
             return;
         }
-        let mut key: Key = (from.into(), report.to.as_str().into(), report.route.as_str().into());
+        let mut key: Key = (
+            from.into(),
+            report.to.as_str().into(),
+            report.route.as_str().into(),
+        );
         if !self.0.contains_key(&key) && self.0.len() >= MAX_EDGES {
             key = (OTHER.into(), OTHER.into(), OTHER.into());
         }
@@ -65,7 +69,10 @@ impl Edges {
             let mut sum = Cell::default();
             match span {
                 Span::Short => edge.seconds.full(second).for_each(|cell| sum.merge(cell)),
-                Span::Long => edge.minutes.recent(second / 60).for_each(|cell| sum.merge(cell)),
+                Span::Long => edge
+                    .minutes
+                    .recent(second / 60)
+                    .for_each(|cell| sum.merge(cell)),
             }
             if sum.calls > 0 || sum.retries > 0 {
                 sums.push((from.to_string(), sum.report(to, route)));
@@ -77,7 +84,12 @@ impl Edges {
 
 impl Cell {
     fn add(&mut self, report: &pb::EdgeReport) {
-        self.add_counts(report.calls, report.failures, report.retries, report.rescued);
+        self.add_counts(
+            report.calls,
+            report.failures,
+            report.retries,
+            report.rescued,
+        );
         self.plaintext |= report.calls > 0 && !report.mtls;
         for (code, count) in &report.codes {
             self.add_code(code, *count);
@@ -119,7 +131,10 @@ impl Cell {
     }
 
     fn add_latency(&mut self, bucket: u16, count: u32) {
-        match self.latency.binary_search_by_key(&bucket, |(bucket, _)| *bucket) {
+        match self
+            .latency
+            .binary_search_by_key(&bucket, |(bucket, _)| *bucket)
+        {
             Ok(ix) => self.latency[ix].1 = self.latency[ix].1.saturating_add(count),
             Err(ix) => self.latency.insert(ix, (bucket, count)),
         }
@@ -127,8 +142,16 @@ impl Cell {
 
     fn report(&self, to: &str, route: &str) -> pb::EdgeReport {
         let latency = pb::Histogram {
-            index: self.latency.iter().map(|(bucket, _)| u32::from(*bucket)).collect(),
-            count: self.latency.iter().map(|(_, count)| u64::from(*count)).collect(),
+            index: self
+                .latency
+                .iter()
+                .map(|(bucket, _)| u32::from(*bucket))
+                .collect(),
+            count: self
+                .latency
+                .iter()
+                .map(|(_, count)| u64::from(*count))
+                .collect(),
             ..Default::default()
         };
         pb::EdgeReport {
@@ -138,7 +161,11 @@ impl Cell {
             failures: self.failures,
             retries: self.retries,
             rescued: self.rescued,
-            codes: self.codes.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
+            codes: self
+                .codes
+                .iter()
+                .map(|(code, count)| (code.to_string(), *count))
+                .collect(),
             latency: Some(latency),
             mtls: !self.plaintext,
         }

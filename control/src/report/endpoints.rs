@@ -78,8 +78,14 @@ impl Endpoints {
                 (report.calls, report.failures) = view
                     .counts
                     .recent(second)
-                    .fold((0, 0), |sum: (u64, u64), each| (sum.0 + each.0, sum.1 + each.1));
-                EndpointSum { from: from.to_string(), instance: instance.to_string(), report }
+                    .fold((0, 0), |sum: (u64, u64), each| {
+                        (sum.0 + each.0, sum.1 + each.1)
+                    });
+                EndpointSum {
+                    from: from.to_string(),
+                    instance: instance.to_string(),
+                    report,
+                }
             })
             .collect()
     }

@@ -51,7 +51,12 @@ impl Inbound {
             let (calls, denied) = ring.recent(second).fold((0, 0), add);
             if denied > 0 {
                 let (service, from) = (service.to_string(), from.to_string());
-                sums.push(DeniedSum { service, from, calls, denied });
+                sums.push(DeniedSum {
+                    service,
+                    from,
+                    calls,
+                    denied,
+                });
             }
         }
         sums

@@ -39,7 +39,11 @@ impl std::error::Error for ReportError {}
 
 /// Whether a report has bounded size and names things that can be.
 pub(crate) fn check(report: &pb::ReportRequest) -> Result<(), ReportError> {
-    let counts = [report.edges.len(), report.endpoints.len(), report.inbound.len()];
+    let counts = [
+        report.edges.len(),
+        report.endpoints.len(),
+        report.inbound.len(),
+    ];
     if counts.iter().any(|count| *count > MAX_ENTRIES) {
         return Err(ReportError("more than 1000 entries in one list"));
     }
@@ -56,7 +60,11 @@ pub(crate) fn check(report: &pb::ReportRequest) -> Result<(), ReportError> {
         if edge.codes.len() > MAX_CODES || edge.codes.keys().any(|code| !name(code)) {
             return Err(ReportError("too many or too long codes"));
         }
-        if edge.latency.as_ref().is_some_and(|latency| latency.index.len() > MAX_ENTRIES) {
+        if edge
+            .latency
+            .as_ref()
+            .is_some_and(|latency| latency.index.len() > MAX_ENTRIES)
+        {
             return Err(ReportError("a histogram has more than 1000 buckets"));
         }
     }
@@ -68,7 +76,11 @@ pub(crate) fn check(report: &pb::ReportRequest) -> Result<(), ReportError> {
             return Err(ReportError("an endpoint's reason is too long"));
         }
     }
-    if report.inbound.iter().any(|each| !text(&each.from) || each.codes.len() > MAX_CODES) {
+    if report
+        .inbound
+        .iter()
+        .any(|each| !text(&each.from) || each.codes.len() > MAX_CODES)
+    {
         return Err(ReportError("a caller's id is too long"));
     }
     Ok(())

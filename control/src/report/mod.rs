@@ -67,7 +67,8 @@ impl Reports {
         for edge in &report.edges {
             self.edges.take(&from, edge, second);
         }
-        self.endpoints.take(&from, &report.instance, &report.endpoints, second);
+        self.endpoints
+            .take(&from, &report.instance, &report.endpoints, second);
         for each in &report.inbound {
             self.inbound.take(&from, each, second);
         }

@@ -57,6 +57,8 @@ impl Processes {
             *sums.entry(service).or_default() += process.plaintext.recent(second).sum::<u64>();
         }
         sums.retain(|_, count| *count > 0);
-        sums.into_iter().map(|(service, count)| (service.to_owned(), count)).collect()
+        sums.into_iter()
+            .map(|(service, count)| (service.to_owned(), count))
+            .collect()
     }
 }

@@ -10,7 +10,9 @@ pub(super) struct Ring<T, const N: u64> {
 
 impl<T, const N: u64> Default for Ring<T, N> {
     fn default() -> Self {
-        Self { slots: VecDeque::new() }
+        Self {
+            slots: VecDeque::new(),
+        }
     }
 }
 
@@ -41,7 +43,10 @@ impl<T: Default, const N: u64> Ring<T, N> {
 
     /// The full slots and the current one.
     pub(super) fn recent(&self, now: u64) -> impl Iterator<Item = &T> {
-        self.slots.iter().filter(move |(at, _)| at + N >= now).map(|(_, slot)| slot)
+        self.slots
+            .iter()
+            .filter(move |(at, _)| at + N >= now)
+            .map(|(_, slot)| slot)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -7,13 +7,21 @@ fn edge(to: &str, calls: u64, failures: u64) -> pb::EdgeReport {
         calls,
         failures,
         mtls: true,
-        latency: Some(pb::Histogram { index: vec![100], count: vec![calls], ..Default::default() }),
+        latency: Some(pb::Histogram {
+            index: vec![100],
+            count: vec![calls],
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
 
 fn report(edges: Vec<pb::EdgeReport>) -> pb::ReportRequest {
-    pb::ReportRequest { instance: "web-1".to_owned(), edges, ..Default::default() }
+    pb::ReportRequest {
+        instance: "web-1".to_owned(),
+        edges,
+        ..Default::default()
+    }
 }
 
 fn web() -> ServiceName {
@@ -29,13 +37,20 @@ fn the_short_window_is_the_last_ten_full_seconds() {
     let start = Instant::now();
     let mut reports = Reports::new(start);
     for second in 0..30 {
-        reports.take(&web(), report(vec![edge("shop/reviews", 5, 1)]), at(start, second));
+        reports.take(
+            &web(),
+            report(vec![edge("shop/reviews", 5, 1)]),
+            at(start, second),
+        );
         reports.sweep(at(start, second));
     }
     let edges = reports.edges(Span::Short, at(start, 30));
     assert_eq!(edges.len(), 1);
     let (from, sum) = &edges[0];
-    assert_eq!((from.as_str(), sum.calls, sum.failures), ("shop/web", 50, 10));
+    assert_eq!(
+        (from.as_str(), sum.calls, sum.failures),
+        ("shop/web", 50, 10)
+    );
     assert!(quantile_us(sum.latency.as_ref().unwrap(), 0.5).is_some());
     let hour = reports.edges(Span::Long, at(start, 30));
     assert_eq!(hour[0].1.calls, 150);
@@ -65,7 +80,10 @@ fn an_edge_is_mtls_only_when_all_of_it_is() {
     let mut reports = Reports::new(start);
     reports.take(&web(), report(vec![edge("shop/a", 1, 0)]), start);
     assert!(reports.edges(Span::Short, at(start, 1))[0].1.mtls);
-    let plaintext = pb::EdgeReport { mtls: false, ..edge("shop/a", 1, 0) };
+    let plaintext = pb::EdgeReport {
+        mtls: false,
+        ..edge("shop/a", 1, 0)
+    };
     reports.take(&web(), report(vec![plaintext]), start);
     assert!(!reports.edges(Span::Short, at(start, 1))[0].1.mtls);
 }
@@ -82,7 +100,10 @@ fn an_endpoint_keeps_its_latest_state_and_the_sums_of_the_window() {
         failures: 3,
         ..Default::default()
     };
-    for (second, state) in [pb::EndpointHealth::Available, pb::EndpointHealth::Ejected].into_iter().enumerate() {
+    for (second, state) in [pb::EndpointHealth::Available, pb::EndpointHealth::Ejected]
+        .into_iter()
+        .enumerate()
+    {
         let mut said = report(Vec::new());
         said.endpoints = vec![endpoint(state)];
         reports.take(&web(), said, at(start, second as u64));
@@ -91,9 +112,16 @@ fn an_endpoint_keeps_its_latest_state_and_the_sums_of_the_window() {
     assert_eq!(sums.len(), 1);
     assert_eq!(sums[0].report.state(), pb::EndpointHealth::Ejected);
     assert_eq!((sums[0].report.calls, sums[0].report.failures), (20, 6));
-    assert!(reports.endpoints(Some("shop/other"), at(start, 2)).is_empty());
+    assert!(
+        reports
+            .endpoints(Some("shop/other"), at(start, 2))
+            .is_empty()
+    );
     reports.sweep(at(start, 20));
-    assert!(reports.endpoints(None, at(start, 20)).is_empty(), "nobody uses it any more");
+    assert!(
+        reports.endpoints(None, at(start, 20)).is_empty(),
+        "nobody uses it any more"
+    );
 }
 
 #[test]
@@ -102,16 +130,31 @@ fn denials_certificates_and_plaintext_are_kept() {
     let mut reports = Reports::new(start);
     let mut said = report(Vec::new());
     said.inbound = vec![
-        pb::InboundReport { from: "spiffe://m/ns/a/sa/b".to_owned(), calls: 5, denied: 2, ..Default::default() },
-        pb::InboundReport { from: "plaintext".to_owned(), calls: 5, ..Default::default() },
+        pb::InboundReport {
+            from: "spiffe://m/ns/a/sa/b".to_owned(),
+            calls: 5,
+            denied: 2,
+            ..Default::default()
+        },
+        pb::InboundReport {
+            from: "plaintext".to_owned(),
+            calls: 5,
+            ..Default::default()
+        },
     ];
     said.identity_not_after_unix = 77;
     said.plaintext_peers = 3;
     reports.take(&web(), said, start);
     let denied = reports.denied(at(start, 1));
     assert_eq!((denied.len(), denied[0].denied), (1, 2));
-    assert_eq!(reports.certificates(), [("shop/web".to_owned(), "web-1".to_owned(), 77)]);
-    assert_eq!(reports.plaintext(at(start, 1)), [("shop/web".to_owned(), 3)]);
+    assert_eq!(
+        reports.certificates(),
+        [("shop/web".to_owned(), "web-1".to_owned(), 77)]
+    );
+    assert_eq!(
+        reports.plaintext(at(start, 1)),
+        [("shop/web".to_owned(), 3)]
+    );
     reports.sweep(at(start, 100));
     assert!(reports.certificates().is_empty() && reports.denied(at(start, 100)).is_empty());
 }
@@ -125,12 +168,20 @@ fn a_report_of_unbounded_size_is_refused() {
     codes.codes = (0..33).map(|n| (n.to_string(), 1)).collect();
     assert!(check(&report(vec![codes])).is_err());
     let mut wide = edge("shop/a", 1, 0);
-    wide.latency = Some(pb::Histogram { index: vec![0; 1001], count: vec![0; 1001], ..Default::default() });
+    wide.latency = Some(pb::Histogram {
+        index: vec![0; 1001],
+        count: vec![0; 1001],
+        ..Default::default()
+    });
     assert!(check(&report(vec![wide])).is_err());
     let mut named = report(Vec::new());
     named.instance = "x".repeat(254);
     assert!(check(&named).is_err());
     let mut endpoint = report(Vec::new());
-    endpoint.endpoints = vec![pb::EndpointReport { service: "shop/a".into(), addr: "nowhere".into(), ..Default::default() }];
+    endpoint.endpoints = vec![pb::EndpointReport {
+        service: "shop/a".into(),
+        addr: "nowhere".into(),
+        ..Default::default()
+    }];
     assert!(check(&endpoint).is_err());
 }

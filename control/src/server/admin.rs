@@ -31,9 +31,14 @@ impl Admin for AdminService {
     ) -> Result<Response<pb::ApplyResponse>, Status> {
         let ask = request.into_inner();
         if ask.files.len() > MAX_FILES {
-            return Err(Status::invalid_argument(format!("more than {MAX_FILES} files [M3023]")));
+            return Err(Status::invalid_argument(format!(
+                "more than {MAX_FILES} files [M3023]"
+            )));
         }
-        let files = ask.files.into_iter().map(|file| File { name: file.name, text: file.text });
+        let files = ask.files.into_iter().map(|file| File {
+            name: file.name,
+            text: file.text,
+        });
         let files: Vec<File> = files.collect();
         let shared = self.0.clone();
         // Validation takes a while for 10,000 resources, and the policy is synced to disk.
@@ -45,7 +50,11 @@ impl Admin for AdminService {
             return Err(Status::internal(text));
         }
         let checked = outcome.checked;
-        let all: Vec<_> = checked.errors.iter().chain(checked.warnings.iter()).collect();
+        let all: Vec<_> = checked
+            .errors
+            .iter()
+            .chain(checked.warnings.iter())
+            .collect();
         Ok(Response::new(pb::ApplyResponse {
             revision: self.0.current().revision.to_string(),
             accepted: outcome.accepted,
@@ -62,7 +71,11 @@ impl Admin for AdminService {
         let current = self.0.current();
         Ok(Response::new(pb::PolicyResponse {
             revision: current.revision.to_string(),
-            resources: current.resources.iter().map(|each| resource_to_proto(each)).collect(),
+            resources: current
+                .resources
+                .iter()
+                .map(|each| resource_to_proto(each))
+                .collect(),
         }))
     }
 
@@ -78,21 +91,29 @@ impl Admin for AdminService {
         &self,
         request: Request<pb::EndpointsRequest>,
     ) -> Result<Response<pb::EndpointsResponse>, Status> {
-        Ok(Response::new(endpoints(&self.0, &request.into_inner().service)))
+        Ok(Response::new(endpoints(
+            &self.0,
+            &request.into_inner().service,
+        )))
     }
 
     async fn clients(
         &self,
         request: Request<pb::ClientsRequest>,
     ) -> Result<Response<pb::ClientsResponse>, Status> {
-        Ok(Response::new(clients(&self.0, &request.into_inner().service)))
+        Ok(Response::new(clients(
+            &self.0,
+            &request.into_inner().service,
+        )))
     }
 
     async fn check(
         &self,
         _: Request<pb::CheckRequest>,
     ) -> Result<Response<pb::CheckResponse>, Status> {
-        Ok(Response::new(pb::CheckResponse { findings: check(&self.0) }))
+        Ok(Response::new(pb::CheckResponse {
+            findings: check(&self.0),
+        }))
     }
 
     async fn events(
@@ -104,15 +125,21 @@ impl Admin for AdminService {
             0 => EVENTS,
             limit => usize::try_from(limit).unwrap_or(EVENTS),
         };
-        let events = self.0.events(ask.after, limit).into_iter().map(|event| pb::Event {
-            number: event.number,
-            at_unix_ms: event.at_unix_ms,
-            kind: event.kind.to_owned(),
-            subject: event.subject,
-            message: event.message,
-            code: event.code,
-        });
-        Ok(Response::new(pb::EventsResponse { events: events.collect() }))
+        let events = self
+            .0
+            .events(ask.after, limit)
+            .into_iter()
+            .map(|event| pb::Event {
+                number: event.number,
+                at_unix_ms: event.at_unix_ms,
+                kind: event.kind.to_owned(),
+                subject: event.subject,
+                message: event.message,
+                code: event.code,
+            });
+        Ok(Response::new(pb::EventsResponse {
+            events: events.collect(),
+        }))
     }
 }
 
@@ -128,7 +155,10 @@ pub(crate) fn stat(shared: &Shared, ask: &pb::StatRequest, span: Span) -> pb::St
         .filter(|(from, edge)| matches(&ask.from, from) && matches(&ask.to, &edge.to))
         .map(|(from, edge)| {
             let mut seen: BTreeMap<&str, bool> = BTreeMap::new();
-            for view in views.iter().filter(|v| v.from == from && v.report.service == edge.to) {
+            for view in views
+                .iter()
+                .filter(|v| v.from == from && v.report.service == edge.to)
+            {
                 let out = view.report.state() == pb::EndpointHealth::Ejected;
                 *seen.entry(&view.report.addr).or_default() |= out;
             }
@@ -144,7 +174,10 @@ pub(crate) fn stat(shared: &Shared, ask: &pb::StatRequest, span: Span) -> pb::St
         Span::Short => SHORT,
         Span::Long => crate::report::LONG,
     };
-    pb::StatResponse { rows, window_seconds: u32::try_from(window.as_secs()).unwrap_or(u32::MAX) }
+    pb::StatResponse {
+        rows,
+        window_seconds: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
+    }
 }
 
 /// Live endpoints, and those that clients use without a lease (static and DNS ones).
@@ -152,7 +185,10 @@ pub(crate) fn endpoints(shared: &Shared, wanted: &str) -> pb::EndpointsResponse 
     let now = Instant::now();
     let mut rows: BTreeMap<(String, String), pb::EndpointRow> = BTreeMap::new();
     shared.read_registry(|registry| {
-        for service in registry.services().filter(|name| matches(wanted, &name.to_string())) {
+        for service in registry
+            .services()
+            .filter(|name| matches(wanted, &name.to_string()))
+        {
             for row in registry.instances(service, now) {
                 let key = (service.to_string(), row.instance.addr.to_string());
                 let instance = row.instance.clone();
@@ -175,12 +211,18 @@ pub(crate) fn endpoints(shared: &Shared, wanted: &str) -> pb::EndpointsResponse 
     for view in shared.reports().endpoints(None, now) {
         let service = view.report.service.clone();
         // Seen through a subset or an alias, it is still the same address.
-        let known = rows.iter_mut().find(|((_, addr), _)| *addr == view.report.addr);
+        let known = rows
+            .iter_mut()
+            .find(|((_, addr), _)| *addr == view.report.addr);
         let row = match known {
             Some((_, row)) => row,
             None if matches(wanted, &service) => {
                 let addr = view.report.addr.clone();
-                let row = pb::EndpointRow { service: service.clone(), addr: addr.clone(), ..Default::default() };
+                let row = pb::EndpointRow {
+                    service: service.clone(),
+                    addr: addr.clone(),
+                    ..Default::default()
+                };
                 rows.entry((service, addr)).or_insert(row)
             }
             None => continue,
@@ -191,7 +233,9 @@ pub(crate) fn endpoints(shared: &Shared, wanted: &str) -> pb::EndpointsResponse 
             report: Some(view.report),
         });
     }
-    pb::EndpointsResponse { rows: rows.into_values().collect() }
+    pb::EndpointsResponse {
+        rows: rows.into_values().collect(),
+    }
 }
 
 /// Who is connected.
@@ -204,7 +248,11 @@ pub(crate) fn clients(shared: &Shared, wanted: &str) -> pb::ClientsResponse {
             let connection = state.view.connection;
             let types = connection.types.into_iter().map(|each| pb::ClientType {
                 type_url: each.type_url.to_string(),
-                acked_version: each.acked_revision.as_deref().unwrap_or_default().to_owned(),
+                acked_version: each
+                    .acked_revision
+                    .as_deref()
+                    .unwrap_or_default()
+                    .to_owned(),
                 nack_error: each.nack.as_deref().unwrap_or_default().to_owned(),
                 subscribed: count(each.subscribed),
                 held: count(each.held.len()),
@@ -213,16 +261,28 @@ pub(crate) fn clients(shared: &Shared, wanted: &str) -> pb::ClientsResponse {
                 types: types.collect(),
                 service: state.service,
                 instance: state.instance,
-                addr: state.view.peer.addr.map(|addr| addr.to_string()).unwrap_or_default(),
+                addr: state
+                    .view
+                    .peer
+                    .addr
+                    .map(|addr| addr.to_string())
+                    .unwrap_or_default(),
                 identity: state.view.peer.identity.unwrap_or_default(),
                 connected_since_unix: events::unix_seconds(state.view.since),
-                revision: connection.revision.as_deref().unwrap_or_default().to_owned(),
+                revision: connection
+                    .revision
+                    .as_deref()
+                    .unwrap_or_default()
+                    .to_owned(),
                 behind: connection.behind,
             }
         })
         .collect();
     rows.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
-    pb::ClientsResponse { rows, revision: shared.current().revision.to_string() }
+    pb::ClientsResponse {
+        rows,
+        revision: shared.current().revision.to_string(),
+    }
 }
 
 /// Health of everything.
@@ -232,11 +292,20 @@ pub(crate) fn check(shared: &Shared) -> Vec<pb::Finding> {
     let refused = shared.policy().refused().cloned();
     let clients = shared.clients(now).into_iter().map(|state| {
         let connection = &state.view.connection;
-        let nacks = connection.types.iter().filter_map(|each| each.nack.as_deref());
+        let nacks = connection
+            .types
+            .iter()
+            .filter_map(|each| each.nack.as_deref());
         Client {
-            name: format!("{} {}", state.service, state.instance).trim_end().to_owned(),
+            name: format!("{} {}", state.service, state.instance)
+                .trim_end()
+                .to_owned(),
             nacks: nacks.map(str::to_owned).collect(),
-            revision: connection.revision.as_deref().unwrap_or("(none)").to_owned(),
+            revision: connection
+                .revision
+                .as_deref()
+                .unwrap_or("(none)")
+                .to_owned(),
             behind_for: state.behind_for,
         }
     });
@@ -248,8 +317,12 @@ pub(crate) fn check(shared: &Shared) -> Vec<pb::Finding> {
             instance: instance.instance.clone(),
             time,
         };
-        let rows = registry.services().flat_map(|name| registry.instances(name, now));
-        let orphans = rows.filter(|row| row.orphan).map(|row| gone(row.instance, row.left));
+        let rows = registry
+            .services()
+            .flat_map(|name| registry.instances(name, now));
+        let orphans = rows
+            .filter(|row| row.orphan)
+            .map(|row| gone(row.instance, row.left));
         let lost = registry
             .lost()
             .map(|lost| gone(&lost.instance, now.saturating_duration_since(lost.at)));
@@ -284,9 +357,13 @@ fn matches(wanted: &str, service: &str) -> bool {
         return true;
     }
     if wanted.contains(['/', '.']) {
-        return wanted.parse::<ServiceName>().is_ok_and(|name| name.to_string() == service);
+        return wanted
+            .parse::<ServiceName>()
+            .is_ok_and(|name| name.to_string() == service);
     }
-    service.split_once('/').is_some_and(|(_, name)| name == wanted)
+    service
+        .split_once('/')
+        .is_some_and(|(_, name)| name == wanted)
 }
 
 fn count(count: usize) -> u32 {
@@ -299,7 +376,13 @@ mod tests {
 
     #[test]
     fn a_service_is_found_by_any_spelling() {
-        for wanted in ["", "reviews", "shop/reviews", "reviews.shop", "reviews.shop.svc"] {
+        for wanted in [
+            "",
+            "reviews",
+            "shop/reviews",
+            "reviews.shop",
+            "reviews.shop.svc",
+        ] {
             assert!(matches(wanted, "shop/reviews"), "{wanted}");
         }
         for wanted in ["shop", "other/reviews", "reviews.other", "review"] {

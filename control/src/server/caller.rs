@@ -31,7 +31,11 @@ impl Caller {
     /// The peer as a member of the mesh; everything but joining needs that.
     pub(crate) fn member(self) -> Result<Member, Status> {
         match (self.identity, self.service) {
-            (Some(identity), Some(service)) => Ok(Member { identity, service, addr: self.addr }),
+            (Some(identity), Some(service)) => Ok(Member {
+                identity,
+                service,
+                addr: self.addr,
+            }),
             (Some(identity), None) => Err(Status::permission_denied(format!(
                 "{identity} is not the id of a service (/ns/X/sa/Y) [M4003]"
             ))),
@@ -45,7 +49,10 @@ impl Caller {
 impl Member {
     /// A member speaks only for its own service.
     pub(crate) fn only(&self, service: &str) -> Result<(), Status> {
-        if service.parse::<ServiceName>().is_ok_and(|service| service == self.service) {
+        if service
+            .parse::<ServiceName>()
+            .is_ok_and(|service| service == self.service)
+        {
             return Ok(());
         }
         Err(Status::permission_denied(format!(

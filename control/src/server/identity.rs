@@ -33,19 +33,31 @@ impl Identity for IdentityService {
         if renewal {
             caller.member()?.only(&ask.service)?;
         } else if !self.0.token.matches(&ask.token) {
-            self.0.refusal(&from, &format!("join token refused for {service}"), "M4005");
+            self.0
+                .refusal(&from, &format!("join token refused for {service}"), "M4005");
             return Err(Status::unauthenticated(
                 "join token refused: it is not the one in this control server's join-token file [M4005]",
             ));
         }
         let ca = &self.0.ca;
         let id = ca.spiffe_id(service.namespace(), service.name());
-        let leaf = ca.sign(&ask.csr_der, &id, SystemTime::now()).map_err(|error| {
-            self.0.refusal(&from, &format!("CSR for {service} refused: it {error}"), "M4006");
-            Status::invalid_argument(format!("the CSR was refused: it {error} [M4006]"))
-        })?;
+        let leaf = ca
+            .sign(&ask.csr_der, &id, SystemTime::now())
+            .map_err(|error| {
+                self.0.refusal(
+                    &from,
+                    &format!("CSR for {service} refused: it {error}"),
+                    "M4006",
+                );
+                Status::invalid_argument(format!("the CSR was refused: it {error} [M4006]"))
+            })?;
         if !renewal {
-            self.0.event("identity", service.to_string(), format!("{id} joined from {from}"), "");
+            self.0.event(
+                "identity",
+                service.to_string(),
+                format!("{id} joined from {from}"),
+                "",
+            );
         }
         self.0.ensure_known(&service);
         Ok(Response::new(pb::SignResponse {

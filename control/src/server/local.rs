@@ -140,7 +140,9 @@ impl AdminSocket {
         };
         let length = path.as_os_str().len();
         if length > MAX_SOCKET_PATH {
-            return Err(failed(format!("the path has {length} bytes, at most {MAX_SOCKET_PATH} fit")));
+            return Err(failed(format!(
+                "the path has {length} bytes, at most {MAX_SOCKET_PATH} fit"
+            )));
         }
         match fs::symlink_metadata(path) {
             Ok(meta) if meta.file_type().is_socket() => {
@@ -162,7 +164,10 @@ impl AdminSocket {
             Ok::<_, io::Error>(listener)
         };
         let listener = bind().map_err(|error| failed(error.to_string()))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
     }
 }
 

@@ -87,7 +87,12 @@ impl Server {
         config.check()?;
         let lock = files::open_state_dir(&config.state_dir)?;
         let now = SystemTime::now();
-        let ca = Ca::open(&config.state_dir, &config.trust_domain, config.leaf_ttl, now)?;
+        let ca = Ca::open(
+            &config.state_dir,
+            &config.trust_domain,
+            config.leaf_ttl,
+            now,
+        )?;
         let token = JoinToken::open(&config.token_path(), ca.fingerprint())?;
 
         let mut directory = config.policy_dir.clone().map(PolicyDir::new);
@@ -101,8 +106,7 @@ impl Server {
             })?,
             None => Vec::new(),
         };
-        let options =
-            Options::whole().with_default_namespace(config.default_namespace.as_str());
+        let options = Options::whole().with_default_namespace(config.default_namespace.as_str());
         let policy = PolicyStore::open(&config.state_dir, options, texts)?;
         let leases = LeaseFile::new(&config.state_dir);
         let mut registry = Registry::default();
@@ -116,7 +120,9 @@ impl Server {
         tasks::say_how_it_started(&shared, problem);
 
         let page = bind(config.page, "--page").await?;
-        let page_addr = page.local_addr().map_err(|error| taken(config.page, "--page", error))?;
+        let page_addr = page
+            .local_addr()
+            .map_err(|error| taken(config.page, "--page", error))?;
         let socket = AdminSocket::bind(&config.admin_socket_path())?;
         let grpc = own::serve(&mesh, config.listen, rpc::Members::new(&shared))?;
 
@@ -135,7 +141,10 @@ impl Server {
         upkeep.spawn(tasks::tick(shared.clone()));
         upkeep.spawn(tasks::expire(shared.clone()));
         upkeep.spawn(tasks::write_leases(shared.clone(), leases.clone()));
-        upkeep.spawn(own::keep_renewed(shared.clone(), mesh.credentials().clone()));
+        upkeep.spawn(own::keep_renewed(
+            shared.clone(),
+            mesh.credentials().clone(),
+        ));
         if let Some(directory) = directory {
             upkeep.spawn(tasks::watch_directory(shared.clone(), directory));
         }
@@ -197,7 +206,9 @@ impl Running {
         &self,
         files: impl IntoIterator<Item = (String, String)>,
     ) -> Result<String, String> {
-        let files = files.into_iter().map(|(name, text)| crate::store::File { name, text });
+        let files = files
+            .into_iter()
+            .map(|(name, text)| crate::store::File { name, text });
         let outcome = self.shared.apply(files.collect(), false);
         match (outcome.accepted, outcome.unwritten) {
             (true, _) => Ok(self.revision()),
@@ -225,14 +236,23 @@ impl Config {
         let wrong = |what: String, next: &str| Err(Error::new("M1003", what, next));
         if let Err(error) = mesh_core::identity::check_trust_domain(&self.trust_domain) {
             let next = "a trust domain is lower-case letters, digits, dots, - and _";
-            return wrong(format!("trust domain {:?}: {error}", self.trust_domain), next);
+            return wrong(
+                format!("trust domain {:?}: {error}", self.trust_domain),
+                next,
+            );
         }
         if mesh_core::name::ServiceName::new(&self.default_namespace, "x").is_err() {
-            let what = format!("default namespace {:?} is not a DNS label", self.default_namespace);
+            let what = format!(
+                "default namespace {:?} is not a DNS label",
+                self.default_namespace
+            );
             return wrong(what, "a namespace is lower-case letters, digits and -");
         }
         if self.leaf_ttl < Duration::from_secs(10) {
-            let what = format!("leaf life of {:?} is too short to be renewed", self.leaf_ttl);
+            let what = format!(
+                "leaf life of {:?} is too short to be renewed",
+                self.leaf_ttl
+            );
             return wrong(what, "give at least 10s; the default is 24h");
         }
         Ok(())
@@ -240,14 +260,20 @@ impl Config {
 }
 
 async fn bind(addr: SocketAddr, flag: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind(addr).await.map_err(|error| taken(addr, flag, error))
+    TcpListener::bind(addr)
+        .await
+        .map_err(|error| taken(addr, flag, error))
 }
 
 fn taken(addr: SocketAddr, flag: &str, error: io::Error) -> Error {
     let (code, next) = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ("M1004", format!("stop what listens on port {}, or give another {flag}", addr.port()))
-        }
+        io::ErrorKind::AddrInUse => (
+            "M1004",
+            format!(
+                "stop what listens on port {}, or give another {flag}",
+                addr.port()
+            ),
+        ),
         _ => ("M1003", format!("give {flag} an address of this machine")),
     };
     Error::new(code, format!("cannot listen on {addr}"), next).with_source(error)

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
 use mesh_core::error::MeshError;
-use mesh_tower::MeshBody;
 use mesh_tower::Mesh;
+use mesh_tower::MeshBody;
 use mesh_tower::server::{ServerHandle, TlsChoice};
 use mesh_tower::tls::{Credentials, Identity, TrustRoots};
 use mesh_tower::transport::ConnInfo;
@@ -49,7 +49,10 @@ pub(super) fn serve(
             Ok::<Response<tonic::body::Body>, Infallible>(members.call(request).await)
         }
     });
-    let next = format!("stop what listens on port {}, or give another --listen", listen.port());
+    let next = format!(
+        "stop what listens on port {}, or give another --listen",
+        listen.port()
+    );
     mesh.server()
         .bind(&listen.to_string())
         .and_then(|server| server.announce(false).tls(TlsChoice::Join).serve(service))
@@ -65,7 +68,10 @@ pub(super) fn renew(shared: &Shared, credentials: &Credentials) -> Result<System
         .own_identity(&id, SystemTime::now())
         .map_err(|error| failed(format!("the server's own certificate {error}")))?;
     let identity = Identity::from_pem(&chain, &key).map_err(|error| failed(error.to_string()))?;
-    let roots = [(shared.ca.trust_domain().to_owned(), shared.ca.certificate_pem().to_owned())];
+    let roots = [(
+        shared.ca.trust_domain().to_owned(),
+        shared.ca.certificate_pem().to_owned(),
+    )];
     let trust = TrustRoots::from_pem(roots).map_err(|error| failed(error.to_string()))?;
     credentials.set_trust(trust);
     credentials.set_identity(identity);
@@ -80,7 +86,12 @@ pub(super) async fn keep_renewed(shared: Arc<Shared>, credentials: Credentials) 
         pause = match renew(&shared, &credentials) {
             Ok(_) => shared.leaf_ttl.mul_f64(0.7),
             Err(error) => {
-                shared.event("identity", "control server", error.to_string(), error.code());
+                shared.event(
+                    "identity",
+                    "control server",
+                    error.to_string(),
+                    error.code(),
+                );
                 TRY_AGAIN
             }
         };
@@ -88,7 +99,9 @@ pub(super) async fn keep_renewed(shared: Arc<Shared>, credentials: Credentials) 
 }
 
 fn caller(request: &Request<MeshBody>) -> Caller {
-    let Some(info) = request.extensions().get::<ConnInfo>() else { return Caller::default() };
+    let Some(info) = request.extensions().get::<ConnInfo>() else {
+        return Caller::default();
+    };
     Caller {
         identity: info.peer.as_ref().map(|id| id.as_str().to_owned()),
         service: info.peer.as_ref().and_then(|id| id.service()),
@@ -98,8 +111,15 @@ fn caller(request: &Request<MeshBody>) -> Caller {
 
 fn from_mesh(error: &MeshError, next: &str) -> Error {
     let code = error.code().to_string();
-    let known = ["M1003", "M1004"].into_iter().find(|known| *known == code).unwrap_or("M1003");
+    let known = ["M1003", "M1004"]
+        .into_iter()
+        .find(|known| *known == code)
+        .unwrap_or("M1003");
     // The code is said once, at the end of our own line.
     let text = error.to_string();
-    Error::new(known, text.trim_end_matches(&format!(" [{code}]")).to_owned(), next)
+    Error::new(
+        known,
+        text.trim_end_matches(&format!(" [{code}]")).to_owned(),
+        next,
+    )
 }

@@ -39,7 +39,11 @@ struct Registration {
 
 impl RegistryService {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, next: Arc::default(), streams: Arc::default() }
+        Self {
+            shared,
+            next: Arc::default(),
+            streams: Arc::default(),
+        }
     }
 }
 
@@ -97,7 +101,8 @@ impl Registration {
             Some(Message::Deregister(which)) => {
                 let service = (!which.service.is_empty()).then(|| name(&which.service));
                 let addr = (!which.addr.is_empty()).then(|| address(&which.addr));
-                self.shared.deregister(self.holder, service.transpose()?, addr.transpose()?);
+                self.shared
+                    .deregister(self.holder, service.transpose()?, addr.transpose()?);
             }
             None => return Err(Status::invalid_argument("an empty message")),
         }
@@ -129,9 +134,11 @@ impl Drop for Registration {
 }
 
 fn name(text: &str) -> Result<ServiceName, Status> {
-    text.parse().map_err(|error| Status::invalid_argument(format!("{error}")))
+    text.parse()
+        .map_err(|error| Status::invalid_argument(format!("{error}")))
 }
 
 fn address(text: &str) -> Result<SocketAddr, Status> {
-    text.parse().map_err(|_| Status::invalid_argument(format!("{text:?} is not ip:port")))
+    text.parse()
+        .map_err(|_| Status::invalid_argument(format!("{text:?} is not ip:port")))
 }

@@ -55,7 +55,10 @@ impl Members {
     {
         match service_of(&request) {
             "envoy.service.discovery.v3.AggregatedDiscoveryService" => {
-                let service = self.ads.service().max_decoding_message_size(MAX_SUBSCRIPTION_BYTES);
+                let service = self
+                    .ads
+                    .service()
+                    .max_decoding_message_size(MAX_SUBSCRIPTION_BYTES);
                 answer(service, request).await
             }
             "mesh.control.v1.Identity" => {
@@ -96,7 +99,9 @@ where
 
 fn service_of<B>(request: &Request<B>) -> &str {
     let path = request.uri().path();
-    path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or(path, |(service, _)| service)
+    path.strip_prefix('/')
+        .and_then(|path| path.split_once('/'))
+        .map_or(path, |(service, _)| service)
 }
 
 async fn answer<S, B>(mut service: S, request: Request<B>) -> Response<Body>

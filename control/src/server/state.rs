@@ -59,7 +59,9 @@ pub(crate) struct ClientState {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("ca", &self.ca).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("ca", &self.ca)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,10 +81,15 @@ impl Shared {
                 ..Default::default()
             };
             let ads = Ads::new(config, move |extensions: &Extensions| {
-                let shared = this.upgrade().ok_or_else(|| Status::unavailable("stopping"))?;
+                let shared = this
+                    .upgrade()
+                    .ok_or_else(|| Status::unavailable("stopping"))?;
                 let member = Caller::of(extensions).member()?;
                 shared.ensure_known(&member.service);
-                Ok(Peer { identity: Some(member.identity), addr: member.addr })
+                Ok(Peer {
+                    identity: Some(member.identity),
+                    addr: member.addr,
+                })
             });
             Self {
                 ca,
@@ -135,14 +142,27 @@ impl Shared {
         let outcome = self.policy().take_directory(files);
         self.published(&outcome, "policy directory");
         if let Some(error) = &outcome.unwritten {
-            self.event("policy", "policy directory", format!("not in force: {error}"), "M5003");
+            self.event(
+                "policy",
+                "policy directory",
+                format!("not in force: {error}"),
+                "M5003",
+            );
         } else if !outcome.accepted {
             let (code, first) = match self.policy().refused() {
                 Some(refused) => (refused.code.clone(), refused.first.clone()),
                 None => Default::default(),
             };
-            self.event("policy", "policy directory", format!("refused: {first}"), code);
-            tracing::warn!("policy directory refused; the old policy stays in force\n{}", outcome.checked.rendered);
+            self.event(
+                "policy",
+                "policy directory",
+                format!("refused: {first}"),
+                code,
+            );
+            tracing::warn!(
+                "policy directory refused; the old policy stays in force\n{}",
+                outcome.checked.rendered
+            );
         }
     }
 
@@ -181,7 +201,12 @@ impl Shared {
         let text = format!("{} at {}", instance.instance, instance.addr);
         let changed = lock(&self.registry).register(holder, instance, Instant::now())?;
         if changed {
-            self.event("registry", service.to_string(), format!("{text} registered"), "");
+            self.event(
+                "registry",
+                service.to_string(),
+                format!("{text} registered"),
+                "",
+            );
             self.endpoints_changed(&[service]);
         }
         Ok(())
@@ -282,7 +307,9 @@ impl Shared {
             let service = view.peer.identity.as_deref().and_then(service_of_id);
             ClientState {
                 service: service.map(|name| name.to_string()).unwrap_or_default(),
-                behind_for: since.get(&key).map(|since| now.saturating_duration_since(*since)),
+                behind_for: since
+                    .get(&key)
+                    .map(|since| now.saturating_duration_since(*since)),
                 instance: key.1,
                 view,
             }
@@ -317,7 +344,10 @@ impl Shared {
 
 fn client_key(view: &PeerView) -> ClientKey {
     let instance = view.connection.node.as_ref().map(|node| node.id.clone());
-    (view.peer.identity.clone().unwrap_or_default(), instance.unwrap_or_default())
+    (
+        view.peer.identity.clone().unwrap_or_default(),
+        instance.unwrap_or_default(),
+    )
 }
 
 /// The service of an id that a handshake proved.

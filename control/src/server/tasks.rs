@@ -53,7 +53,8 @@ pub(super) async fn write_leases(shared: Arc<Shared>, file: LeaseFile) {
 }
 
 pub(super) fn save_leases(shared: &Shared, file: &LeaseFile) -> io::Result<()> {
-    let instances: Vec<Instance> = shared.read_registry(|registry| registry.all().cloned().collect());
+    let instances: Vec<Instance> =
+        shared.read_registry(|registry| registry.all().cloned().collect());
     file.save(instances)
 }
 
@@ -100,7 +101,10 @@ pub(super) fn say_how_it_started(shared: &Shared, leases: Option<String>) {
     if let Some(refused) = refused {
         let text = format!("refused: {}", refused.first);
         shared.event("policy", "policy directory", text, refused.code);
-        tracing::warn!("policy directory refused; the last good policy is in force\n{}", refused.rendered);
+        tracing::warn!(
+            "policy directory refused; the last good policy is in force\n{}",
+            refused.rendered
+        );
     }
     if let Some(why) = leases {
         let text = format!("leases of the former run could not be read: {why}");

@@ -45,8 +45,13 @@ pub(crate) fn read_texts(path: &Path) -> io::Result<Vec<File>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(".");
-        let yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or(".");
+        let yaml = path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml");
         if yaml && !name.starts_with('.') && std::fs::metadata(&path).is_ok_and(|m| m.is_file()) {
             paths.push(path);
         }
@@ -58,7 +63,12 @@ pub(crate) fn read_texts(path: &Path) -> io::Result<Vec<File>> {
 /// Reads a text; of one that is too long just enough to be refused for it.
 fn read(path: &Path) -> io::Result<File> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(TEXT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(TEXT_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
     let name = path.display().to_string();
-    Ok(File { name, text: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(File {
+        name,
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+    })
 }

@@ -32,7 +32,10 @@ struct Entry<'a> {
 impl History {
     pub(super) fn open(directory: &Path) -> Result<Self, Error> {
         let open = || -> io::Result<VecDeque<u64>> {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
             let mut numbers = Vec::new();
             for entry in std::fs::read_dir(directory)? {
                 let name = entry?.file_name();
@@ -50,7 +53,10 @@ impl History {
             )
             .with_source(error)
         })?;
-        Ok(Self { directory: directory.to_owned(), numbers })
+        Ok(Self {
+            directory: directory.to_owned(),
+            numbers,
+        })
     }
 
     pub(super) fn add(
@@ -61,7 +67,12 @@ impl History {
         files: Vec<File>,
     ) -> io::Result<()> {
         let number = self.numbers.back().map_or(1, |last| last + 1);
-        let entry = Entry { revision, source, at_unix_ms: events::unix_ms(at), files };
+        let entry = Entry {
+            revision,
+            source,
+            at_unix_ms: events::unix_ms(at),
+            files,
+        };
         files::write_atomic(&self.path(number), &serde_json::to_vec(&entry)?)?;
         self.numbers.push_back(number);
         while self.numbers.len() > KEPT {

@@ -97,7 +97,10 @@ impl PolicyStore {
         if let Some(why) = outcome.unwritten {
             return Err(Error::new(
                 "M5003",
-                format!("state directory: {} cannot be written: {why}", store.saved_path.display()),
+                format!(
+                    "state directory: {} cannot be written: {why}",
+                    store.saved_path.display()
+                ),
                 "check the directory's owner and free space",
             ));
         }
@@ -115,18 +118,29 @@ impl PolicyStore {
 
     /// Puts `files` in place of what was applied before; with `dry_run` only says what would be.
     pub(crate) fn apply(&mut self, files: Vec<File>, dry_run: bool) -> Outcome {
-        let next = Saved { applied: files, directory: self.saved.directory.clone() };
+        let next = Saved {
+            applied: files,
+            directory: self.saved.directory.clone(),
+        };
         let checked = self.check(&next.in_force());
         if dry_run {
             let accepted = checked.snapshot.is_some();
-            return Outcome { accepted, changed: false, checked, unwritten: None };
+            return Outcome {
+                accepted,
+                changed: false,
+                checked,
+                unwritten: None,
+            };
         }
         self.commit(next, checked, "apply")
     }
 
     /// Takes the texts that are now in the policy directory.
     pub(crate) fn take_directory(&mut self, files: Vec<File>) -> Outcome {
-        let next = Saved { applied: self.saved.applied.clone(), directory: files };
+        let next = Saved {
+            applied: self.saved.applied.clone(),
+            directory: files,
+        };
         let checked = self.check(&next.in_force());
         self.refused = Refused::of(&checked);
         self.commit(next, checked, "directory")
@@ -142,26 +156,42 @@ impl PolicyStore {
 
     fn commit(&mut self, next: Saved, checked: Checked, source: &str) -> Outcome {
         let Some(current) = Current::of(&checked) else {
-            return Outcome { accepted: false, changed: false, checked, unwritten: None };
+            return Outcome {
+                accepted: false,
+                changed: false,
+                checked,
+                unwritten: None,
+            };
         };
         let changed = current.revision != self.current.revision;
         if next != self.saved {
             let written = next.save(&self.saved_path).and_then(|()| {
                 if changed {
                     let at = SystemTime::now();
-                    self.history.add(&current.revision, source, at, next.in_force())
+                    self.history
+                        .add(&current.revision, source, at, next.in_force())
                 } else {
                     Ok(())
                 }
             });
             if let Err(error) = written {
                 let unwritten = Some(error.to_string());
-                return Outcome { accepted: false, changed: false, checked, unwritten };
+                return Outcome {
+                    accepted: false,
+                    changed: false,
+                    checked,
+                    unwritten,
+                };
             }
         }
         self.saved = next;
         self.current = current;
-        Outcome { accepted: true, changed, checked, unwritten: None }
+        Outcome {
+            accepted: true,
+            changed,
+            checked,
+            unwritten: None,
+        }
     }
 }
 

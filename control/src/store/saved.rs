@@ -40,7 +40,11 @@ impl Saved {
 
     /// All texts.
     pub(super) fn in_force(&self) -> Vec<File> {
-        self.directory.iter().chain(&self.applied).cloned().collect()
+        self.directory
+            .iter()
+            .chain(&self.applied)
+            .cloned()
+            .collect()
     }
 }
 

@@ -5,7 +5,10 @@ const GOOD: &str = "service: shop/reviews:8080\nroute:\n- timeout: 2s\n";
 const TYPO: &str = "service: shop/reviews:8080\nroute:\n- timeuot: 2s\n";
 
 fn file(name: &str, text: &str) -> File {
-    File { name: name.to_owned(), text: text.to_owned() }
+    File {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    }
 }
 
 fn open(dir: &Scratch, directory: Vec<File>) -> PolicyStore {
@@ -24,14 +27,26 @@ fn a_typo_is_refused_with_line_and_column_and_the_old_policy_stays() {
     assert_eq!(store.current().revision, before);
     let refused = store.refused().unwrap();
     assert_eq!(refused.code, "M3002");
-    assert!(refused.first.starts_with("reviews.yaml:3:3"), "{}", refused.first);
+    assert!(
+        refused.first.starts_with("reviews.yaml:3:3"),
+        "{}",
+        refused.first
+    );
     assert!(refused.rendered.contains("timeout"), "{}", refused.rendered);
 
     let again = open(&dir, vec![file("reviews.yaml", TYPO)]);
-    assert_eq!(again.current().revision, before, "last good, also after a restart");
+    assert_eq!(
+        again.current().revision,
+        before,
+        "last good, also after a restart"
+    );
     assert!(again.refused().is_some());
 
-    assert!(store.take_directory(vec![file("reviews.yaml", GOOD)]).accepted);
+    assert!(
+        store
+            .take_directory(vec![file("reviews.yaml", GOOD)])
+            .accepted
+    );
     assert_eq!(store.refused(), None);
 }
 
@@ -47,7 +62,10 @@ fn what_was_applied_survives_a_restart_and_a_dry_run_changes_nothing() {
     let revision = store.current().revision.clone();
     assert_ne!(revision, empty);
     let outcome = store.apply(vec![file("a.yaml", GOOD)], false);
-    assert!(outcome.accepted && !outcome.changed, "the same again is no change");
+    assert!(
+        outcome.accepted && !outcome.changed,
+        "the same again is no change"
+    );
     drop(store);
     assert_eq!(open(&dir, Vec::new()).current().revision, revision);
 }
@@ -58,7 +76,11 @@ fn a_resource_in_the_directory_and_applied_is_an_error() {
     let mut store = open(&dir, vec![file("dir/a.yaml", GOOD)]);
     let outcome = store.apply(vec![file("b.yaml", GOOD)], false);
     assert!(!outcome.accepted);
-    assert!(outcome.checked.errors.has("M3021"), "{}", outcome.checked.rendered);
+    assert!(
+        outcome.checked.errors.has("M3021"),
+        "{}",
+        outcome.checked.rendered
+    );
 }
 
 #[test]
@@ -94,7 +116,13 @@ fn the_directory_is_read_by_name_and_told_only_when_it_changed() {
     write("notes.txt", "no");
     let mut policies = PolicyDir::new(dir.path().to_owned());
     let files = policies.poll().unwrap().unwrap();
-    assert_eq!(files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        files
+            .iter()
+            .map(|file| file.text.as_str())
+            .collect::<Vec<_>>(),
+        ["a", "b"]
+    );
     assert!(policies.poll().is_none());
     write("a.yaml", "A");
     assert_eq!(policies.poll().unwrap().unwrap()[0].text, "A");
