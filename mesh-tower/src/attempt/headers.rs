@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
-use mesh_core::context::Criticality;
+use mesh_core::context::{Criticality, TraceContext};
 use mesh_core::metadata;
 
 use crate::context::CallContext;
@@ -10,8 +10,8 @@ use crate::deadline;
 const ROUTED: HeaderValue = HeaderValue::from_static("1");
 
 /// Writes what a callee needs to know of this attempt. Two of the values are made per attempt
-/// (trace parent, time left); the rest is static or shared.
-pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext, now: Instant) {
+/// (trace parent, time left); the rest is static or shared. Answers with the attempt's own span.
+pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext, now: Instant) -> TraceContext {
     let span = call.trace().child(&mut fastrand::Rng::new());
     headers.insert(metadata::TRACEPARENT, span.traceparent().to_header());
     if let Some(state) = span.tracestate() {
@@ -40,4 +40,5 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext, now: Instant) 
             headers.insert(metadata::PREVIOUS_ATTEMPTS, previous);
         }
     }
+    span
 }

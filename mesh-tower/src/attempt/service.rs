@@ -8,7 +8,6 @@ use mesh_core::error::MeshError;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Span;
 
 use super::headers;
 use crate::BoxError;
@@ -16,20 +15,24 @@ use crate::context::CallContext;
 use crate::metrics::Ended;
 use crate::runtime;
 use crate::stack::{Describe, into_mesh_error};
+use crate::telemetry::{Side, Span, Tracing};
+use crate::trace::finish;
 
 /// Gives each attempt its span and its headers, and counts it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AttemptLayer(());
+#[derive(Clone, Debug, Default)]
+pub struct AttemptLayer {
+    tracing: Tracing,
+}
 
 /// The service of [`AttemptLayer`].
 #[derive(Clone, Debug)]
 pub struct AttemptService<S> {
     inner: S,
+    tracing: Tracing,
 }
 
 pin_project! {
     /// The future of [`AttemptService`].
-    #[derive(Debug)]
     pub struct AttemptFuture<F> {
         #[pin]
         inner: F,
@@ -41,9 +44,14 @@ pin_project! {
 // === impl AttemptLayer ===
 
 impl AttemptLayer {
-    /// The layer; it has no settings.
+    /// Writes the headers, and exports nothing.
     pub fn new() -> Self {
-        Self(())
+        Self::default()
+    }
+
+    /// Exports a span per attempt.
+    pub fn with_tracing(tracing: Tracing) -> Self {
+        Self { tracing }
     }
 }
 
@@ -51,7 +59,7 @@ impl<S> Layer<S> for AttemptLayer {
     type Service = AttemptService<S>;
 
     fn layer(&self, inner: S) -> AttemptService<S> {
-        AttemptService { inner }
+        AttemptService { inner, tracing: self.tracing.clone() }
     }
 }
 
@@ -79,8 +87,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
-        headers::inject(request.headers_mut(), &call, runtime::now());
-        let span = tracing::debug_span!("attempt", number = call.attempt());
+        let trace = headers::inject(request.headers_mut(), &call, runtime::now());
+        let parent = Some(call.trace().span_id());
+        let mut span = self.tracing.start(Side::Attempt, &trace, parent, || "attempt".into());
+        span.set("mesh.attempt", || call.attempt().to_string().into());
         AttemptFuture { inner: self.inner.call(request), call, span }
     }
 }
@@ -96,8 +106,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = this.span.enter();
         let result = ready!(this.inner.poll(cx)).map_err(into_mesh_error);
+        finish(this.span, result.as_ref().ok().map(Response::status));
         if let Some(edge) = this.call.edge() {
             // A gRPC answer that is still open counts as good here; its end is on the call.
             let class = match &result {
@@ -108,5 +118,11 @@ where
             edge.attempt(class);
         }
         Poll::Ready(result)
+    }
+}
+
+impl<F> std::fmt::Debug for AttemptFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AttemptFuture").finish_non_exhaustive()
     }
 }

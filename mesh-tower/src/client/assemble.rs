@@ -22,6 +22,7 @@ use crate::rescue::{RescueLayer, RescueService};
 use crate::retry::RoutedRetry;
 use crate::route::{RouteLayer, RouteService, Source};
 use crate::stack::{BoxFuture, Describe, DynService, Seam};
+use crate::telemetry::Tracing;
 use crate::timeout::{TimeoutLayer, TimeoutService};
 use crate::trace::{TraceLayer, TraceService};
 
@@ -34,7 +35,12 @@ pub(super) type ClientStack = TraceService<
     >,
 >;
 
-pub(super) fn client_stack(source: Source, deadline: Duration, probe: Seam) -> ClientStack {
+pub(super) fn client_stack(
+    source: Source,
+    deadline: Duration,
+    tracing: Tracing,
+    probe: Seam,
+) -> ClientStack {
     // From the inside out: the reverse of the table.
     let backend = ToBackend { probe };
     let ceiling = CeilingLayer::routed().layer(backend);
@@ -43,14 +49,15 @@ pub(super) fn client_stack(source: Source, deadline: Duration, probe: Seam) -> C
     let deadline = DeadlineLayer::new(deadline).layer(route);
     let rescue = RescueLayer::new().layer(deadline);
     let metrics = MetricsLayer::routed().layer(rescue);
-    TraceLayer::new().layer(metrics)
+    TraceLayer::with_tracing(tracing).layer(metrics)
 }
 
 /// Slots 5 to 10, from seam A to seam C: built once per backend.
-pub(crate) fn logical_stack(layers: &UserLayers, wait: Duration) -> Seam {
+pub(crate) fn logical_stack(layers: &UserLayers, wait: Duration, tracing: &Tracing) -> Seam {
     let balance = Seam::from_dyn(Arc::new(RoutedBalance::new(wait)));
     let attempt_seam = UserLayers::apply(&layers.attempt, balance);
-    let attempt = AttemptLayer::new().layer(Named { name: "seam B (attempt)", inner: attempt_seam });
+    let attempt_seam = Named { name: "seam B (attempt)", inner: attempt_seam };
+    let attempt = AttemptLayer::with_tracing(tracing.clone()).layer(attempt_seam);
     let retry = Seam::from_dyn(Arc::new(RoutedRetry::new(attempt)));
     let logical = UserLayers::apply(&layers.logical, retry);
     Seam::from_dyn(Arc::new(Named { name: "seam A (logical)", inner: logical }))

@@ -47,7 +47,9 @@ impl MeshClient {
 
     fn new(mesh: &Arc<Inner>, target: Target) -> Self {
         let source = Source::of_mesh(mesh, target);
-        Self { stack: client_stack(source, mesh.settings.deadline, mesh.probe.clone()) }
+        let tracing = mesh.recorder.tracing().clone();
+        let deadline = mesh.settings.deadline;
+        Self { stack: client_stack(source, deadline, tracing, mesh.probe.clone()) }
     }
 
     /// The layers of the stack as built, outermost first; what

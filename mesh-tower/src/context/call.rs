@@ -8,10 +8,11 @@ use http::{Extensions, HeaderMap, HeaderValue};
 use mesh_core::ceiling::Permit;
 use mesh_core::context::{Criticality, TraceContext};
 
-use crate::live_view::{BackendView, LiveView, ServiceView};
+use crate::live_view::{BackendView, ServiceView};
 use crate::metrics::{Edge, Ending};
 use crate::runtime;
 use crate::stack::is_grpc;
+use crate::telemetry::spans::sample_root;
 
 /// What the layers of one call know of it: deadline, trace, attempt, and what the route chose.
 ///
@@ -27,6 +28,7 @@ pub(crate) struct CallState {
     started: Instant,
     grpc: bool,
     trace: TraceContext,
+    parent: Option<[u8; 8]>,
     baggage: Option<HeaderValue>,
     criticality: Criticality,
     /// The attempt number under which the request that we serve arrived here.
@@ -45,10 +47,9 @@ pub(crate) struct CallState {
     ending: Ending,
 }
 
-/// What the route layer decided; fixed for the rest of the call, retries included.
+/// What the route layer decided; fixed for the rest of the call, retries included. It keeps all
+/// that the call reads of the policy alive and unchanged.
 pub(crate) struct Chosen {
-    /// Keeps everything that the call reads of the policy alive and unchanged.
-    pub(crate) view: Arc<LiveView>,
     pub(crate) service: Arc<ServiceView>,
     pub(crate) route: Option<Arc<mesh_core::policy::model::Route>>,
     pub(crate) backend: Arc<BackendView>,
@@ -59,10 +60,15 @@ pub(crate) struct Chosen {
 impl CallContext {
     /// The context of a request, made on first use by whichever layer is outermost.
     pub fn of<B>(request: &mut http::Request<B>) -> Self {
+        Self::of_sampled(request, false)
+    }
+
+    /// The same; `sampled` says whether a trace that begins here is recorded.
+    pub(crate) fn of_sampled<B>(request: &mut http::Request<B>, sampled: bool) -> Self {
         if let Some(found) = request.extensions().get::<Self>() {
             return found.clone();
         }
-        let made = Self::new(request.headers());
+        let made = Self::new(request.headers(), sampled);
         request.extensions_mut().insert(made.clone());
         made
     }
@@ -72,28 +78,30 @@ impl CallContext {
         extensions.get::<Self>()
     }
 
-    fn new(headers: &HeaderMap) -> Self {
+    fn new(headers: &HeaderMap, sampled: bool) -> Self {
         let inherited = super::with(|context| {
             (
                 context.trace.child(&mut fastrand::Rng::new()),
+                Some(context.trace.span_id()),
                 context.baggage.clone(),
                 context.criticality,
                 context.attempt,
             )
         });
-        let (trace, baggage, criticality, arrived_attempt) = inherited.unwrap_or_else(|| {
+        let (trace, parent, baggage, criticality, arrived_attempt) = inherited.unwrap_or_else(|| {
             // No server of ours above: the application may have set the headers itself.
             let mut rng = fastrand::Rng::new();
-            let trace = match TraceContext::from_headers(headers) {
-                Some(parent) => parent.child(&mut rng),
-                None => TraceContext::start(false, &mut rng),
+            let (trace, parent) = match TraceContext::from_headers(headers) {
+                Some(parent) => (parent.child(&mut rng), Some(parent.span_id())),
+                None => (TraceContext::start(sampled, &mut rng), None),
             };
-            (trace, None, Criticality::default(), 0)
+            (trace, parent, None, Criticality::default(), 0)
         });
         Self(Arc::new(CallState {
             started: runtime::now(),
             grpc: is_grpc(headers),
             trace,
+            parent,
             baggage,
             criticality,
             arrived_attempt,
@@ -122,6 +130,11 @@ impl CallContext {
     /// The span of the call; attempts are its children.
     pub fn trace(&self) -> &TraceContext {
         &self.0.trace
+    }
+
+    /// The span that the call's own is a child of, if it did not begin the trace.
+    pub(crate) fn parent_span(&self) -> Option<[u8; 8]> {
+        self.0.parent
     }
 
     /// How much the call matters.

@@ -3,18 +3,17 @@ use std::sync::Arc;
 use mesh_core::balance::{Balancer, EndpointSet, EndpointState};
 use mesh_core::ceiling::Ceilings;
 use mesh_core::ejection::Detector;
-use mesh_core::policy::model::{Backend, BackendKey, Discovery};
+use mesh_core::policy::model::{Backend, Discovery};
 use mesh_core::telemetry::names;
 use tokio::sync::watch;
 
 use super::Endpoint;
 use crate::ejection::Outliers;
 use crate::stack::Seam;
-use crate::telemetry::Recorder;
+use crate::telemetry::{Recorder, Tracing};
 
 /// What survives policy and discovery changes for a backend.
 pub(crate) struct BackendState {
-    key: BackendKey,
     ceilings: Ceilings,
     detector: Arc<Detector>,
     /// Seam A: the stack that makes attempts.
@@ -43,7 +42,6 @@ pub(crate) struct BackendView {
 impl BackendState {
     pub(crate) fn new(policy: &Backend, logical: Seam) -> Self {
         Self {
-            key: policy.key().clone(),
             ceilings: Ceilings::new(policy.ceilings()),
             detector: Arc::new(Detector::new()),
             logical,
@@ -51,16 +49,8 @@ impl BackendState {
         }
     }
 
-    pub(crate) fn key(&self) -> &BackendKey {
-        &self.key
-    }
-
     pub(crate) fn ceilings(&self) -> &Ceilings {
         &self.ceilings
-    }
-
-    pub(crate) fn detector(&self) -> &Arc<Detector> {
-        &self.detector
     }
 
     pub(crate) fn logical(&self) -> &Seam {
@@ -113,6 +103,11 @@ impl BackendView {
             service,
             recorder: recorder.clone(),
         }
+    }
+
+    /// Where spans of calls to this backend go.
+    pub(crate) fn tracing(&self) -> &Tracing {
+        self.recorder.tracing()
     }
 
     /// The view that is in force now, for calls that may leave the one they have pinned.

@@ -1,9 +1,8 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mesh_core::balance::EndpointInfo;
 use mesh_core::policy::model::{AppProtocol, Backend, Discovery, TlsMode};
 
-use crate::telemetry::Recorder;
 use crate::tls::{ClientTls, Credentials, Expect};
 use crate::transport::{Connect, EndpointPool, PoolConfig, Protocol};
 
@@ -11,7 +10,9 @@ use crate::transport::{Connect, EndpointPool, PoolConfig, Protocol};
 pub(crate) struct Connector {
     connect: Arc<dyn Connect>,
     credentials: Credentials,
-    _recorder: Recorder,
+    workers: usize,
+    /// The system's roots, read when first needed.
+    system: OnceLock<ClientTls>,
 }
 
 // === impl Connector ===
@@ -20,20 +21,24 @@ impl Connector {
     pub(crate) fn new(
         connect: Arc<dyn Connect>,
         credentials: Credentials,
-        recorder: &Recorder,
+        workers: usize,
     ) -> Self {
-        Self { connect, credentials, _recorder: recorder.clone() }
+        Self { connect, credentials, workers, system: OnceLock::new() }
     }
 
     /// The pool of one endpoint. Whether it speaks TLS is fixed with it: an endpoint with an
     /// identity is never dialled in plaintext, whatever the state of our own credentials.
     pub(super) fn pool(&self, policy: &Backend, info: &EndpointInfo) -> EndpointPool {
-        let mut config = PoolConfig::new(info.addr);
-        config.protocol = match policy.app_protocol() {
+        let protocol = match policy.app_protocol() {
             AppProtocol::Http2 | AppProtocol::Grpc => Protocol::Http2,
             _ => Protocol::Auto,
         };
-        config.connect_timeout = policy.connect_timeout();
+        let connections = usize::try_from(policy.ceilings().connections()).unwrap_or(usize::MAX);
+        let mut config = PoolConfig::new(info.addr)
+            .with_protocol(protocol)
+            .with_connect_timeout(policy.connect_timeout())
+            .with_max_connections(connections)
+            .with_shards(self.workers);
         config.tls = self.tls(policy, info);
         EndpointPool::new(config, self.connect.clone())
     }
@@ -52,14 +57,14 @@ impl Connector {
                     }
                     _ => info.addr.ip().to_string(),
                 };
-                match ClientTls::with_system_roots() {
-                    Ok(tls) => Some((tls, Expect::Name(name))),
-                    Err(error) => {
+                let tls = self.system.get_or_init(|| {
+                    ClientTls::with_system_roots().unwrap_or_else(|error| {
                         // Fails closed: no root vouches for anything.
                         tracing::error!(%error, host = name, "no TLS to the outside");
-                        Some((ClientTls::new(&Credentials::new()), Expect::Name(name)))
-                    }
-                }
+                        ClientTls::new(&Credentials::new())
+                    })
+                });
+                Some((tls.clone(), Expect::Name(name)))
             }
         }
     }

@@ -38,9 +38,16 @@ pub(crate) struct Reconciler {
     views: watch::Sender<Arc<LiveView>>,
     services: HashMap<ServiceName, Arc<ServiceState>>,
     backends: HashMap<BackendKey, Held>,
-    /// Policy of services that nobody defined but that have endpoints.
-    implicit: HashMap<ServiceName, Arc<Snapshot>>,
+    /// The last policy that had to be completed.
+    completed: Option<Completed>,
     version: u64,
+}
+
+/// A policy with the services added that nobody defined but that have endpoints.
+struct Completed {
+    version: u64,
+    added: BTreeSet<ServiceName>,
+    snapshot: Arc<Snapshot>,
 }
 
 /// What the reconciler holds of a backend between views.
@@ -70,6 +77,7 @@ impl Reconciler {
     ) -> ViewReader {
         let empty = LiveView {
             version: 0,
+            policy_version: 0,
             snapshot: store.current(),
             services: HashMap::new(),
             unknown: Default::default(),
@@ -87,7 +95,7 @@ impl Reconciler {
             views,
             services: HashMap::new(),
             backends: HashMap::new(),
-            implicit: HashMap::new(),
+            completed: None,
             version: 0,
         };
         reconciler.publish();
@@ -127,8 +135,8 @@ impl Reconciler {
     }
 
     fn publish(&mut self) {
-        let snapshot = self.store.current();
         let asked = self.shared.asked();
+        let (policy_version, snapshot) = self.policy(&asked);
         let unknown = self.shared.unknown();
         let mut wanted = asked.clone();
         let mut services = HashMap::new();
@@ -141,11 +149,17 @@ impl Reconciler {
             }
         }
         // What no route refers to any more drains: its last calls hold what they need.
-        self.backends.retain(|_, held| held.used);
+        self.backends.retain(|_, held| {
+            if !held.used {
+                held.release();
+            }
+            held.used
+        });
         self.services.retain(|name, _| services.contains_key(name) || asked.contains(name));
         self.version += 1;
         self.views.send_replace(Arc::new(LiveView {
             version: self.version,
+            policy_version,
             snapshot,
             services,
             unknown,
@@ -160,16 +174,7 @@ impl Reconciler {
         snapshot: &Arc<Snapshot>,
         wanted: &mut BTreeSet<ServiceName>,
     ) -> Option<ServiceView> {
-        let implicit;
-        let (snapshot, model) = match snapshot.outbound().service(name) {
-            Some(model) => (snapshot, model.clone()),
-            None => {
-                self.shared.pushed(name).borrow().as_ref()?;
-                implicit = self.implicit(name)?;
-                let model = implicit.outbound().service(name)?.clone();
-                (&implicit, model)
-            }
-        };
+        let model = snapshot.outbound().service(name)?.clone();
         let mut backends = Vec::new();
         for ix in referred(&model) {
             let Some(policy) = snapshot.outbound().backend(ix) else { continue };
@@ -187,27 +192,44 @@ impl Reconciler {
         Some(ServiceView::new(model, state, backends, &self.edges, revision))
     }
 
-    /// The policy of a service that exists only by its endpoints: all defaults.
-    fn implicit(&mut self, name: &ServiceName) -> Option<Arc<Snapshot>> {
-        if let Some(known) = self.implicit.get(name) {
-            return Some(known.clone());
+    /// The policy in force, completed by the services that were asked for, have endpoints and are
+    /// defined nowhere: they get the defaults, and whatever policies name them.
+    fn policy(&mut self, asked: &BTreeSet<ServiceName>) -> (u64, Arc<Snapshot>) {
+        let current = self.store.current();
+        let version = current.version();
+        let added: BTreeSet<_> = asked
+            .iter()
+            .filter(|name| current.outbound().service(name).is_none())
+            .filter(|name| self.shared.pushed(name).borrow().is_some())
+            .cloned()
+            .collect();
+        if added.is_empty() {
+            self.completed = None;
+            return (version, current);
         }
-        let metadata = spec::Metadata {
-            name: name.name().to_owned(),
-            namespace: name.namespace().to_owned(),
-            ..spec::Metadata::default()
-        };
-        let service = spec::Service::new(metadata, spec::ServiceSpec::default());
-        let store = Store::new(Options::partial());
-        let snapshot = match store.apply(Layer::Code, vec![Arc::new(service.into())]) {
+        if let Some(known) = &self.completed {
+            if known.version == version && known.added == added {
+                return (version, known.snapshot.clone());
+            }
+        }
+        let mut resources = self.store.resources();
+        resources.extend(added.iter().map(|name| {
+            let metadata = spec::Metadata {
+                name: name.name().to_owned(),
+                namespace: name.namespace().to_owned(),
+                ..spec::Metadata::default()
+            };
+            Arc::new(spec::Service::new(metadata, spec::ServiceSpec::default()).into())
+        }));
+        let snapshot = match Store::new(Options::partial()).apply(Layer::Code, resources) {
             Ok(snapshot) => snapshot,
             Err(errors) => {
-                tracing::error!(service = %name, %errors, "no default policy for a service");
-                return None;
+                tracing::error!(%errors, "services with endpoints but without a policy are left out");
+                current
             }
         };
-        self.implicit.insert(name.clone(), snapshot.clone());
-        Some(snapshot)
+        self.completed = Some(Completed { version, added, snapshot: snapshot.clone() });
+        (version, snapshot)
     }
 
     fn backend(&mut self, policy: &Arc<Backend>) -> Arc<BackendView> {
@@ -278,7 +300,7 @@ impl Reconciler {
     }
 
     fn hold(&self, policy: &Arc<Backend>, recorder: &Recorder) -> Held {
-        let logical = logical_stack(&self.layers, self.settings.wait);
+        let logical = logical_stack(&self.layers, self.settings.wait, recorder.tracing());
         let state = Arc::new(BackendState::new(policy, logical));
         let view = Arc::new(BackendView::new(
             policy.clone(),
@@ -298,6 +320,21 @@ impl Reconciler {
             kept: false,
             used: true,
         }
+    }
+}
+
+impl Drop for Reconciler {
+    fn drop(&mut self) {
+        self.backends.values().for_each(Held::release);
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// A backend and its newest view hold each other; this lets both go with their last call.
+    fn release(&self) {
+        self.state.latest().send_replace(None);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::metrics::Edges;
 /// Everything that a call reads, immutable.
 pub(crate) struct LiveView {
     pub(super) version: u64,
+    pub(super) policy_version: u64,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) services: HashMap<ServiceName, Arc<ServiceView>>,
     /// Services that the control plane says do not exist.
@@ -47,7 +48,7 @@ impl LiveView {
 
     /// The store's version of the policy that this view was built from.
     pub(crate) fn policy_version(&self) -> u64 {
-        self.snapshot.version()
+        self.policy_version
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
@@ -82,10 +83,6 @@ impl ViewReader {
 
     pub(crate) fn latest(&self) -> Arc<LiveView> {
         self.views.borrow().clone()
-    }
-
-    pub(crate) fn edges(&self) -> &Arc<Edges> {
-        &self.edges
     }
 
     /// Adds what was counted since the last call, and how the endpoints are now.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use mesh_core::balance::EndpointInfo;
-use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::error::{Code, ErrorKind, MeshError};
 use mesh_core::name::ServiceName;
 use mesh_core::policy::spec::Resource;
 use mesh_core::policy::{Layer, Store};
@@ -23,7 +23,7 @@ use crate::client::logical_stack;
 use crate::live_view::{Connector, Reconciler, Settings};
 use crate::runtime::Tasks;
 use crate::stack::Seam;
-use crate::telemetry::Recorder;
+use crate::telemetry::{Recorder, Tracing};
 use crate::tls::Credentials;
 use crate::transport::{Connect, TcpConnect};
 
@@ -39,6 +39,8 @@ pub struct MeshBuilder {
     credentials: Credentials,
     connector: Arc<dyn Connect>,
     metrics: bool,
+    tracing: Option<Tracing>,
+    workers: usize,
     settings: Settings,
     layers: UserLayers,
     origin: &'static std::panic::Location<'static>,
@@ -59,6 +61,8 @@ impl MeshBuilder {
             credentials: Credentials::new(),
             connector: Arc::new(TcpConnect::new()),
             metrics: true,
+            tracing: None,
+            workers: 1,
             settings: Settings::default(),
             layers: UserLayers::default(),
             origin: std::panic::Location::caller(),
@@ -123,6 +127,19 @@ impl MeshBuilder {
     /// Whether metrics are kept. On by default; a library process opens no port for them.
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// Where finished spans go; as the `OTEL_*` environment says unless told here.
+    pub fn tracing(mut self, tracing: Tracing) -> Self {
+        self.tracing = Some(tracing);
+        self
+    }
+
+    /// How many single-threaded runtimes share this mesh (the shim's workers): each has pools of
+    /// its own, by [`set_worker_index`](crate::runtime::set_worker_index). 1 in an application.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
         self
     }
 
@@ -224,13 +241,21 @@ impl MeshBuilder {
             let file = FileSource::load(path, &store)?;
             tasks.spawn(file.watch(store.clone()));
         }
+        let tracing = match self.tracing {
+            Some(tracing) => tracing,
+            None => Tracing::from_env(&service.to_string()).map_err(|error| {
+                let message = format!("the OTEL_* environment cannot be used: {error}");
+                MeshError::new(ErrorKind::Policy, message).with_code(Code::BAD_CONFIGURATION)
+            })?,
+        };
         let recorder = if self.metrics { Recorder::new() } else { Recorder::disabled() };
-        let probe = logical_stack(&self.layers, self.settings.wait);
+        let recorder = recorder.with_tracing(tracing);
+        let probe = logical_stack(&self.layers, self.settings.wait, recorder.tracing());
         let views = Reconciler::start(
             &tasks,
             shared.clone(),
             store.clone(),
-            Connector::new(self.connector.clone(), self.credentials.clone(), &recorder),
+            Connector::new(self.connector.clone(), self.credentials.clone(), self.workers),
             recorder.clone(),
             Arc::new(self.layers),
             self.settings.clone(),

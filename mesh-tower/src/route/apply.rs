@@ -8,7 +8,7 @@ use mesh_core::route::RouteTable;
 use crate::body::MeshBody;
 use crate::context::{CallContext, Chosen};
 use crate::headers::{self, ResponseEdits};
-use crate::live_view::{LiveView, ServiceView, Settings};
+use crate::live_view::{ServiceView, Settings};
 
 /// What becomes of a request.
 pub(super) enum Applied<B> {
@@ -20,7 +20,6 @@ pub(super) enum Applied<B> {
 
 /// Routes a call by the pinned view.
 pub(super) fn routed<B>(
-    view: Arc<LiveView>,
     service: &Arc<ServiceView>,
     port: Option<u16>,
     settings: &Settings,
@@ -69,7 +68,6 @@ pub(super) fn routed<B>(
         Request::from_parts(parts, body)
     };
     call.choose(Chosen {
-        view,
         service: service.clone(),
         route: Some(route.clone()),
         backend: backend.clone(),

@@ -36,7 +36,7 @@ pub struct RouteService<S> {
 
 /// What a clone knows at once.
 enum Lookup {
-    Here(Arc<LiveView>, Arc<ServiceView>, Option<u16>),
+    Here(Arc<ServiceView>, Option<u16>),
     /// Not yet: wait for this service.
     Wait(ServiceName, Option<u16>),
     Fail(MeshError),
@@ -108,8 +108,8 @@ where
             Source::Fixed(table) => apply::fixed(table, &call, request),
             Source::Mesh(source) => match source.look_up(&mut request) {
                 Lookup::Fail(error) => Err(error),
-                Lookup::Here(view, service, port) => {
-                    apply::routed(view, &service, port, &source.settings, &call, request)
+                Lookup::Here(service, port) => {
+                    apply::routed(&service, port, &source.settings, &call, request)
                 }
                 Lookup::Wait(name, port) => {
                     // The rare way: a first policy is waited for, in a future of its own.
@@ -149,8 +149,8 @@ where
     R::Error: Into<BoxError>,
 {
     Box::pin(async move {
-        let (view, service) = source.wait_for(&name, &call).await?;
-        let applied = apply::routed(view, &service, port, &source.settings, &call, request)?;
+        let service = source.wait_for(&name, &call).await?;
+        let applied = apply::routed(&service, port, &source.settings, &call, request)?;
         let (request, edits) = match applied {
             Applied::Answer(response) => return Ok(response),
             Applied::Forward(request, edits) => (request, edits),
@@ -179,13 +179,13 @@ impl MeshSource {
                 }
                 if let Some((version, service)) = &self.cached {
                     if *version == view.version() {
-                        return Lookup::Here(view.clone(), service.clone(), target.port);
+                        return Lookup::Here(service.clone(), target.port);
                     }
                 }
                 match view.find(&target.service) {
                     Found::Here(service) => {
                         self.cached = Some((view.version(), service.clone()));
-                        Lookup::Here(view.clone(), service.clone(), target.port)
+                        Lookup::Here(service.clone(), target.port)
                     }
                     Found::Never if is_current(&self.mesh, view) => {
                         let error = no_route("nobody knows this service");
@@ -210,7 +210,7 @@ impl MeshSource {
                     },
                 };
                 match view.find(&name) {
-                    Found::Here(service) => Lookup::Here(view.clone(), service.clone(), port),
+                    Found::Here(service) => Lookup::Here(service.clone(), port),
                     Found::Never => {
                         Lookup::Fail(no_route(format!("{host} is not in the mesh")))
                     }
@@ -228,7 +228,7 @@ impl MeshSource {
         &mut self,
         name: &ServiceName,
         call: &CallContext,
-    ) -> Result<(Arc<LiveView>, Arc<ServiceView>), MeshError> {
+    ) -> Result<Arc<ServiceView>, MeshError> {
         let began = runtime::now();
         let wait = call
             .remaining(began)
@@ -240,8 +240,7 @@ impl MeshSource {
                 let view = live.get().clone();
                 match view.find(name) {
                     Found::Here(service) => {
-                        let service = service.clone();
-                        return Ok((view, service));
+                        return Ok(service.clone());
                     }
                     Found::Never if is_current(&mesh, &view) => {
                         return Err(no_route("nobody knows this service").with_service(name));

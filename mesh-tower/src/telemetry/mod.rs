@@ -20,6 +20,7 @@ pub(crate) mod otlp;
 mod prometheus;
 pub(crate) mod spans;
 
+pub(crate) use self::spans::{Side, Span};
 pub use self::{
     handles::{Counter, Gauge, GaugeGuard, Histogram},
     prometheus::{OTHER, Recorder, SERIES_CAP},

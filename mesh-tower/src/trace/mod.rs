@@ -17,4 +17,5 @@ mod future;
 mod service;
 
 pub use self::future::TraceFuture;
+pub(crate) use self::future::finish;
 pub use self::service::{TraceLayer, TraceService};

@@ -1,29 +1,38 @@
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::TraceFuture;
 use crate::context::CallContext;
 use crate::stack::Describe;
+use crate::telemetry::{Side, Tracing};
 
 /// Gives each call its trace context and its span.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TraceLayer(());
+#[derive(Clone, Debug, Default)]
+pub struct TraceLayer {
+    tracing: Tracing,
+}
 
 /// The service of [`TraceLayer`].
 #[derive(Clone, Debug)]
 pub struct TraceService<S> {
     inner: S,
+    tracing: Tracing,
 }
 
 // === impl TraceLayer ===
 
 impl TraceLayer {
-    /// The layer; it has no settings.
+    /// Propagates trace context, and exports nothing.
     pub fn new() -> Self {
-        Self(())
+        Self::default()
+    }
+
+    /// Exports a span per call. A trace that begins here is sampled.
+    pub fn with_tracing(tracing: Tracing) -> Self {
+        Self { tracing }
     }
 }
 
@@ -31,7 +40,7 @@ impl<S> Layer<S> for TraceLayer {
     type Service = TraceService<S>;
 
     fn layer(&self, inner: S) -> TraceService<S> {
-        TraceService { inner }
+        TraceService { inner, tracing: self.tracing.clone() }
     }
 }
 
@@ -44,9 +53,9 @@ impl<S: Describe> Describe for TraceService<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for TraceService<S>
+impl<S, B, R> Service<Request<B>> for TraceService<S>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Response = Response<R>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -57,17 +66,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let context = CallContext::of(&mut request);
-        let span = tracing::info_span!(
-            "call",
-            otel.kind = "client",
-            http.request.method = %request.method(),
-            server.address = request.uri().host().unwrap_or_default(),
-            trace_id = tracing::field::Empty,
-        );
-        if !span.is_disabled() {
-            span.record("trace_id", tracing::field::display(context.trace().traceparent().trace_id()));
-        }
+        let call = CallContext::of_sampled(&mut request, self.tracing.is_enabled());
+        let mut span = self.tracing.start(Side::Call, call.trace(), call.parent_span(), || {
+            request.method().as_str().to_owned().into()
+        });
+        span.set("http.request.method", || request.method().as_str().to_owned().into());
+        span.set("url.path", || request.uri().path().to_owned().into());
         TraceFuture::new(self.inner.call(request), span)
     }
 }

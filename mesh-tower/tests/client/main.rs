@@ -2,6 +2,7 @@
 
 mod calls;
 mod context;
+mod layers;
 mod live;
 mod retries;
 mod support;
