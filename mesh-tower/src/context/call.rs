@@ -12,7 +12,6 @@ use crate::live_view::{BackendView, ServiceView};
 use crate::metrics::{Edge, Ending};
 use crate::runtime;
 use crate::stack::is_grpc;
-use crate::telemetry::spans::sample_root;
 
 /// What the layers of one call know of it: deadline, trace, attempt, and what the route chose.
 ///

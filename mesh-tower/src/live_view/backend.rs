@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Endpoint;
 use crate::ejection::Outliers;
 use crate::stack::Seam;
-use crate::telemetry::{Recorder, Tracing};
+use crate::telemetry::Recorder;
 
 /// What survives policy and discovery changes for a backend.
 pub(crate) struct BackendState {
@@ -103,11 +103,6 @@ impl BackendView {
             service,
             recorder: recorder.clone(),
         }
-    }
-
-    /// Where spans of calls to this backend go.
-    pub(crate) fn tracing(&self) -> &Tracing {
-        self.recorder.tracing()
     }
 
     /// The view that is in force now, for calls that may leave the one they have pinned.

@@ -3,7 +3,7 @@
 //! The ids come from our own trace context, so a span that is exported carries the same ids as
 //! the `traceparent` that went over the wire, and propagation works without any exporter.
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{borrow::Cow, sync::OnceLock, time::SystemTime};
 
 use mesh_core::context::TraceContext;
 
@@ -45,6 +45,26 @@ pub(crate) struct Open {
     pub(super) start: SystemTime,
     pub(super) fields: Vec<(&'static str, Cow<'static, str>)>,
     pub(super) failure: Option<Cow<'static, str>>,
+}
+
+/// How many of the traces that begin here are recorded, as `OTEL_TRACES_SAMPLER` and
+/// `OTEL_TRACES_SAMPLER_ARG` say.
+fn ratio() -> &'static f64 {
+    static RATIO: OnceLock<f64> = OnceLock::new();
+    RATIO.get_or_init(|| {
+        let sampler = std::env::var("OTEL_TRACES_SAMPLER").unwrap_or_default();
+        let share = std::env::var("OTEL_TRACES_SAMPLER_ARG").ok();
+        share_of(&sampler, share.as_deref())
+    })
+}
+
+fn share_of(sampler: &str, share: Option<&str>) -> f64 {
+    match sampler.trim_start_matches("parentbased_") {
+        "always_off" => 0.0,
+        "traceidratio" => share.and_then(|share| share.parse().ok()).unwrap_or(1.0),
+        // The specification's default is always_on; what is not known counts as not set.
+        _ => 1.0,
+    }
 }
 
 // === impl Tracing ===
@@ -109,6 +129,12 @@ impl Tracing {
         {
             false
         }
+    }
+
+    /// Whether a trace that begins here is to be recorded: not without an exporter, else by the
+    /// sampler that the environment names.
+    pub(crate) fn samples_root(&self) -> bool {
+        self.is_enabled() && fastrand::f64() < *ratio()
     }
 
     /// Sends what is waiting, for at most a few seconds. Blocks: call it where that is allowed.
@@ -190,5 +216,19 @@ impl Drop for Span {
         {
             exporter.export(*open);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sampler_of_the_environment_is_read() {
+        assert_eq!(share_of("", None), 1.0);
+        assert_eq!(share_of("always_off", None), 0.0);
+        assert_eq!(share_of("parentbased_always_off", None), 0.0);
+        assert_eq!(share_of("traceidratio", Some("0.25")), 0.25);
+        assert_eq!(share_of("parentbased_traceidratio", Some("x")), 1.0);
     }
 }

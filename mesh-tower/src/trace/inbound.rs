@@ -14,7 +14,10 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body as _;
-use mesh_core::{context::RequestContext, error::MeshError};
+use mesh_core::{
+    context::{RequestContext, TraceContext},
+    error::MeshError,
+};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -93,13 +96,21 @@ where
         let mut context = crate::server::with_rng(|rng| {
             RequestContext::extract(request.headers(), peer, Instant::now(), rng)
         });
+        let mut parent = Some(context.trace.span_id());
+        if self.tracing.is_enabled() && TraceContext::from_headers(request.headers()).is_none() {
+            // The trace begins here: whether it is recorded is for us to say.
+            parent = None;
+            let sampled = self.tracing.samples_root();
+            context.trace = crate::server::with_rng(|rng| TraceContext::start(sampled, rng));
+        }
         let mut span = Span::none();
         if self.tracing.is_enabled() && context.trace.is_sampled() {
-            let parent = context.trace.span_id();
-            context.trace = crate::server::with_rng(|rng| context.trace.child(rng));
+            if parent.is_some() {
+                context.trace = crate::server::with_rng(|rng| context.trace.child(rng));
+            }
             span = self
                 .tracing
-                .start(Side::Server, &context.trace, Some(parent), || {
+                .start(Side::Server, &context.trace, parent, || {
                     Cow::Owned(format!("{} {}", request.method(), request.uri().path()))
                 });
             span.set("http.request.method", || {

@@ -30,7 +30,8 @@ impl TraceLayer {
         Self::default()
     }
 
-    /// Exports a span per call. A trace that begins here is sampled.
+    /// Exports a span per call. Whether a trace that begins here is recorded, `OTEL_TRACES_SAMPLER`
+    /// says.
     pub fn with_tracing(tracing: Tracing) -> Self {
         Self { tracing }
     }
@@ -66,7 +67,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = CallContext::of_sampled(&mut request, self.tracing.is_enabled());
+        let call = CallContext::of_sampled(&mut request, self.tracing.samples_root());
         let mut span = self.tracing.start(Side::Call, call.trace(), call.parent_span(), || {
             request.method().as_str().to_owned().into()
         });
