@@ -22,3 +22,6 @@ mod mesh_body;
 
 pub use self::collect::TooLarge;
 pub use self::mesh_body::MeshBody;
+
+#[cfg(test)]
+mod tests;

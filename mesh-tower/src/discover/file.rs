@@ -129,3 +129,46 @@ fn look(
     // Also when it is refused: one warning for each broken content.
     *known = Some(text);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_form_is_read_and_mistakes_have_a_place() {
+        let text = r#"[
+            {"addr": "10.0.0.7:8080"},
+            {"addr": "10.0.0.8:8080", "identity": "spiffe://mesh.local/ns/shop/sa/reviews",
+             "labels": {"version": "v2"}, "zone": "a", "weight": 2}
+        ]"#;
+        let endpoints = parse(text).expect("a list");
+        assert_eq!(endpoints[0], EndpointInfo::new(([10, 0, 0, 7], 8080).into()));
+        assert_eq!(endpoints[1].weight, 2);
+        assert_eq!(endpoints[1].zone.as_deref(), Some("a"));
+        let error = parse("[\n  {\"adr\": \"10.0.0.7:8080\"}\n]").expect_err("a typo");
+        assert_eq!(error.line(), 2);
+        assert!(error.to_string().contains("adr"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_seen_and_mistakes_keep_the_last_answer() {
+        let name = format!("mesh-endpoints-{}.json", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let write = |text: &str| std::fs::write(&path, text).expect("written");
+        write(r#"[{"addr": "10.0.0.1:1"}]"#);
+        let mut answers = file(&path).watch();
+        let ports = |answers: &Answers| -> Vec<u16> {
+            answers.borrow().iter().flat_map(|all| all.iter()).map(|e| e.addr.port()).collect()
+        };
+        assert_eq!(ports(&answers), [1]);
+        write("[{");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(ports(&answers), [1]);
+        write(r#"[{"addr": "10.0.0.1:2"}]"#);
+        answers.changed().await.expect("alive");
+        assert_eq!(ports(&answers), [2]);
+        std::fs::remove_file(&path).expect("removed");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(ports(&answers), [2]);
+    }
+}

@@ -1,7 +1,9 @@
 //! HTTP/1.1: a stack of idle connections. The most recent one goes first, so that the others can
 //! grow old and be closed.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
@@ -72,6 +74,16 @@ impl Connection {
             // runtime looks at its sockets when this task has been passed over once. Servers close
             // connections that were idle for long, so a busy one need not pay for it.
             tokio::task::yield_now().await;
+            // And the connection's task, woken by that, gets its turn before this one.
+            let mut passed = false;
+            poll_fn(|cx| {
+                if std::mem::replace(&mut passed, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
             return self.send.is_ready();
         }
         true
