@@ -43,7 +43,8 @@ impl FromStr for ControlAddr {
         };
         let rest = text.strip_prefix("https://").ok_or_else(bad)?;
         let authority: http::uri::Authority = rest.trim_end_matches('/').parse().map_err(|_| bad())?;
-        if authority.as_str().contains('@') {
+        let bad_port = authority.port_u16().is_none() && authority.as_str() != authority.host();
+        if authority.as_str().contains('@') || authority.host().is_empty() || bad_port {
             return Err(bad());
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
