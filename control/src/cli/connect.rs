@@ -1,19 +1,11 @@
-//! The connection to the admin socket: one HTTP/2 connection, no TLS, protected by the socket's
-//! file mode.
+//! The connection to the admin socket: HTTP/2 without TLS, protected by the socket's file mode.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mesh_grpc::Channel;
 use mesh_grpc::pb::control::admin_client::AdminClient;
-use tokio::net::UnixStream;
-use tonic::body::Body;
 
 use super::failure::Failure;
 
@@ -30,31 +22,29 @@ pub(super) type Admin = AdminClient<Channel>;
 /// Connects to the admin socket named by `--control` or `MESH_CONTROL`.
 pub(super) async fn admin(address: &str) -> Result<Admin, Failure> {
     let path = socket_path(address)?;
-    let connect = async {
-        let stream = UnixStream::connect(&path)
-            .await
-            .map_err(|error| error.to_string())?;
-        let (send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .handshake::<_, Body>(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok::<_, String>((send, tokio::spawn(connection)))
-    };
-    match tokio::time::timeout(PATIENCE, connect).await {
-        Ok(Ok((send, task))) => {
-            let channel = Channel {
-                send,
-                _task: std::sync::Arc::new(AbortOnDrop(task)),
-            };
-            let origin = Uri::from_static("http://mesh-control");
-            Ok(AdminClient::with_origin(channel, origin)
-                .max_decoding_message_size(LARGEST_ANSWER)
-                .max_encoding_message_size(LARGEST_ANSWER))
+    let channel = Channel::unix(&path);
+    match tokio::time::timeout(PATIENCE, channel.connect()).await {
+        Ok(Ok(())) => Ok(AdminClient::new(channel)
+            .max_decoding_message_size(LARGEST_ANSWER)
+            .max_encoding_message_size(LARGEST_ANSWER)),
+        Ok(Err(error)) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            Err(unreachable(
+                &path,
+                &source.unwrap_or_else(|| reason(&error.to_string(), &path)),
+            ))
         }
-        Ok(Err(why)) => Err(unreachable(&path, &why)),
         Err(_) => Err(unreachable(&path, "no answer")),
     }
+}
+
+/// The last part of an error that names the socket already.
+fn reason(error: &str, path: &Path) -> String {
+    let own = path.display().to_string();
+    let tail = error.split(&own).last().unwrap_or(error);
+    tail.trim_start_matches(" cannot be reached: ")
+        .trim_end_matches(" [M1002]")
+        .to_owned()
 }
 
 /// Asks, and waits no longer than a person would.
@@ -101,41 +91,6 @@ fn socket_path(address: &str) -> Result<PathBuf, Failure> {
     }
     Ok(PathBuf::from(address))
 }
-
-/// One HTTP/2 connection as a tower service for the generated client.
-#[derive(Clone, Debug)]
-pub(super) struct Channel {
-    send: SendRequest<Body>,
-    _task: std::sync::Arc<AbortOnDrop<Result<(), hyper::Error>>>,
-}
-
-#[derive(Debug)]
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl tower_service::Service<Request<Body>> for Channel {
-    type Response = Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, hyper::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.send.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.send.send_request(request))
-    }
-}
-
-const _: () = {
-    const fn is_send<T: Send + Sync>() {}
-    is_send::<Channel>();
-};
 
 #[cfg(test)]
 mod tests {

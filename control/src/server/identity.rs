@@ -39,6 +39,17 @@ impl Identity for IdentityService {
                 "join token refused: it is not the one in this control server's join-token file [M4005]",
             ));
         }
+        if service.namespace() == super::own::NAMESPACE {
+            self.0.refusal(
+                &from,
+                &format!("CSR for {service} refused: reserved"),
+                "M4006",
+            );
+            return Err(Status::invalid_argument(format!(
+                "the CSR was refused: namespace {} is the control server's own [M4006]",
+                service.namespace()
+            )));
+        }
         let ca = &self.0.ca;
         let id = ca.spiffe_id(service.namespace(), service.name());
         let leaf = ca

@@ -21,8 +21,9 @@ use super::rpc::Members;
 use super::state::Shared;
 use crate::Error;
 
-/// The identity of every control server, and what joiners expect: `/ns/mesh-system/sa/control`.
-const NAMESPACE: &str = "mesh-system";
+/// The identity of every control server, and what members expect: `/ns/mesh/sa/control`. Nobody
+/// else is given a certificate of this namespace: it would let them pass for the control server.
+pub(super) const NAMESPACE: &str = "mesh";
 const NAME: &str = "control";
 /// After a failed renewal.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
