@@ -31,6 +31,9 @@ pub struct Pick {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Candidates {
     Available,
+    /// Ejected ones too: in panic the evidence against them is not worth overrunning the others.
+    Reachable,
+    /// Even those that refuse connections.
     All,
 }
 
@@ -87,16 +90,19 @@ impl Balancer {
             now,
             exclude,
             candidates: if panic {
-                Candidates::All
+                Candidates::Reachable
             } else {
                 Candidates::Available
             },
         };
         let mut picked = self.pick_in(&round, rng);
-        if picked.is_none() && !panic && percent > 0 {
-            // Every available endpoint was tried. One that is not is better than none.
-            round.candidates = Candidates::All;
-            picked = self.pick_in(&round, rng);
+        if picked.is_none() && percent > 0 {
+            // Every available endpoint was tried. One that is not is better than none, and one that
+            // refuses connections comes last: that costs the call an attempt for nothing.
+            for candidates in [Candidates::Reachable, Candidates::All] {
+                round.candidates = candidates;
+                picked = picked.or_else(|| self.pick_in(&round, rng));
+            }
         }
         picked.map(|(index, probe)| Pick {
             index,
@@ -145,7 +151,11 @@ impl Round<'_> {
         match endpoint.availability(self.now) {
             Availability::Ready => Some(false),
             Availability::Due => Some(true),
-            Availability::Down => (self.candidates == Candidates::All).then_some(false),
+            Availability::Down => match self.candidates {
+                Candidates::Available => None,
+                Candidates::Reachable => endpoint.is_reachable().then_some(false),
+                Candidates::All => Some(false),
+            },
         }
     }
 

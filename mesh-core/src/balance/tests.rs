@@ -211,7 +211,7 @@ fn one_of_ten_that_fails_in_a_millisecond_gets_under_two_percent_within_a_second
 }
 
 #[test]
-fn under_half_available_all_are_candidates() {
+fn under_half_available_is_panic_and_what_refuses_connections_comes_last() {
     let now = Instant::now();
     let mut rng = fastrand::Rng::with_seed(1);
     for algorithm in ALL {
@@ -223,6 +223,12 @@ fn under_half_available_all_are_candidates() {
         assert!(!pick.panic && pick.index >= 2, "{algorithm:?}");
         refuse(&set, 2, now);
         assert!(balancer.choose(&set, now, &[], &mut rng).unwrap().panic);
+        let hits = shares(&balancer, &set, now, 400, &[]);
+        assert_eq!(hits[3], 400, "{algorithm:?} {hits:?}");
+        // Tried already, or refusing too: then any of the others is better than none.
+        let hits = shares(&balancer, &set, now, 400, &[3]);
+        assert!(hits[..3].iter().all(|h| *h > 50), "{algorithm:?} {hits:?}");
+        refuse(&set, 3, now);
         let hits = shares(&balancer, &set, now, 400, &[]);
         assert!(hits.iter().all(|h| *h > 50), "{algorithm:?} {hits:?}");
     }
