@@ -161,6 +161,7 @@ mod tests {
             answers.borrow().iter().flat_map(|all| all.iter()).map(|e| e.addr.port()).collect()
         };
         assert_eq!(ports(&answers), [1]);
+        answers.mark_unchanged();
         write("[{");
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(ports(&answers), [1]);

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::pin::PinnedAuthority;
 use super::verify::SpiffeServers;
+use super::watched::{LateFailure, Watched};
 use super::{Credentials, HANDSHAKE_TIMEOUT, Identity, TlsFailure, provider, spiffe};
 use crate::transport::BoxIo;
 
@@ -63,6 +64,7 @@ pub struct Connected {
     pub peer: Option<SpiffeId>,
     /// Whether HTTP/2 was agreed on.
     pub h2: bool,
+    pub(crate) late: LateFailure,
 }
 
 // === impl ClientTls ===
@@ -173,7 +175,9 @@ impl ClientTls {
             // The verifier has let it pass; this only reads the name again.
             Mode::Mesh(_) | Mode::Pinned(_) => leaf.and_then(|leaf| spiffe::leaf_id(leaf).ok()),
         };
-        Ok(Connected { io: Box::new(stream), peer, h2 })
+        let late = LateFailure::default();
+        let io = Watched::new(stream, late.clone());
+        Ok(Connected { io: Box::new(io), peer, h2, late })
     }
 
     /// Built for each handshake: it is a handful of `Arc`s, and so it is never out of date.

@@ -26,6 +26,7 @@ mod roots;
 mod server;
 mod spiffe;
 mod verify;
+mod watched;
 
 pub use self::client::{Alpn, ClientTls, Connected, Expect};
 pub use self::credentials::Credentials;
@@ -35,6 +36,8 @@ pub use self::provider::{provider, sha256};
 pub use self::reload::reload_directory;
 pub use self::roots::TrustRoots;
 pub use self::server::{Accepted, ServerTls};
+
+pub(crate) use self::watched::LateFailure;
 
 #[cfg(test)]
 pub(crate) mod testing;

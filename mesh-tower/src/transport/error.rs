@@ -38,7 +38,7 @@ pub(super) fn tls(addr: SocketAddr, failure: TlsFailure) -> MeshError {
 
 /// The HTTP/2 preface or the like failed on a new connection.
 pub(super) fn handshake(addr: SocketAddr, error: hyper::Error) -> MeshError {
-    call(addr, error, true)
+    call(addr, error, true, None)
 }
 
 /// The pool has been closed.
@@ -53,11 +53,17 @@ pub(super) fn unfit(addr: SocketAddr, what: &str) -> MeshError {
     MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}")).with_flags(flags)
 }
 
-/// A call failed before its answer's headers. `unsent`: hyper gave the request back.
-pub(super) fn call(addr: SocketAddr, error: hyper::Error, unsent: bool) -> MeshError {
+/// A call failed before its answer's headers. `unsent`: hyper gave the request back. `late`: what
+/// became of TLS after the handshake.
+pub(super) fn call(
+    addr: SocketAddr,
+    error: hyper::Error,
+    unsent: bool,
+    late: Option<&TlsFailure>,
+) -> MeshError {
     // With TLS 1.3 a server refuses our certificate after our side of the handshake is done. What
     // was written since then was never decrypted into a request.
-    if let Some(failure) = TlsFailure::find(&error) {
+    if let Some(failure) = TlsFailure::find(&error).or_else(|| late.cloned()) {
         return failure.into_error(addr).with_flags(if unsent { NEVER_SENT } else { REFUSED });
     }
     if unsent {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use http::Request;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::pool::Shared;
-use super::{BoxIo, ConnInfo};
+use super::ConnInfo;
+use super::pool::{Raw, Shared};
 use crate::body::MeshBody;
+use crate::tls::LateFailure;
 
 /// The end of an answer and the end of its connection's turn are two events on two tasks, moments
 /// apart. A connection that takes longer is busy with something else, such as a body that the
@@ -26,6 +26,7 @@ pub(super) struct Connection {
     pub(super) send: SendRequest<MeshBody>,
     pub(super) info: Arc<ConnInfo>,
     pub(super) idle_since: Instant,
+    pub(super) late: Option<LateFailure>,
 }
 
 /// A connection whose answer is being read: free again at the answer's end.
@@ -37,12 +38,8 @@ pub(crate) struct Busy {
 
 /// Starts the connection's task. It ends when the peer closes, or when the last handle is dropped
 /// and nothing is in flight.
-pub(super) async fn open(
-    io: BoxIo,
-    info: ConnInfo,
-    shared: &Arc<Shared>,
-    permit: OwnedSemaphorePermit,
-) -> hyper::Result<Connection> {
+pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connection> {
+    let Raw { io, info, permit, late, .. } = raw;
     let (send, connection) = Builder::new().handshake(TokioIo::new(io)).await?;
     let counted = shared.stats.opened();
     // On no list: it belongs to the handle in `send`, whose drop ends it.
@@ -52,7 +49,7 @@ pub(super) async fn open(
         }
         drop((permit, counted));
     });
-    Ok(Connection { send, info: Arc::new(info), idle_since: Instant::now() })
+    Ok(Connection { send, info: Arc::new(info), idle_since: Instant::now(), late })
 }
 
 // === impl Connection ===

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use http::Request;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::pool::Shared;
-use super::{BoxIo, ConnInfo};
+use super::ConnInfo;
+use super::pool::{Raw, Shared};
 use crate::body::MeshBody;
+use crate::tls::{LateFailure, TlsFailure};
 
 /// One connection.
 pub(super) struct Connection {
@@ -21,18 +21,15 @@ pub(super) struct Connection {
     streams: AtomicUsize,
     /// The peer's limit on streams, as far as it has told.
     limit: Arc<AtomicUsize>,
+    late: Option<LateFailure>,
 }
 
 /// A stream whose answer is being read.
 pub(crate) struct Stream(Arc<Connection>);
 
 /// Sends the preface and starts the connection's tasks.
-pub(super) async fn open(
-    io: BoxIo,
-    info: ConnInfo,
-    shared: &Arc<Shared>,
-    permit: OwnedSemaphorePermit,
-) -> hyper::Result<Arc<Connection>> {
+pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Arc<Connection>> {
+    let Raw { io, info, permit, late, .. } = raw;
     let settings = &shared.config.h2;
     let (send, connection) = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -44,6 +41,9 @@ pub(super) async fn open(
         .max_frame_size(16 * 1024)
         .max_concurrent_reset_streams(128)
         .max_local_error_reset_streams(1024)
+        // What an earlier connection was told: until its own settings come, this one would take
+        // more than the peer allows, and keep them waiting.
+        .initial_max_send_streams(shared.streams.load(Relaxed))
         .keep_alive_interval(settings.ping)
         .keep_alive_timeout(settings.ping_timeout)
         // Servers punish pings without calls.
@@ -52,7 +52,7 @@ pub(super) async fn open(
         .await?;
     let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let counted = shared.stats.opened();
-    let known = limit.clone();
+    let (known, shared) = (limit.clone(), Arc::downgrade(shared));
     // On no list: it belongs to the handle in `send`, whose drop ends it.
     tokio::spawn(async move {
         let mut connection = pin!(connection);
@@ -60,7 +60,12 @@ pub(super) async fn open(
         let end = poll_fn(|cx| {
             let poll = connection.as_mut().poll(cx);
             if poll.is_pending() {
-                known.store(connection.current_max_send_streams(), Relaxed);
+                let limit = connection.current_max_send_streams();
+                if known.swap(limit, Relaxed) != limit
+                    && let Some(shared) = shared.upgrade()
+                {
+                    shared.streams.store(limit.max(1), Relaxed);
+                }
             }
             poll
         });
@@ -69,7 +74,7 @@ pub(super) async fn open(
         }
         drop((permit, counted));
     });
-    Ok(Arc::new(Connection { send, info, streams: AtomicUsize::new(0), limit }))
+    Ok(Arc::new(Connection { send, info, streams: AtomicUsize::new(0), limit, late }))
 }
 
 // === impl Connection ===
@@ -99,6 +104,10 @@ impl Connection {
 impl Stream {
     pub(super) fn info(&self) -> &ConnInfo {
         &self.0.info
+    }
+
+    pub(super) fn late(&self) -> Option<&TlsFailure> {
+        self.0.late.as_ref()?.get()
     }
 
     /// Sends a request; hyper gives it back if not a byte of it was written.

@@ -14,7 +14,7 @@ use super::request::{Names, is_grpc};
 use super::{BoxIo, ConnInfo, Connect, PoolConfig, Protocol, error, h1, h2};
 use crate::body::MeshBody;
 use crate::runtime::{AbortOnDrop, worker_index};
-use crate::tls::Alpn;
+use crate::tls::{Alpn, LateFailure};
 
 /// The connections to one endpoint.
 ///
@@ -47,6 +47,9 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// What ALPN came to: 0 not known, 1 HTTP/1.1, 2 HTTP/2.
     agreed: AtomicU8,
+    /// The peer's limit on HTTP/2 streams, as the last connection was told; 100 until then, the
+    /// least that RFC 9113 section 6.5.2 recommends to servers.
+    pub(super) streams: AtomicUsize,
     shards: Box<[Shard]>,
 }
 
@@ -88,11 +91,13 @@ pub(crate) enum Held {
 }
 
 /// A new connection, before HTTP.
-struct Raw {
-    io: BoxIo,
-    info: ConnInfo,
+pub(super) struct Raw {
+    pub(super) io: BoxIo,
+    pub(super) info: ConnInfo,
+    pub(super) permit: OwnedSemaphorePermit,
+    /// What becomes of TLS after the handshake; `None` for plaintext.
+    pub(super) late: Option<LateFailure>,
     h2: bool,
-    permit: OwnedSemaphorePermit,
 }
 
 const HTTP1: u8 = 1;
@@ -113,6 +118,7 @@ impl EndpointPool {
             room: Arc::new(Semaphore::new(room)),
             closed: AtomicBool::new(false),
             agreed: AtomicU8::new(0),
+            streams: AtomicUsize::new(100),
             shards,
             config,
         }))
@@ -265,7 +271,8 @@ impl Shared {
                 }
                 Err((error, unsent)) => {
                     self.forget(&error);
-                    return Err(error::call(self.config.addr, error, unsent.is_some()));
+                    let late = connection.late.as_ref().and_then(|late| late.get());
+                    return Err(error::call(self.config.addr, error, unsent.is_some(), late));
                 }
             }
         }
@@ -316,7 +323,7 @@ impl Shared {
     }
 
     async fn open_h1(self: &Arc<Self>, raw: Raw) -> Result<h1::Connection, MeshError> {
-        h1::open(raw.io, raw.info, self, raw.permit)
+        h1::open(raw, self)
             .await
             .map_err(|error| error::handshake(self.config.addr, error))
     }
@@ -367,7 +374,8 @@ impl Shared {
                 }
                 Err((error, unsent)) => {
                     self.forget(&error);
-                    return Err(error::call(self.config.addr, error, unsent.is_some()));
+                    let unsent = unsent.is_some();
+                    return Err(error::call(self.config.addr, error, unsent, stream.late()));
                 }
             }
         }
@@ -417,7 +425,7 @@ impl Shared {
     }
 
     async fn put_h2(self: &Arc<Self>, shard: usize, raw: Raw) -> Result<h2::Stream, MeshError> {
-        let connection = h2::open(raw.io, raw.info, self, raw.permit)
+        let connection = h2::open(raw, self)
             .await
             .map_err(|error| error::handshake(self.config.addr, error))?;
         let stream = connection.begin();
@@ -458,13 +466,14 @@ impl Shared {
         };
         let mut info = ConnInfo { remote: Some(addr), ..ConnInfo::default() };
         let Some((tls, expect)) = &self.config.tls else {
-            return Ok(Raw { io, info, h2: alpn == Alpn::Http2, permit });
+            return Ok(Raw { io, info, h2: alpn == Alpn::Http2, permit, late: None });
         };
         match tls.handshake(io, addr.ip(), expect, alpn).await {
             Ok(connected) => {
                 info.tls = true;
                 info.peer = connected.peer;
-                Ok(Raw { io: connected.io, info, h2: connected.h2, permit })
+                let late = Some(connected.late);
+                Ok(Raw { io: connected.io, info, h2: connected.h2, permit, late })
             }
             Err(failure) => {
                 // What was agreed on may no longer hold.

@@ -125,7 +125,9 @@ async fn broken_answers_are_protocol_errors_and_not_retryable() {
     }
     let pool = made(Protocol::Http2, || answers(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     let error = call(&pool, "/").await.expect_err("not HTTP/2");
-    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    // Whether the request was written before the end came is a matter of moments.
+    let unsent = error.kind() == ErrorKind::Connect && error.flags().never_sent;
+    assert!(unsent || error.kind() == ErrorKind::Protocol, "{error}");
 }
 
 /// The future dropped: the server's handler, waiting for something else, is dropped too.

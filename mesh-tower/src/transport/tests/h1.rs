@@ -151,28 +151,6 @@ async fn a_close_just_before_a_call_loses_none_in_a_thousand() {
     assert_eq!(server.requests.load(Relaxed), 1000);
 }
 
-/// The same from a task of a runtime with several threads, with pauses of many lengths.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_close_just_before_a_call_loses_none_on_several_threads() {
-    tokio::spawn(async {
-        let server = closing();
-        let mut config = http1(server.addr);
-        config.verify_idle_after = Duration::ZERO;
-        let pool = pool(config);
-        for n in 1..=300_u32 {
-            let response = pool.call(get("/")).await.unwrap_or_else(|e| panic!("{n}: {e:#}"));
-            assert_eq!(text(response).await, "ok");
-            server.close.send(()).expect("the server lives");
-            server.closed.recv_timeout(LONG).expect("closed");
-            for _ in 0..n % 4 {
-                tokio::task::yield_now().await;
-            }
-        }
-    })
-    .await
-    .expect("no loss");
-}
-
 /// A server that closes at a random moment around the next request: a call may fail then, but it is
 /// never processed twice, and a failure that says "never sent" is true.
 #[tokio::test]
@@ -223,7 +201,7 @@ async fn old_idle_connections_are_closed() {
     let pool = pool(config);
     call(&pool, "/").await.expect("an answer");
     assert_eq!(pool.stats().open, 1);
-    until("the connection is closed", || pool.stats() .open == 0).await;
+    until("the connection is closed", || pool.stats().open == 0).await;
     call(&pool, "/").await.expect("an answer");
     assert_eq!(server.connections(), 2);
 }
