@@ -38,10 +38,21 @@ mod tests {
         let none = HeaderMap::new();
         let ok = StatusCode::OK;
         assert_eq!(grpc(ok, &none, Some(&with("0"))), Class::Success);
-        assert_eq!(grpc(ok, &with("0"), Some(&with("14"))), Class::Failure(FailureKind::Unavailable));
+        assert_eq!(
+            grpc(ok, &with("0"), Some(&with("14"))),
+            Class::Failure(FailureKind::Unavailable)
+        );
         assert_eq!(grpc(ok, &with("5"), None), Class::ClientError);
-        assert_eq!(grpc(ok, &none, None), Class::Failure(FailureKind::Server), "cut off");
-        assert_eq!(grpc(ok, &with("soon"), None), Class::Failure(FailureKind::Server), "no number");
+        assert_eq!(
+            grpc(ok, &none, None),
+            Class::Failure(FailureKind::Server),
+            "cut off"
+        );
+        assert_eq!(
+            grpc(ok, &with("soon"), None),
+            Class::Failure(FailureKind::Server),
+            "no number"
+        );
         assert!(grpc(StatusCode::SERVICE_UNAVAILABLE, &none, None).is_failure());
     }
 }

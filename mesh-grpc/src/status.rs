@@ -35,19 +35,31 @@ pub fn mesh_error(status: &Status) -> Option<MeshError> {
         }
         source = error.source();
     }
-    let code: Code = status.metadata().get(metadata::REASON.as_str())?.to_str().ok()?.parse().ok()?;
+    let code: Code = status
+        .metadata()
+        .get(metadata::REASON.as_str())?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
     let kind = ErrorKind::from_code(code).unwrap_or(ErrorKind::Internal);
     Some(MeshError::new(kind, strip_code(status.message(), code)).with_code(code))
 }
 
 /// The message without the code at its end, which `Display` adds again.
 fn strip_code(message: &str, code: Code) -> &str {
-    message.strip_suffix(&format!("[{code}]")).unwrap_or(message).trim_end()
+    message
+        .strip_suffix(&format!("[{code}]"))
+        .unwrap_or(message)
+        .trim_end()
 }
 
 /// Time left according to `grpc-timeout`.
 pub fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get(metadata::GRPC_TIMEOUT.as_str())?.to_str().ok()?;
+    let text = metadata
+        .get(metadata::GRPC_TIMEOUT.as_str())?
+        .to_str()
+        .ok()?;
     deadline::parse_grpc_timeout(text)
 }
 
@@ -88,7 +100,8 @@ mod tests {
     fn an_answer_of_the_application_is_no_mesh_error() {
         assert!(mesh_error(&Status::not_found("no such review")).is_none());
         let mut odd = Status::unavailable("no");
-        odd.metadata_mut().insert("mesh-reason", "nonsense".parse().unwrap());
+        odd.metadata_mut()
+            .insert("mesh-reason", "nonsense".parse().unwrap());
         assert!(mesh_error(&odd).is_none());
     }
 

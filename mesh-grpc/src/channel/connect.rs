@@ -37,18 +37,29 @@ impl FromStr for ControlAddr {
 
     fn from_str(text: &str) -> Result<Self, MeshError> {
         let bad = || {
-            MeshError::new(ErrorKind::Policy, format!("`{text}` is not a control server's address"))
-                .with_code(code(1003))
-                .with_note("next", "write it like https://control.example:7443")
+            MeshError::new(
+                ErrorKind::Policy,
+                format!("`{text}` is not a control server's address"),
+            )
+            .with_code(code(1003))
+            .with_note("next", "write it like https://control.example:7443")
         };
         let rest = text.strip_prefix("https://").ok_or_else(bad)?;
-        let authority: http::uri::Authority = rest.trim_end_matches('/').parse().map_err(|_| bad())?;
+        let authority: http::uri::Authority =
+            rest.trim_end_matches('/').parse().map_err(|_| bad())?;
         let bad_port = authority.port_u16().is_none() && authority.as_str() != authority.host();
         if authority.as_str().contains('@') || authority.host().is_empty() || bad_port {
             return Err(bad());
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { host, port: authority.port_u16().unwrap_or(7443) })
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        Ok(Self {
+            host,
+            port: authority.port_u16().unwrap_or(7443),
+        })
     }
 }
 
@@ -90,9 +101,16 @@ impl Target {
 
     pub(super) async fn connect(&self) -> Result<Connection, MeshError> {
         let io = match self {
-            Self::Tls { addr, tls, credentials, connector } => {
+            Self::Tls {
+                addr,
+                tls,
+                credentials,
+                connector,
+            } => {
                 let (tcp, remote) = tcp(addr, &**connector).await?;
-                let connected = tls.connect(tcp, remote.ip(), &Expect::Any, Alpn::Http2).await?;
+                let connected = tls
+                    .connect(tcp, remote.ip(), &Expect::Any, Alpn::Http2)
+                    .await?;
                 check_peer(connected.peer.as_ref(), credentials.as_ref())?;
                 connected.io
             }
@@ -103,13 +121,21 @@ impl Target {
                 Box::new(stream)
             }
         };
-        handshake(io).await.map_err(|error| unreachable(self, &error))
+        handshake(io)
+            .await
+            .map_err(|error| unreachable(self, &error))
     }
 }
 
-async fn tcp(addr: &ControlAddr, connector: &dyn Connect) -> Result<(BoxIo, SocketAddr), MeshError> {
+async fn tcp(
+    addr: &ControlAddr,
+    connector: &dyn Connect,
+) -> Result<(BoxIo, SocketAddr), MeshError> {
     let found = tokio::net::lookup_host((addr.host.as_str(), addr.port));
-    let addresses: Vec<SocketAddr> = found.await.map_err(|error| unreachable(addr, &error))?.collect();
+    let addresses: Vec<SocketAddr> = found
+        .await
+        .map_err(|error| unreachable(addr, &error))?
+        .collect();
     let mut last = unreachable(addr, &"its name has no address");
     for remote in addresses {
         match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(remote)).await {
@@ -124,13 +150,21 @@ async fn tcp(addr: &ControlAddr, connector: &dyn Connect) -> Result<(BoxIo, Sock
 /// The peer must be the control server, and of our own trust domain once we have one.
 fn check_peer(peer: Option<&SpiffeId>, credentials: Option<&Credentials>) -> Result<(), MeshError> {
     let own = credentials.and_then(Credentials::identity);
-    let own = own.as_ref().map(|identity| identity.spiffe_id().trust_domain());
+    let own = own
+        .as_ref()
+        .map(|identity| identity.spiffe_id().trust_domain());
     match peer {
-        Some(id) if id.path() == CONTROL_PATH && own.is_none_or(|own| own == id.trust_domain()) => Ok(()),
-        Some(id) => {
-            Err(MeshError::new(ErrorKind::Identity, format!("the peer is {id}, not this mesh's control server")))
+        Some(id) if id.path() == CONTROL_PATH && own.is_none_or(|own| own == id.trust_domain()) => {
+            Ok(())
         }
-        None => Err(MeshError::new(ErrorKind::Identity, "the peer did not prove that it is the control server")),
+        Some(id) => Err(MeshError::new(
+            ErrorKind::Identity,
+            format!("the peer is {id}, not this mesh's control server"),
+        )),
+        None => Err(MeshError::new(
+            ErrorKind::Identity,
+            "the peer did not prove that it is the control server",
+        )),
     }
 }
 
@@ -145,7 +179,10 @@ async fn handshake(io: BoxIo) -> Result<Connection, hyper::Error> {
         // How it ended shows at its streams.
         let _ = connection.await;
     });
-    Ok(Connection { send, _driver: AbortOnDropHandle::new(driver) })
+    Ok(Connection {
+        send,
+        _driver: AbortOnDropHandle::new(driver),
+    })
 }
 
 /// A code by its number; the registry of mesh-core has all that are used here, which a test checks.
@@ -154,8 +191,11 @@ pub(crate) fn code(number: u16) -> Code {
 }
 
 fn unreachable(target: &dyn fmt::Display, why: &dyn fmt::Display) -> MeshError {
-    MeshError::new(ErrorKind::Connect, format!("control server {target} cannot be reached: {why}"))
-        .with_code(code(1002))
+    MeshError::new(
+        ErrorKind::Connect,
+        format!("control server {target} cannot be reached: {why}"),
+    )
+    .with_code(code(1002))
 }
 
 impl fmt::Display for Target {
@@ -181,7 +221,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ControlAddr>().expect(text).to_string(), shown);
         }
-        for text in ["control:7443", "http://control", "unix:/x", "https://", "https://a:b", "https://u@h"] {
+        for text in [
+            "control:7443",
+            "http://control",
+            "unix:/x",
+            "https://",
+            "https://a:b",
+            "https://u@h",
+        ] {
             let error = text.parse::<ControlAddr>().expect_err(text);
             assert_eq!(error.code().to_string(), "M1003", "{text}");
         }

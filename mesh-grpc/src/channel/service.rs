@@ -49,7 +49,12 @@ impl Channel {
     /// Without an identity: for joining. The server must be a control server whose authority has this SHA-256.
     pub fn pinned(addr: ControlAddr, authority_sha256: [u8; 32]) -> Self {
         let tls = ClientTls::pinned(authority_sha256);
-        Self::to(Target::Tls { addr, tls, credentials: None, connector: Arc::new(TcpConnect::new()) })
+        Self::to(Target::Tls {
+            addr,
+            tls,
+            credentials: None,
+            connector: Arc::new(TcpConnect::new()),
+        })
     }
 
     /// Over a Unix socket, which its file mode protects: for `meshctl` on the server's machine.
@@ -68,7 +73,12 @@ impl Channel {
     }
 
     fn to(target: Target) -> Self {
-        Self { inner: Arc::new(Inner { target, connection: Mutex::new(None) }) }
+        Self {
+            inner: Arc::new(Inner {
+                target,
+                connection: Mutex::new(None),
+            }),
+        }
     }
 
     /// Connects now, unless connected.
@@ -100,13 +110,17 @@ impl Inner {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = self.target.scheme().parse().ok();
         parts.authority = Some(Authority::from_static("control"));
-        *request.uri_mut() = Uri::from_parts(parts)
-            .map_err(|error| MeshError::new(ErrorKind::Internal, "a call without a path").with_source(error))?;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| {
+            MeshError::new(ErrorKind::Internal, "a call without a path").with_source(error)
+        })?;
         let mut sender = self.sender().await?;
         let broken = |error: hyper::Error| {
-            MeshError::new(ErrorKind::Connect, format!("the connection to {} broke", self.target))
-                .with_code(super::connect::code(1002))
-                .with_source(error)
+            MeshError::new(
+                ErrorKind::Connect,
+                format!("the connection to {} broke", self.target),
+            )
+            .with_code(super::connect::code(1002))
+            .with_source(error)
         };
         sender.ready().await.map_err(broken)?;
         sender.send_request(request).await.map_err(broken)

@@ -25,10 +25,14 @@ enum Step {
     /// The next request arrives.
     ToServer,
     /// The next response arrives; refusals keep the good parts or nothing.
-    ToClient { keep_good: bool },
+    ToClient {
+        keep_good: bool,
+    },
     /// An update is put into force only after later steps.
     ToClientSlowly,
-    Applied { keep_good: bool },
+    Applied {
+        keep_good: bool,
+    },
     /// The connection breaks; everything under way is lost.
     Break,
     /// Another server with the same content.
@@ -71,7 +75,13 @@ impl Pair {
     fn new() -> Self {
         let mut engine = Self::engine();
         let connection = engine.connect();
-        let mut machine = Machine::new(Node::default(), Limits { names_per_request: 6, ..Limits::default() });
+        let mut machine = Machine::new(
+            Node::default(),
+            Limits {
+                names_per_request: 6,
+                ..Limits::default()
+            },
+        );
         machine.reconnect();
         Self {
             engine,
@@ -89,8 +99,15 @@ impl Pair {
     }
 
     fn engine() -> Engine {
-        let limits = Limits { response_bytes: 8, ..Limits::default() };
-        Engine::new(Config { order: TYPES.map(String::from).to_vec(), limits, ..Config::default() })
+        let limits = Limits {
+            response_bytes: 8,
+            ..Limits::default()
+        };
+        Engine::new(Config {
+            order: TYPES.map(String::from).to_vec(),
+            limits,
+            ..Config::default()
+        })
     }
 
     fn publish(&mut self, ty: usize, name: usize, content: u8) {
@@ -99,7 +116,11 @@ impl Pair {
         } else {
             self.published.insert((ty, name), content);
         }
-        self.engine.update(TYPES[ty], NAMES[name], (content != 0).then(|| vec![content].into()));
+        self.engine.update(
+            TYPES[ty],
+            NAMES[name],
+            (content != 0).then(|| vec![content].into()),
+        );
     }
 
     fn step(&mut self, step: &Step) {
@@ -124,9 +145,12 @@ impl Pair {
                 }
             }
             Step::ToServer => {
-                self.requests.extend(std::iter::from_fn(|| self.machine.poll_request()));
+                self.requests
+                    .extend(std::iter::from_fn(|| self.machine.poll_request()));
                 if let Some(request) = self.requests.pop_front() {
-                    self.engine.on_request(self.connection, &request).expect("our own client is polite");
+                    self.engine
+                        .on_request(self.connection, &request)
+                        .expect("our own client is polite");
                     self.messages += 1;
                 }
             }
@@ -171,10 +195,15 @@ impl Pair {
         if !self.slow.is_empty() {
             return None;
         }
-        self.responses.extend(std::iter::from_fn(|| self.engine.poll(self.connection)));
+        self.responses
+            .extend(std::iter::from_fn(|| self.engine.poll(self.connection)));
         let response = self.responses.pop_front()?;
         self.messages += 1;
-        Some(self.machine.on_response(response).expect("our own server is polite"))
+        Some(
+            self.machine
+                .on_response(response)
+                .expect("our own server is polite"),
+        )
     }
 
     fn apply(&mut self, update: &Update, keep_good: bool) {
@@ -185,8 +214,13 @@ impl Pair {
             return self.machine.refuse(update, "bad", &BTreeSet::new());
         }
         let mut kept = BTreeSet::new();
-        for (name, _, content) in update.resources.iter().filter(|(.., content)| !bad(content)) {
-            self.in_force.insert((ty.clone(), name.to_string()), content.to_vec());
+        for (name, _, content) in update
+            .resources
+            .iter()
+            .filter(|(.., content)| !bad(content))
+        {
+            self.in_force
+                .insert((ty.clone(), name.to_string()), content.to_vec());
             kept.insert(name.clone());
         }
         for name in &update.removed {

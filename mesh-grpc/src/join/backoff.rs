@@ -36,7 +36,10 @@ mod tests {
         let mut backoff = Backoff::default();
         for expected in [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000] {
             let wait = backoff.next().as_millis();
-            assert!((expected / 2..=expected).contains(&wait), "{wait} ms of {expected}");
+            assert!(
+                (expected / 2..=expected).contains(&wait),
+                "{wait} ms of {expected}"
+            );
         }
         backoff.failures = u32::MAX;
         assert!(backoff.next() <= LAST);

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use mesh_core::{error::MeshError, name::ServiceName};
+use mesh_core::{
+    error::{ErrorKind, MeshError},
+    name::ServiceName,
+};
 use mesh_tower::{
     Mesh,
     mesh::MeshBuilder,
@@ -150,7 +153,10 @@ impl Join {
     }
 
     /// Changes the mesh before it is built: layers, timeouts, another connector.
-    pub fn adjust(mut self, adjust: impl FnOnce(MeshBuilder) -> MeshBuilder + Send + 'static) -> Self {
+    pub fn adjust(
+        mut self,
+        adjust: impl FnOnce(MeshBuilder) -> MeshBuilder + Send + 'static,
+    ) -> Self {
         self.adjust = Some(Box::new(adjust));
         self
     }
@@ -167,14 +173,20 @@ impl Join {
         let env = match self.from_env {
             true => Settings::from_env(std::env::vars_os().filter_map(|(name, value)| {
                 // What is not Unicode is none of ours, unless its name is.
-                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+                Some((
+                    name.into_string().ok()?,
+                    value.to_string_lossy().into_owned(),
+                ))
             }))?,
             false => Settings::default(),
         };
         let env_service = env.service.clone();
         let settings = std::mem::take(&mut self.settings).or(env);
         let service = self.name(settings.service.as_deref(), env_service.as_deref())?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| service.namespace().to_owned());
+        let namespace = self
+            .namespace
+            .clone()
+            .unwrap_or_else(|| service.namespace().to_owned());
         let control = settings.control_addr()?;
         let disk = settings.state.as_deref().map(Disk::open).transpose()?;
 
@@ -200,7 +212,9 @@ impl Join {
         }
         let Some(control) = control else {
             if token.is_some() {
-                return Err(bad("a join token needs a control server: set MESH_CONTROL=https://host:7443"));
+                return Err(bad(
+                    "a join token needs a control server: set MESH_CONTROL=https://host:7443",
+                ));
             }
             let mesh = builder.build()?;
             if let Some(reload) = reload {
@@ -211,7 +225,9 @@ impl Join {
             return Ok(mesh);
         };
         if token.is_none() && reload.is_none() {
-            return Err(bad("a control server needs an identity: set MESH_IDENTITY=token:PATH or dir:PATH"));
+            return Err(bad(
+                "a control server needs an identity: set MESH_IDENTITY=token:PATH or dir:PATH",
+            ));
         }
 
         let mesh = builder.build()?;
@@ -243,7 +259,10 @@ impl Join {
         let node = Node {
             id: instance.clone(),
             cluster: service.to_string(),
-            locality: Some(Locality { zone: self.zone.clone(), ..Default::default() }),
+            locality: Some(Locality {
+                zone: self.zone.clone(),
+                ..Default::default()
+            }),
             user_agent_name: "mesh-grpc".into(),
             user_agent_version: env!("CARGO_PKG_VERSION").into(),
             ..Default::default()
@@ -268,7 +287,11 @@ impl Join {
         let member = SharedMember::new(member);
 
         let channel = Channel::new(control.clone(), &credentials);
-        mesh.spawn(subscription::run(member.clone(), feed.clone(), channel.clone()));
+        mesh.spawn(subscription::run(
+            member.clone(),
+            feed.clone(),
+            channel.clone(),
+        ));
         if let Some(disk) = disk {
             mesh.spawn(subscription::save(member.clone(), disk));
         }
@@ -279,8 +302,19 @@ impl Join {
             weight: self.weight,
             host: own_address(&control),
         };
-        mesh.spawn(registration::run(about, feed.clone(), mesh.drain().clone(), channel.clone()));
-        mesh.spawn(reports::run(mesh.downgrade(), member, service.clone(), instance, channel));
+        mesh.spawn(registration::run(
+            about,
+            feed.clone(),
+            mesh.drain().clone(),
+            channel.clone(),
+        ));
+        mesh.spawn(reports::run(
+            mesh.downgrade(),
+            member,
+            service.clone(),
+            instance,
+            channel,
+        ));
         if let Some(joiner) = joiner {
             mesh.spawn(joiner.renew());
         }
@@ -297,13 +331,17 @@ impl Join {
 
     /// The service's name. The program names the service; the environment may add where it lives.
     fn name(&self, given: Option<&str>, env: Option<&str>) -> Result<ServiceName, MeshError> {
-        let given = given.ok_or_else(|| bad("which service is this? set MESH_SERVICE=namespace/name"))?;
+        let given =
+            given.ok_or_else(|| bad("which service is this? set MESH_SERVICE=namespace/name"))?;
         let default = self.namespace.as_deref();
         let from_env = || {
             let env = ServiceName::parse(env?, "default").ok()?;
             (env.name() == given).then(|| env.namespace().to_owned())
         };
-        let namespace = default.map(str::to_owned).or_else(from_env).unwrap_or_else(|| "default".to_owned());
+        let namespace = default
+            .map(str::to_owned)
+            .or_else(from_env)
+            .unwrap_or_else(|| "default".to_owned());
         ServiceName::parse(given, &namespace)
             .map_err(|error| bad(format!("`{given}` is not a service name: {error}")))
     }
@@ -311,13 +349,19 @@ impl Join {
 
 impl std::fmt::Debug for Join {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Join").field("service", &self.settings.service).finish_non_exhaustive()
+        f.debug_struct("Join")
+            .field("service", &self.settings.service)
+            .finish_non_exhaustive()
     }
 }
 
 fn read_token(path: &std::path::Path) -> Result<String, MeshError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| bad(format!("join token {} cannot be read: {error}", path.display())))
+    std::fs::read_to_string(path).map_err(|error| {
+        bad(format!(
+            "join token {} cannot be read: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// The first certificate. An unreachable control server may be on its way up; a refusal is final.
@@ -330,7 +374,7 @@ async fn first_identity(joiner: &Joiner) -> Result<TrustBundle, MeshError> {
             Err(error) => error,
         };
         let wait = backoff.next();
-        if !error.is_connect() || tokio::time::Instant::now() + wait > give_up {
+        if error.kind() != ErrorKind::Connect || tokio::time::Instant::now() + wait > give_up {
             return Err(error);
         }
         tracing::debug!(target: "mesh::join", "not joined yet: {error}");
@@ -339,7 +383,9 @@ async fn first_identity(joiner: &Joiner) -> Result<TrustBundle, MeshError> {
 }
 
 fn trust_in(snapshot: &[crate::pb::discovery::DeltaDiscoveryResponse]) -> Option<TrustBundle> {
-    let trust = snapshot.iter().find(|response| response.type_url == TRUST_BUNDLE)?;
+    let trust = snapshot
+        .iter()
+        .find(|response| response.type_url == TRUST_BUNDLE)?;
     let content = &trust.resources.first()?.resource.as_ref()?.value;
     prost::Message::decode(content.as_slice()).ok()
 }
@@ -348,7 +394,9 @@ fn trust_in(snapshot: &[crate::pb::discovery::DeltaDiscoveryResponse]) -> Option
 fn own_address(control: &ControlAddr) -> Option<IpAddr> {
     let remote = control.to_string();
     let remote = remote.strip_prefix("https://")?;
-    let socket = UdpSocket::bind(("0.0.0.0", 0)).or_else(|_| UdpSocket::bind(("::", 0))).ok()?;
+    let socket = UdpSocket::bind(("0.0.0.0", 0))
+        .or_else(|_| UdpSocket::bind(("::", 0)))
+        .ok()?;
     socket.connect(remote).ok()?;
     socket.local_addr().ok().map(|addr| addr.ip())
 }
@@ -358,5 +406,9 @@ fn instance_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     let pid = std::process::id();
-    if host.is_empty() { pid.to_string() } else { format!("{host}-{pid}") }
+    if host.is_empty() {
+        pid.to_string()
+    } else {
+        format!("{host}-{pid}")
+    }
 }

@@ -30,11 +30,19 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn open(dir: &Path) -> Result<Self, MeshError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
-            let what = format!("state directory {} cannot be made: {error}", dir.display());
-            MeshError::new(ErrorKind::Policy, what).with_code(code(5003)).with_source(error)
-        })?;
-        Ok(Self { dir: dir.to_owned() })
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| {
+                let what = format!("state directory {} cannot be made: {error}", dir.display());
+                MeshError::new(ErrorKind::Policy, what)
+                    .with_code(code(5003))
+                    .with_source(error)
+            })?;
+        Ok(Self {
+            dir: dir.to_owned(),
+        })
     }
 
     /// Key and chain in one PEM text.
@@ -62,7 +70,9 @@ impl Disk {
     pub(super) fn save_snapshot(&self, types: &[DeltaDiscoveryResponse]) -> io::Result<()> {
         let mut content = Vec::new();
         for resources in types {
-            resources.encode_length_delimited(&mut content).map_err(io::Error::other)?;
+            resources
+                .encode_length_delimited(&mut content)
+                .map_err(io::Error::other)?;
         }
         let mut bytes = format!("mesh-snapshot 1 {}\n", Version::of(&content)).into_bytes();
         bytes.extend(content);
@@ -73,7 +83,11 @@ impl Disk {
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let beside = self.dir.join(format!(".{name}.new"));
         let _ = fs::remove_file(&beside);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, self.dir.join(name))
@@ -86,7 +100,10 @@ fn read(path: &Path) -> io::Result<Vec<DeltaDiscoveryResponse>> {
         return Err(broken("too large"));
     }
     let bytes = fs::read(path)?;
-    let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| broken("no header"))?;
+    let end = bytes
+        .iter()
+        .position(|b| *b == b'\n')
+        .ok_or_else(|| broken("no header"))?;
     let (header, mut content) = (&bytes[..end], &bytes[end + 1..]);
     if header != format!("mesh-snapshot 1 {}", Version::of(content)).as_bytes() {
         return Err(broken("cut off, changed, or of another version"));
@@ -123,7 +140,11 @@ mod tests {
 
         let types = vec![DeltaDiscoveryResponse {
             type_url: "t".into(),
-            resources: vec![Resource { name: "a".into(), version: "1".into(), ..Default::default() }],
+            resources: vec![Resource {
+                name: "a".into(),
+                version: "1".into(),
+                ..Default::default()
+            }],
             ..Default::default()
         }];
         disk.save_snapshot(&types).unwrap();
@@ -131,9 +152,17 @@ mod tests {
         disk.save_identity("pem").unwrap();
         assert_eq!(disk.snapshot(), types);
         assert_eq!(disk.identity().as_deref(), Some("pem"));
-        for (path, mode) in [(disk.dir.clone(), 0o700), (disk.dir.join(SNAPSHOT), 0o600), (disk.dir.join(IDENTITY), 0o600)]
-        {
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+        for (path, mode) in [
+            (disk.dir.clone(), 0o700),
+            (disk.dir.join(SNAPSHOT), 0o600),
+            (disk.dir.join(IDENTITY), 0o600),
+        ] {
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                mode,
+                "{}",
+                path.display()
+            );
         }
 
         let path = disk.dir.join(SNAPSHOT);

@@ -38,15 +38,21 @@ impl std::str::FromStr for Token {
     fn from_str(text: &str) -> Result<Self, MeshError> {
         let text = text.trim();
         let refused = |what: &str| {
-            MeshError::new(ErrorKind::Identity, format!("join token refused: {what}")).with_code(code(4005))
+            MeshError::new(ErrorKind::Identity, format!("join token refused: {what}"))
+                .with_code(code(4005))
         };
         let mut parts = text.split('.');
-        let (Some("mesh1"), Some(_), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some("mesh1"), Some(_), Some(hash), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(refused("it is not of the form mesh1.SECRET.HASH"));
         };
-        let authority_sha256 = unhex(hash).ok_or_else(|| refused("its hash is not 64 hex digits"))?;
-        Ok(Self { text: text.to_owned(), authority_sha256 })
+        let authority_sha256 =
+            unhex(hash).ok_or_else(|| refused("its hash is not 64 hex digits"))?;
+        Ok(Self {
+            text: text.to_owned(),
+            authority_sha256,
+        })
     }
 }
 
@@ -73,14 +79,23 @@ pub(super) struct Joiner {
 impl Joiner {
     /// Puts the identity of an earlier run into force, if it is still valid and of this service.
     pub(super) fn restore(&self, trust: Option<&TrustBundle>) -> bool {
-        let (Some(disk), Some(trust)) = (&self.disk, trust) else { return false };
-        let Some(pem) = disk.identity() else { return false };
+        let (Some(disk), Some(trust)) = (&self.disk, trust) else {
+            return false;
+        };
+        let Some(pem) = disk.identity() else {
+            return false;
+        };
         let identity = Identity::from_pem(&pem, &pem);
         let usable = identity.ok().filter(|identity| {
             identity.not_after() > SystemTime::now()
-                && identity.spiffe_id().service().is_some_and(|service| service == self.service)
+                && identity
+                    .spiffe_id()
+                    .service()
+                    .is_some_and(|service| service == self.service)
         });
-        let (Some(identity), Ok(roots)) = (usable, trust_roots(trust.clone())) else { return false };
+        let (Some(identity), Ok(roots)) = (usable, trust_roots(trust.clone())) else {
+            return false;
+        };
         self.credentials.set_trust(roots);
         self.credentials.set_identity(identity);
         true
@@ -88,29 +103,62 @@ impl Joiner {
 
     /// Asks once, with the token if there is no valid identity. The private key is made here and stays here.
     pub(super) async fn sign(&self) -> Result<TrustBundle, MeshError> {
-        let valid = self.credentials.identity().is_some_and(|identity| identity.not_after() > SystemTime::now());
+        let valid = self
+            .credentials
+            .identity()
+            .is_some_and(|identity| identity.not_after() > SystemTime::now());
         let (channel, token) = if valid {
-            (Channel::new(self.control.clone(), &self.credentials), String::new())
+            (
+                Channel::new(self.control.clone(), &self.credentials),
+                String::new(),
+            )
         } else {
-            (Channel::pinned(self.control.clone(), self.token.authority_sha256), self.token.text.clone())
+            (
+                Channel::pinned(self.control.clone(), self.token.authority_sha256),
+                self.token.text.clone(),
+            )
         };
         // First, so that an unreachable or false server is named as such and never sees the token.
-        tokio::time::timeout(SIGN_TIMEOUT, channel.connect()).await.map_err(|_| slow())??;
+        tokio::time::timeout(SIGN_TIMEOUT, channel.connect())
+            .await
+            .map_err(|_| slow())??;
         let unmade = |error: rcgen::Error| {
-            MeshError::new(ErrorKind::Internal, "a certificate request could not be made").with_source(error)
+            MeshError::new(
+                ErrorKind::Internal,
+                "a certificate request could not be made",
+            )
+            .with_source(error)
         };
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(unmade)?;
-        let csr = rcgen::CertificateParams::default().serialize_request(&key).map_err(unmade)?;
-        let request = SignRequest { token, csr_der: csr.der().to_vec(), service: self.service.to_string() };
+        let csr = rcgen::CertificateParams::default()
+            .serialize_request(&key)
+            .map_err(unmade)?;
+        let request = SignRequest {
+            token,
+            csr_der: csr.der().to_vec(),
+            service: self.service.to_string(),
+        };
         let mut client = IdentityClient::new(channel);
-        let answer = tokio::time::timeout(SIGN_TIMEOUT, client.sign(request)).await.map_err(|_| slow())?;
+        let answer = tokio::time::timeout(SIGN_TIMEOUT, client.sign(request))
+            .await
+            .map_err(|_| slow())?;
         let response = answer.map_err(|status| refused(&status))?.into_inner();
 
-        let trust = response.trust.ok_or_else(|| bad("the control server names nobody to trust"))?;
+        let trust = response
+            .trust
+            .ok_or_else(|| bad("the control server names nobody to trust"))?;
         let roots = trust_roots(trust.clone())?;
         let identity = Identity::from_der(response.chain_der.clone(), key.serialize_der())?;
-        if identity.spiffe_id().service().is_none_or(|service| service != self.service) {
-            let what = format!("the control server made this {}, not {}", identity.spiffe_id(), self.service);
+        if identity
+            .spiffe_id()
+            .service()
+            .is_none_or(|service| service != self.service)
+        {
+            let what = format!(
+                "the control server made this {}, not {}",
+                identity.spiffe_id(),
+                self.service
+            );
             return Err(MeshError::new(ErrorKind::Identity, what));
         }
         if let Some(disk) = &self.disk {
@@ -134,7 +182,11 @@ impl Joiner {
         loop {
             let identity = self.credentials.identity();
             let wait = identity.map_or(Duration::ZERO, |identity| {
-                until_renewal(identity.not_before(), identity.not_after(), SystemTime::now())
+                until_renewal(
+                    identity.not_before(),
+                    identity.not_after(),
+                    SystemTime::now(),
+                )
             });
             tokio::time::sleep(wait).await;
             match self.sign().await {
@@ -162,13 +214,17 @@ fn until_renewal(from: SystemTime, to: SystemTime, now: SystemTime) -> Duration 
 
 /// Trust anchors of a message.
 pub(super) fn trust_roots(trust: TrustBundle) -> Result<TrustRoots, MeshError> {
-    let domains = wire::trust_domains(trust).map_err(|error| bad(format!("trust bundle: {error}")))?;
+    let domains =
+        wire::trust_domains(trust).map_err(|error| bad(format!("trust bundle: {error}")))?;
     TrustRoots::from_der(domains)
 }
 
 fn slow() -> MeshError {
-    MeshError::new(ErrorKind::Connect, format!("no answer from the control server in {SIGN_TIMEOUT:?}"))
-        .with_code(code(1002))
+    MeshError::new(
+        ErrorKind::Connect,
+        format!("no answer from the control server in {SIGN_TIMEOUT:?}"),
+    )
+    .with_code(code(1002))
 }
 
 /// What a refusal means. Only a refused token or request is final.
@@ -180,7 +236,10 @@ fn refused(status: &tonic::Status) -> MeshError {
     };
     let code = code(number);
     let message = status.message();
-    let message = message.strip_suffix(&format!("[{code}]")).unwrap_or(message).trim_end();
+    let message = message
+        .strip_suffix(&format!("[{code}]"))
+        .unwrap_or(message)
+        .trim_end();
     MeshError::new(kind, message).with_code(code)
 }
 
@@ -190,10 +249,17 @@ fn pem_of(der: &[u8]) -> String {
     // RFC 7468: 64 characters a line, which are 48 bytes.
     for line in der.chunks(48) {
         for chunk in line.chunks(3) {
-            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            let bits = chunk
+                .iter()
+                .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
             for ix in 0..4 {
                 let digit = (bits >> (18 - 6 * ix)) & 63;
-                text.push(if ix > chunk.len() { '=' } else { ALPHABET[digit as usize].into() });
+                text.push(if ix > chunk.len() {
+                    '='
+                } else {
+                    ALPHABET[digit as usize].into()
+                });
             }
         }
         text.push('\n');
@@ -210,8 +276,17 @@ mod tests {
     fn a_token_has_three_parts_and_a_hash() {
         let hash = "0f".repeat(32);
         let token: Token = format!(" mesh1.secret.{hash}\n").parse().unwrap();
-        assert_eq!((token.authority_sha256, token.text), ([0x0f; 32], format!("mesh1.secret.{hash}")));
-        for text in ["", "mesh1.secret", "mesh2.secret.00", "mesh1.secret.zz", &format!("mesh1.a.{hash}.b")] {
+        assert_eq!(
+            (token.authority_sha256, token.text),
+            ([0x0f; 32], format!("mesh1.secret.{hash}"))
+        );
+        for text in [
+            "",
+            "mesh1.secret",
+            "mesh2.secret.00",
+            "mesh1.secret.zz",
+            &format!("mesh1.a.{hash}.b"),
+        ] {
             let error = text.parse::<Token>().err().expect("an error");
             assert_eq!(error.code().to_string(), "M4005", "{text}");
             assert!(!error.to_string().contains("secret."), "{error}");
@@ -227,7 +302,11 @@ mod tests {
             assert!((630..=700).contains(&wait), "{wait}");
         }
         assert_eq!(until_renewal(from, to, to), Duration::ZERO);
-        assert_eq!(until_renewal(to, from, to), Duration::ZERO, "nonsense is due at once");
+        assert_eq!(
+            until_renewal(to, from, to),
+            Duration::ZERO,
+            "nonsense is due at once"
+        );
     }
 
     #[test]

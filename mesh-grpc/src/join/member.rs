@@ -9,10 +9,7 @@ use bytes::Bytes;
 use mesh_core::{
     error::MeshError,
     name::ServiceName,
-    policy::{
-        PolicyErrors, ResourceId,
-        spec::Resource,
-    },
+    policy::{PolicyErrors, ResourceId, spec::Resource},
 };
 use mesh_tower::{mesh::Feed, tls::Credentials};
 use prost::Message as _;
@@ -55,11 +52,18 @@ pub(super) struct Member {
 
 /// The types of this program, as they are known statically.
 fn known(type_url: &str) -> Option<&'static str> {
-    wire::PUSH_ORDER.into_iter().find(|known| *known == type_url)
+    wire::PUSH_ORDER
+        .into_iter()
+        .find(|known| *known == type_url)
 }
 
 impl Member {
-    pub(super) fn new(service: ServiceName, feed: Feed, credentials: Credentials, node: Node) -> Self {
+    pub(super) fn new(
+        service: ServiceName,
+        feed: Feed,
+        credentials: Credentials,
+        node: Node,
+    ) -> Self {
         let mut machine = Machine::new(node, Limits::default());
         machine.subscribe(TRUST_BUNDLE, TRUST_BUNDLE_NAME);
         machine.subscribe(INBOUND_POLICY, &service.to_string());
@@ -97,7 +101,10 @@ impl Member {
                 .filter(|((url, _), _)| *url == type_url)
                 .map(|((url, name), (version, content))| discovery::Resource {
                     version: version.to_string(),
-                    resource: Some(prost_types::Any { type_url: (*url).to_owned(), value: content.to_vec() }),
+                    resource: Some(prost_types::Any {
+                        type_url: (*url).to_owned(),
+                        value: content.to_vec(),
+                    }),
                     name: name.to_string(),
                     aliases: Vec::new(),
                 })
@@ -110,11 +117,17 @@ impl Member {
     /// Puts a snapshot of an earlier run into force. What the store refuses is left out.
     pub(super) fn restore(&mut self, types: Vec<DeltaDiscoveryResponse>) {
         for response in types {
-            let Some(type_url) = known(&response.type_url) else { continue };
+            let Some(type_url) = known(&response.type_url) else {
+                continue;
+            };
             self.revision = response.system_version_info.as_str().into();
             for resource in response.resources {
                 let name: Arc<str> = resource.name.into();
-                let content: Bytes = resource.resource.map(|any| any.value).unwrap_or_default().into();
+                let content: Bytes = resource
+                    .resource
+                    .map(|any| any.value)
+                    .unwrap_or_default()
+                    .into();
                 let entry = (name.clone(), Arc::<str>::from(resource.version), content);
                 match self.put(type_url, std::slice::from_ref(&entry), &[]) {
                     Ok(()) => self.machine.restore(type_url, &name, &entry.1),
@@ -130,8 +143,10 @@ impl Member {
     pub(super) fn trust(&mut self, trust: &pb::TrustBundle) {
         let content: Bytes = trust.encode_to_vec().into();
         let version: Arc<str> = Version::of(&content).to_string().into();
-        self.machine.restore(TRUST_BUNDLE, TRUST_BUNDLE_NAME, &version);
-        self.content.insert((TRUST_BUNDLE, TRUST_BUNDLE_NAME.into()), (version, content));
+        self.machine
+            .restore(TRUST_BUNDLE, TRUST_BUNDLE_NAME, &version);
+        self.content
+            .insert((TRUST_BUNDLE, TRUST_BUNDLE_NAME.into()), (version, content));
         self.changes.send_modify(|changes| *changes += 1);
     }
 
@@ -149,7 +164,8 @@ impl Member {
     pub(super) fn want(&mut self, services: &BTreeSet<ServiceName>) {
         let names: BTreeSet<String> = services.iter().map(ToString::to_string).collect();
         for type_url in [ENDPOINT_SET, SERVICE_POLICY] {
-            self.machine.want(type_url, names.iter().map(String::as_str));
+            self.machine
+                .want(type_url, names.iter().map(String::as_str));
         }
         let wanted = |(type_url, name): &(&'static str, Arc<str>)| {
             !matches!(*type_url, ENDPOINT_SET | SERVICE_POLICY) || names.contains(&**name)
@@ -159,7 +175,10 @@ impl Member {
     }
 
     /// Puts a response into force, as far as it is good, and queues the answer.
-    pub(super) fn on_response(&mut self, response: DeltaDiscoveryResponse) -> Result<(), Violation> {
+    pub(super) fn on_response(
+        &mut self,
+        response: DeltaDiscoveryResponse,
+    ) -> Result<(), Violation> {
         let update = self.machine.on_response(response)?;
         let Some(type_url) = known(&update.type_url) else {
             self.machine.accept(&update);
@@ -185,7 +204,8 @@ impl Member {
         let own = self.service.to_string();
         let named = |name: &Arc<str>| **name == *own;
         if type_url == INBOUND_POLICY
-            && (update.resources.iter().any(|(name, ..)| named(name)) || update.removed.iter().any(named))
+            && (update.resources.iter().any(|(name, ..)| named(name))
+                || update.removed.iter().any(named))
         {
             self.informed.send_replace(true);
         }
@@ -195,7 +215,9 @@ impl Member {
     fn put_singly(&mut self, type_url: &'static str, update: &Update) -> BTreeSet<Arc<str>> {
         let mut kept = BTreeSet::new();
         for entry in &update.resources {
-            if update.resources.len() > 1 && self.put(type_url, std::slice::from_ref(entry), &[]).is_ok() {
+            if update.resources.len() > 1
+                && self.put(type_url, std::slice::from_ref(entry), &[]).is_ok()
+            {
                 kept.insert(entry.0.clone());
             }
         }
@@ -218,7 +240,8 @@ impl Member {
             TRUST_BUNDLE => {
                 for (_, _, content) in resources {
                     let bundle = decode::<pb::TrustBundle>(content)?;
-                    let roots = trust_roots(bundle).map_err(|error: MeshError| error.to_string())?;
+                    let roots =
+                        trust_roots(bundle).map_err(|error: MeshError| error.to_string())?;
                     self.credentials.set_trust(roots);
                 }
                 // Nobody to trust is no configuration, it is a mistake: what is trusted stays.
@@ -227,7 +250,8 @@ impl Member {
                 let mut sets = Vec::new();
                 for (name, _, content) in resources {
                     let set = decode::<pb::EndpointSet>(content)?;
-                    let endpoints = wire::endpoints(set).map_err(|error| format!("{name} {error}"))?;
+                    let endpoints =
+                        wire::endpoints(set).map_err(|error| format!("{name} {error}"))?;
                     sets.push((service(name)?, Some(endpoints)));
                 }
                 for name in removed {
@@ -240,7 +264,8 @@ impl Member {
             _ => self.put_policy(type_url, resources, removed)?,
         }
         for (name, version, content) in resources {
-            self.content.insert((type_url, name.clone()), (version.clone(), content.clone()));
+            self.content
+                .insert((type_url, name.clone()), (version.clone(), content.clone()));
         }
         for name in removed {
             self.content.remove(&(type_url, name.clone()));
@@ -267,13 +292,16 @@ impl Member {
         }
         // A resource can be in several messages. The newest counts; each message brings all that it refers to.
         let old = self.policies.iter().filter(|(key, _)| {
-            !news.contains_key(*key) && !(key.0 == type_url && removed.contains(&key.1))
+            let gone = key.0 == type_url && removed.contains(&key.1);
+            !gone && !news.contains_key(*key)
         });
         let mut all: BTreeMap<ResourceId, Arc<Resource>> = BTreeMap::new();
         for resource in old.chain(&news).flat_map(|(_, resources)| resources) {
             all.insert(resource.id(), resource.clone());
         }
-        self.feed.apply(all.into_values().collect()).map_err(|errors| reason(&errors))?;
+        self.feed
+            .apply(all.into_values().collect())
+            .map_err(|errors| reason(&errors))?;
         for name in removed {
             self.policies.remove(&(type_url, name.clone()));
         }
@@ -314,12 +342,19 @@ fn decode<M: prost::Message + Default>(content: &Bytes) -> Result<M, String> {
 }
 
 fn service(name: &str) -> Result<ServiceName, String> {
-    let (namespace, name) = name.split_once('/').ok_or_else(|| format!("`{name}` is not namespace/name"))?;
+    let (namespace, name) = name
+        .split_once('/')
+        .ok_or_else(|| format!("`{name}` is not namespace/name"))?;
     ServiceName::new(namespace, name).map_err(|error| error.to_string())
 }
 
 /// Each error with its resource and field path.
 fn reason(errors: &PolicyErrors) -> String {
-    let lines: Vec<String> = errors.0.iter().filter(|error| error.is_error()).map(ToString::to_string).collect();
+    let lines: Vec<String> = errors
+        .0
+        .iter()
+        .filter(|error| error.is_error())
+        .map(ToString::to_string)
+        .collect();
     lines.join("\n")
 }

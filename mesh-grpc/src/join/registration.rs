@@ -54,7 +54,15 @@ pub(super) async fn run(about: About, feed: Feed, drain: Drain, channel: Channel
             started = start => if started.is_err() { return },
         }
         let mut answered = false;
-        match stream(&about, &channel, &mut serving, leaving.as_mut(), &mut answered).await {
+        match stream(
+            &about,
+            &channel,
+            &mut serving,
+            leaving.as_mut(),
+            &mut answered,
+        )
+        .await
+        {
             Ok(()) => return,
             Err(why) => tracing::debug!(target: "mesh::join", "registration interrupted: {why}"),
         }
@@ -81,12 +89,17 @@ async fn stream(
     let mut registered: Vec<Serving> = Vec::new();
     let say = |message| {
         // The stream's end is noticed where it is read.
-        let _ = requests.send(RegisterRequest { message: Some(message) });
+        let _ = requests.send(RegisterRequest {
+            message: Some(message),
+        });
     };
     let update = |registered: &mut Vec<Serving>, now: Vec<Serving>| {
         for gone in registered.iter().filter(|one| !now.contains(one)) {
             let addr = about.reachable(gone.addr).to_string();
-            say(Message::Deregister(Deregister { service: gone.service.to_string(), addr }));
+            say(Message::Deregister(Deregister {
+                service: gone.service.to_string(),
+                addr,
+            }));
         }
         for new in now.iter().filter(|one| !registered.contains(one)) {
             say(Message::Register(about.instance(new)));
@@ -96,7 +109,9 @@ async fn stream(
     let now = serving.borrow_and_update().clone();
     update(&mut registered, now);
     let mut client = RegistryClient::new(channel.clone());
-    let opened = client.register(UnboundedReceiverStream::new(outgoing)).await;
+    let opened = client
+        .register(UnboundedReceiverStream::new(outgoing))
+        .await;
     let mut answers = opened.map_err(|status| text(&status))?.into_inner();
     let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -160,7 +175,10 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_addresses_is_registered_by_the_address_of_the_machine() {
-        let about = About { host: Some([10, 0, 0, 7].into()), ..About::default() };
+        let about = About {
+            host: Some([10, 0, 0, 7].into()),
+            ..About::default()
+        };
         let reach = |text: &str| about.reachable(text.parse().unwrap()).to_string();
         assert_eq!(reach("0.0.0.0:8080"), "10.0.0.7:8080");
         assert_eq!(reach("[::]:8080"), "10.0.0.7:8080");

@@ -97,9 +97,10 @@ impl std::str::FromStr for Source {
             Some(("token-value", token)) => Ok(Self::Token(token.to_owned())),
             Some(("token", path)) => Ok(Self::TokenFile(path.into())),
             Some(("dir", path)) => Ok(Self::Directory(path.into())),
-            _ => Err(bad(
-                format!("an identity is token:PATH, token-value:TEXT or dir:PATH, not `{}`", shorten(text)),
-            )),
+            _ => Err(bad(format!(
+                "an identity is token:PATH, token-value:TEXT or dir:PATH, not `{}`",
+                shorten(text)
+            ))),
         }
     }
 }
@@ -116,11 +117,20 @@ fn shorten(text: &str) -> &str {
 }
 
 fn unknown(name: &str) -> MeshError {
-    let hint = KNOWN.iter().map(|known| (distance(name, known), known)).min().filter(|(d, _)| *d <= 2);
-    let hint = hint.map(|(_, known)| format!(", did you mean `{known}`?")).unwrap_or_default();
-    MeshError::new(ErrorKind::Policy, format!("unknown variable `{name}`{hint}"))
-        .with_code(code(1001))
-        .with_note("known", KNOWN.join(", "))
+    let hint = KNOWN
+        .iter()
+        .map(|known| (distance(name, known), known))
+        .min()
+        .filter(|(d, _)| *d <= 2);
+    let hint = hint
+        .map(|(_, known)| format!(", did you mean `{known}`?"))
+        .unwrap_or_default();
+    MeshError::new(
+        ErrorKind::Policy,
+        format!("unknown variable `{name}`{hint}"),
+    )
+    .with_code(code(1001))
+    .with_note("known", KNOWN.join(", "))
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours between two short texts.
@@ -147,7 +157,11 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, MeshError> {
-        Settings::from_env(variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())))
+        Settings::from_env(
+            variables
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned())),
+        )
     }
 
     #[test]
@@ -170,15 +184,28 @@ mod tests {
         assert!(of("token:/run/token") == Some(Source::TokenFile("/run/token".into())));
         assert!(of("token-value:mesh1.x.y") == Some(Source::Token("mesh1.x.y".into())));
         assert!(of("dir:/run/id") == Some(Source::Directory("/run/id".into())));
-        let error = "mesh1.verysecret.abcdef".parse::<Source>().err().expect("an error").to_string();
+        let error = "mesh1.verysecret.abcdef"
+            .parse::<Source>()
+            .err()
+            .expect("an error")
+            .to_string();
         assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]
     fn what_the_program_says_comes_before_the_environment() {
-        let program = Settings { control: Some("https://a".into()), ..Settings::default() };
+        let program = Settings {
+            control: Some("https://a".into()),
+            ..Settings::default()
+        };
         let all = program.or(read(&[("MESH_CONTROL", "https://b"), ("MESH_STATE", "/s")]).unwrap());
-        assert_eq!((all.control.as_deref(), all.state), (Some("https://a"), Some("/s".into())));
-        assert!(read(&[("MESH_CONTROL", "")]).unwrap().control.is_none(), "empty is not set");
+        assert_eq!(
+            (all.control.as_deref(), all.state),
+            (Some("https://a"), Some("/s".into()))
+        );
+        assert!(
+            read(&[("MESH_CONTROL", "")]).unwrap().control.is_none(),
+            "empty is not set"
+        );
     }
 }

@@ -13,7 +13,8 @@ use super::{backoff::Backoff, disk::Disk, member::Member};
 use crate::{
     channel::Channel,
     pb::discovery::{
-        DeltaDiscoveryRequest, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+        DeltaDiscoveryRequest,
+        aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
     },
 };
 
@@ -72,9 +73,11 @@ async fn stream(
         member.reconnect();
         say(&mut member, &requests);
     }
-    let mut client =
-        AggregatedDiscoveryServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
-    let opened = client.delta_aggregated_resources(UnboundedReceiverStream::new(outgoing)).await;
+    let mut client = AggregatedDiscoveryServiceClient::new(channel.clone())
+        .max_decoding_message_size(MAX_MESSAGE);
+    let opened = client
+        .delta_aggregated_resources(UnboundedReceiverStream::new(outgoing))
+        .await;
     let mut responses = match opened {
         Ok(response) => response.into_inner(),
         Err(status) => return text(&status),
@@ -139,7 +142,10 @@ pub(super) async fn save(member: SharedMember, disk: Disk) {
         let snapshot = member.lock().snapshot();
         let disk = disk.clone();
         let saved = tokio::task::spawn_blocking(move || disk.save_snapshot(&snapshot)).await;
-        let error = saved.map_err(std::io::Error::other).and_then(|saved| saved).err();
+        let error = saved
+            .map_err(std::io::Error::other)
+            .and_then(|saved| saved)
+            .err();
         match error {
             Some(error) if !failed => {
                 tracing::warn!(target: "mesh::join", "the last good policy is not kept on disk: {error}");

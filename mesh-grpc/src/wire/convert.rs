@@ -15,12 +15,19 @@ pub struct WireError {
 
 impl WireError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { path: String::new(), message: message.into() }
+        Self {
+            path: String::new(),
+            message: message.into(),
+        }
     }
 
     /// Puts the error below a field.
     pub(crate) fn at(mut self, field: impl fmt::Display) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        let dot = if self.path.is_empty() || self.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
         self.path = format!("{field}{dot}{}", self.path);
         self
     }
@@ -97,7 +104,9 @@ impl Wire<u64> for Interval {
     fn from_wire(wire: u64) -> Result<Self, WireError> {
         let interval = Self::new(std::time::Duration::from_millis(wire));
         if Wire::<u64>::to_wire(&interval) != wire {
-            return Err(WireError::new(format!("{wire} ms is longer than a duration can be")));
+            return Err(WireError::new(format!(
+                "{wire} ms is longer than a duration can be"
+            )));
         }
         Ok(interval)
     }
@@ -126,7 +135,8 @@ impl<P, T: Wire<P>> Wire<Vec<P>> for Vec<T> {
         self.iter().map(Wire::to_wire).collect()
     }
     fn from_wire(wire: Vec<P>) -> Result<Self, WireError> {
-        let item = |(ix, item)| T::from_wire(item).map_err(|error| error.at(format_args!("[{ix}]")));
+        let item =
+            |(ix, item)| T::from_wire(item).map_err(|error| error.at(format_args!("[{ix}]")));
         wire.into_iter().enumerate().map(item).collect()
     }
 }

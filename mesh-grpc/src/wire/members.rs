@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use mesh_core::{balance::EndpointInfo, identity::SpiffeId, name::ServiceName, policy::spec::Resource};
+use mesh_core::{
+    balance::EndpointInfo, identity::SpiffeId, name::ServiceName, policy::spec::Resource,
+};
 
 use super::{WireError, resource_from_proto, resource_to_proto};
 use crate::pb::policy as pb;
@@ -13,7 +15,10 @@ pub fn service_policy<'a>(
     resources: impl IntoIterator<Item = &'a Resource>,
 ) -> pb::ServicePolicy {
     let resources = resources.into_iter().map(resource_to_proto).collect();
-    pb::ServicePolicy { service: service.to_string(), resources }
+    pb::ServicePolicy {
+        service: service.to_string(),
+        resources,
+    }
 }
 
 /// Everything that instances of `service` need to receive calls.
@@ -22,19 +27,28 @@ pub fn inbound_policy<'a>(
     resources: impl IntoIterator<Item = &'a Resource>,
 ) -> pb::InboundPolicy {
     let resources = resources.into_iter().map(resource_to_proto).collect();
-    pb::InboundPolicy { service: service.to_string(), resources }
+    pb::InboundPolicy {
+        service: service.to_string(),
+        resources,
+    }
 }
 
 /// The resources of a message.
 pub fn resources(wire: Vec<pb::Resource>) -> Result<Vec<Arc<Resource>>, WireError> {
-    wire.into_iter().map(|resource| resource_from_proto(resource).map(Arc::new)).collect()
+    wire.into_iter()
+        .map(|resource| resource_from_proto(resource).map(Arc::new))
+        .collect()
 }
 
 /// An endpoint as it travels.
 pub fn endpoint_to_proto(info: &EndpointInfo) -> pb::Endpoint {
     pb::Endpoint {
         addr: info.addr.to_string(),
-        identity: info.identity.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        identity: info
+            .identity
+            .as_ref()
+            .map(|id| id.as_str().to_owned())
+            .unwrap_or_default(),
         labels: (*info.labels).clone(),
         zone: info.zone.as_deref().unwrap_or_default().to_owned(),
         weight: info.weight,
@@ -43,10 +57,12 @@ pub fn endpoint_to_proto(info: &EndpointInfo) -> pb::Endpoint {
 
 /// An endpoint that arrived.
 pub fn endpoint_from_proto(wire: pb::Endpoint) -> Result<EndpointInfo, WireError> {
-    let bad = |field: &str, text: &str| WireError::new(format!("`{text}` cannot be read")).at(field);
+    let bad =
+        |field: &str, text: &str| WireError::new(format!("`{text}` cannot be read")).at(field);
     let mut info = EndpointInfo::new(wire.addr.parse().map_err(|_| bad("addr", &wire.addr))?);
     if !wire.identity.is_empty() {
-        info.identity = Some(SpiffeId::parse(&wire.identity).map_err(|_| bad("identity", &wire.identity))?);
+        info.identity =
+            Some(SpiffeId::parse(&wire.identity).map_err(|_| bad("identity", &wire.identity))?);
     }
     info.labels = Arc::new(wire.labels);
     info.zone = (!wire.zone.is_empty()).then(|| wire.zone.into());
@@ -60,7 +76,10 @@ pub fn endpoint_set<'a>(
     endpoints: impl IntoIterator<Item = &'a EndpointInfo>,
 ) -> pb::EndpointSet {
     let endpoints = endpoints.into_iter().map(endpoint_to_proto).collect();
-    pb::EndpointSet { service: service.to_string(), endpoints }
+    pb::EndpointSet {
+        service: service.to_string(),
+        endpoints,
+    }
 }
 
 /// The endpoints of a message.
@@ -74,7 +93,9 @@ pub fn endpoints(wire: pb::EndpointSet) -> Result<Vec<EndpointInfo>, WireError> 
 /// Trust anchors as they travel: DER certificates by trust domain.
 pub fn trust_bundle(domains: impl IntoIterator<Item = (String, Vec<Vec<u8>>)>) -> pb::TrustBundle {
     let domain = |(name, roots_der)| pb::TrustDomain { name, roots_der };
-    pb::TrustBundle { domains: domains.into_iter().map(domain).collect() }
+    pb::TrustBundle {
+        domains: domains.into_iter().map(domain).collect(),
+    }
 }
 
 /// The trust anchors of a message: DER certificates by trust domain.
@@ -83,10 +104,17 @@ pub fn trust_domains(wire: pb::TrustBundle) -> Result<BTreeMap<String, Vec<Vec<u
     for (ix, domain) in wire.domains.into_iter().enumerate() {
         let at = |error: WireError| error.at(format_args!("domains[{ix}]"));
         if mesh_core::identity::check_trust_domain(&domain.name).is_err() {
-            return Err(at(WireError::new(format!("`{}` is no trust domain", domain.name)).at("name")));
+            return Err(at(WireError::new(format!(
+                "`{}` is no trust domain",
+                domain.name
+            ))
+            .at("name")));
         }
         if domain.roots_der.is_empty() {
-            return Err(at(WireError::new("a trust domain without a root would trust nobody").at("rootsDer")));
+            return Err(at(WireError::new(
+                "a trust domain without a root would trust nobody",
+            )
+            .at("rootsDer")));
         }
         domains.insert(domain.name, domain.roots_der);
     }

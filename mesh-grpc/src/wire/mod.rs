@@ -12,12 +12,12 @@ mod tests;
 
 pub use convert::WireError;
 pub use members::{
-    endpoint_from_proto, endpoint_set, endpoint_to_proto, endpoints, inbound_policy, resources, service_policy,
-    trust_bundle, trust_domains,
+    endpoint_from_proto, endpoint_set, endpoint_to_proto, endpoints, inbound_policy, resources,
+    service_policy, trust_bundle, trust_domains,
 };
 pub use report::{
-    edge_from_proto, edge_to_proto, endpoint_report_from_proto, endpoint_report_to_proto, report_from_proto,
-    report_to_proto,
+    edge_from_proto, edge_to_proto, endpoint_report_from_proto, endpoint_report_to_proto,
+    report_from_proto, report_to_proto,
 };
 pub use spec::{resource_from_proto, resource_to_proto};
 

@@ -1,6 +1,8 @@
 //! What processes measure.
 
-use mesh_core::report::{EdgeReport, EndpointHealth, EndpointReport, Histogram, InboundReport, Report};
+use mesh_core::report::{
+    EdgeReport, EndpointHealth, EndpointReport, Histogram, InboundReport, Report,
+};
 
 use super::WireError;
 use crate::pb::control as pb;
@@ -9,7 +11,11 @@ use crate::pb::control as pb;
 pub fn report_to_proto(report: &Report) -> pb::ReportRequest {
     pb::ReportRequest {
         edges: report.edges.iter().map(edge_to_proto).collect(),
-        endpoints: report.endpoints.iter().map(endpoint_report_to_proto).collect(),
+        endpoints: report
+            .endpoints
+            .iter()
+            .map(endpoint_report_to_proto)
+            .collect(),
         inbound: report.inbound.iter().map(inbound_to_proto).collect(),
         plaintext_peers: report.plaintext_peers,
         ..Default::default()
@@ -20,7 +26,11 @@ pub fn report_to_proto(report: &Report) -> pb::ReportRequest {
 pub fn report_from_proto(wire: pb::ReportRequest) -> Result<Report, WireError> {
     Ok(Report {
         edges: wire.edges.into_iter().map(edge_from_proto).collect(),
-        endpoints: wire.endpoints.into_iter().map(endpoint_report_from_proto).collect::<Result<_, _>>()?,
+        endpoints: wire
+            .endpoints
+            .into_iter()
+            .map(endpoint_report_from_proto)
+            .collect::<Result<_, _>>()?,
         inbound: wire.inbound.into_iter().map(inbound_from_proto).collect(),
         plaintext_peers: wire.plaintext_peers,
     })
@@ -28,8 +38,11 @@ pub fn report_from_proto(wire: pb::ReportRequest) -> Result<Report, WireError> {
 
 /// An edge as it travels.
 pub fn edge_to_proto(edge: &EdgeReport) -> pb::EdgeReport {
-    let (index, count) =
-        edge.latency.filled().map(|(ix, n)| (u32::try_from(ix).unwrap_or(u32::MAX), n)).unzip();
+    let (index, count) = edge
+        .latency
+        .filled()
+        .map(|(ix, n)| (u32::try_from(ix).unwrap_or(u32::MAX), n))
+        .unzip();
     pb::EdgeReport {
         to: edge.to.clone(),
         route: edge.route.clone(),
@@ -46,7 +59,11 @@ pub fn edge_to_proto(edge: &EdgeReport) -> pb::EdgeReport {
 /// An edge that arrived. Buckets that do not exist are dropped.
 pub fn edge_from_proto(wire: pb::EdgeReport) -> EdgeReport {
     let latency = wire.latency.unwrap_or_default();
-    let filled = latency.index.into_iter().map(|ix| ix as usize).zip(latency.count);
+    let filled = latency
+        .index
+        .into_iter()
+        .map(|ix| ix as usize)
+        .zip(latency.count);
     EdgeReport {
         to: wire.to,
         route: wire.route,
@@ -158,7 +175,12 @@ mod tests {
                 failures: 5,
                 last_code: Some("503".into()),
             }],
-            inbound: vec![InboundReport { from: "plaintext".into(), calls: 3, denied: 1, ..Default::default() }],
+            inbound: vec![InboundReport {
+                from: "plaintext".into(),
+                calls: 3,
+                denied: 1,
+                ..Default::default()
+            }],
             plaintext_peers: 2,
         };
         assert_eq!(report_from_proto(report_to_proto(&report)), Ok(report));

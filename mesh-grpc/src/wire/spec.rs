@@ -15,9 +15,17 @@ pub fn resource_to_proto(resource: &Resource) -> pb::Resource {
         Resource::AccessPolicy(r) => Spec::AccessPolicy(r.spec.to_wire()),
         Resource::TransportPolicy(r) => Spec::TransportPolicy(r.spec.to_wire()),
         // The enum is open for other crates, not for this workspace: the round trip test covers every kind.
-        _ => return pb::Resource { metadata: Some(resource.metadata().to_wire()), spec: None },
+        _ => {
+            return pb::Resource {
+                metadata: Some(resource.metadata().to_wire()),
+                spec: None,
+            };
+        }
     };
-    pb::Resource { metadata: Some(resource.metadata().to_wire()), spec: Some(spec) }
+    pb::Resource {
+        metadata: Some(resource.metadata().to_wire()),
+        spec: Some(spec),
+    }
 }
 
 /// A resource that arrived. Whether it makes sense is not decided here.
@@ -25,17 +33,25 @@ pub fn resource_from_proto(wire: pb::Resource) -> Result<Resource, WireError> {
     fn read<P, T: Wire<P>>(wire: P) -> Result<T, WireError> {
         T::from_wire(wire).map_err(|error| error.at("spec"))
     }
-    let metadata = wire.metadata.ok_or_else(|| WireError::new("missing").at("metadata"))?;
+    let metadata = wire
+        .metadata
+        .ok_or_else(|| WireError::new("missing").at("metadata"))?;
     let metadata = spec::Metadata::from_wire(metadata).map_err(|error| error.at("metadata"))?;
     let name = format!("{}/{}", metadata.namespace, metadata.name);
     let resource = match wire.spec {
         Some(Spec::Service(s)) => read(s).map(|s| spec::Service::new(metadata, s).into()),
         Some(Spec::HttpRoute(s)) => read(s).map(|s| spec::HttpRoute::new(metadata, s).into()),
         Some(Spec::GrpcRoute(s)) => read(s).map(|s| spec::GrpcRoute::new(metadata, s).into()),
-        Some(Spec::BackendPolicy(s)) => read(s).map(|s| spec::BackendPolicy::new(metadata, s).into()),
+        Some(Spec::BackendPolicy(s)) => {
+            read(s).map(|s| spec::BackendPolicy::new(metadata, s).into())
+        }
         Some(Spec::AccessPolicy(s)) => read(s).map(|s| spec::AccessPolicy::new(metadata, s).into()),
-        Some(Spec::TransportPolicy(s)) => read(s).map(|s| spec::TransportPolicy::new(metadata, s).into()),
-        None => Err(WireError::new("missing, or of a kind that this version does not know").at("spec")),
+        Some(Spec::TransportPolicy(s)) => {
+            read(s).map(|s| spec::TransportPolicy::new(metadata, s).into())
+        }
+        None => {
+            Err(WireError::new("missing, or of a kind that this version does not know").at("spec"))
+        }
     };
     resource.map_err(|error| error.of(&name))
 }
@@ -85,5 +101,19 @@ wire!(RequestSelector { methods "methods", paths "paths", grpc "grpc" });
 wire!(TransportPolicySpec { target_refs "targetRefs", mtls "mtls", min_tls_version "minTlsVersion", trust_domains "trustDomains", exceptions "exceptions" });
 wire!(PlaintextException { source "source", port "port", expires "expires", reason "reason" });
 
-wire_choice!(AccessMode, Algorithm, AppProtocol, FilterType, GrpcMatchType, MtlsMode, NonIdempotent, PathMatchType, PathModifierType, SessionType, TargetKind, TlsVersion, ValueMatchType);
+wire_choice!(
+    AccessMode,
+    Algorithm,
+    AppProtocol,
+    FilterType,
+    GrpcMatchType,
+    MtlsMode,
+    NonIdempotent,
+    PathMatchType,
+    PathModifierType,
+    SessionType,
+    TargetKind,
+    TlsVersion,
+    ValueMatchType
+);
 wire_list!(StaticEndpoint in StaticEndpointList, PeerSelector in PeerSelectorList);

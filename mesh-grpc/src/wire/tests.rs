@@ -52,7 +52,9 @@ impl<T: Sample> Sample for Vec<T> {
 }
 impl Sample for BTreeMap<String, String> {
     fn sample(rng: &mut fastrand::Rng) -> Self {
-        (0..rng.usize(..3)).map(|_| (String::sample(rng), String::sample(rng))).collect()
+        (0..rng.usize(..3))
+            .map(|_| (String::sample(rng), String::sample(rng)))
+            .collect()
     }
 }
 
@@ -109,13 +111,18 @@ fn an_error_names_the_field_in_the_words_of_the_policy_language() {
     route.metadata.name = "reviews".into();
     route.spec.rules = vec![spec::HttpRouteRule {
         matches: vec![spec::HttpRouteMatch {
-            path: Some(spec::PathMatch { kind: Some(spec::PathMatchType::Exact), value: None }),
+            path: Some(spec::PathMatch {
+                kind: Some(spec::PathMatchType::Exact),
+                value: None,
+            }),
             ..Default::default()
         }],
         ..Default::default()
     }];
     let mut wire = resource_to_proto(&route.into());
-    let Some(pb::resource::Spec::HttpRoute(route)) = &mut wire.spec else { panic!("a route") };
+    let Some(pb::resource::Spec::HttpRoute(route)) = &mut wire.spec else {
+        panic!("a route")
+    };
     route.rules[0].matches[0].path.as_mut().unwrap().kind = Some("Exakt".into());
     assert_eq!(
         resource_from_proto(wire).unwrap_err().to_string(),

@@ -74,7 +74,10 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        params.key_usages = vec![
+            rcgen::KeyUsagePurpose::KeyCertSign,
+            rcgen::KeyUsagePurpose::CrlSign,
+        ];
         let certificate = params.self_signed(&key).unwrap();
         let (der, pem) = (certificate.der().to_vec(), certificate.pem());
         Self(Arc::new((Issuer::new(params, key), der, pem)))
@@ -84,8 +87,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
         params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            rcgen::ExtendedKeyUsagePurpose::ServerAuth,
+            rcgen::ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.signed_by(key, &self.0.0).unwrap()
     }
 
@@ -99,7 +104,8 @@ impl Authority {
         let chain = format!("{}{}", self.issue(id, &key).pem(), self.0.2);
         let credentials = Credentials::new();
         credentials.set_trust(TrustRoots::from_pem([(TRUST_DOMAIN, &self.0.2)]).unwrap());
-        credentials.set_identity(mesh_tower::tls::Identity::from_pem(chain, key.serialize_pem()).unwrap());
+        credentials
+            .set_identity(mesh_tower::tls::Identity::from_pem(chain, key.serialize_pem()).unwrap());
         credentials
     }
 }
@@ -109,7 +115,9 @@ struct RequestedKey(Vec<u8>);
 
 impl RequestedKey {
     fn of(csr: &[u8]) -> Option<Self> {
-        let start = csr.windows(4).position(|window| window == [0x03, 0x42, 0x00, 0x04])?;
+        let start = csr
+            .windows(4)
+            .position(|window| window == [0x03, 0x42, 0x00, 0x04])?;
         Some(Self(csr.get(start + 3..start + 68)?.to_vec()))
     }
 }
@@ -134,17 +142,33 @@ struct Shared {
 impl Control {
     pub async fn start(authority: &Authority, addr: Option<SocketAddr>) -> Self {
         let ads = Ads::new(
-            Config { order: wire::PUSH_ORDER.map(String::from).to_vec(), ..Config::default() },
+            Config {
+                order: wire::PUSH_ORDER.map(String::from).to_vec(),
+                ..Config::default()
+            },
             |extensions| {
                 let info = extensions.get::<ConnInfo>().cloned().unwrap_or_default();
-                let peer = info.peer.ok_or_else(|| Status::unauthenticated("who are you?"))?;
-                Ok(Peer { identity: Some(peer.to_string()), addr: info.remote })
+                let peer = info
+                    .peer
+                    .ok_or_else(|| Status::unauthenticated("who are you?"))?;
+                Ok(Peer {
+                    identity: Some(peer.to_string()),
+                    addr: info.remote,
+                })
             },
         );
-        let hash: String = sha256(&authority.0.1).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = sha256(&authority.0.1)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let token = format!("mesh1.c2VjcmV0.{hash}");
         let state = Arc::new(Mutex::new(State::default()));
-        let shared = Shared { authority: authority.clone(), ads: ads.clone(), state: state.clone(), token: token.clone() };
+        let shared = Shared {
+            authority: authority.clone(),
+            ads: ads.clone(),
+            state: state.clone(),
+            token: token.clone(),
+        };
         let bundle: Bytes = authority.bundle().encode_to_vec().into();
         ads.edit(|engine| {
             engine.set_revision("1");
@@ -169,7 +193,15 @@ impl Control {
             .announce(false)
             .serve(services)
             .expect("control server");
-        Self { addr: server.local_addr(), ads, state, token, shared, mesh, server }
+        Self {
+            addr: server.local_addr(),
+            ads,
+            state,
+            token,
+            shared,
+            mesh,
+            server,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -186,19 +218,31 @@ impl Control {
         };
         let mut resources = vec![spec::Service::new(metadata, spec::ServiceSpec::default()).into()];
         resources.extend(more);
-        let policy: Bytes = wire::service_policy(&name, &resources).encode_to_vec().into();
-        self.ads.edit(|engine| engine.update(wire::SERVICE_POLICY, service, Some(policy)));
+        let policy: Bytes = wire::service_policy(&name, &resources)
+            .encode_to_vec()
+            .into();
+        self.ads
+            .edit(|engine| engine.update(wire::SERVICE_POLICY, service, Some(policy)));
         self.shared.publish_endpoints(&name);
     }
 
     pub fn publish_inbound(&self, service: &str, resources: &[Resource]) {
         let name = ServiceName::parse(service, "default").unwrap();
-        let policy: Bytes = wire::inbound_policy(&name, resources).encode_to_vec().into();
-        self.ads.edit(|engine| engine.update(wire::INBOUND_POLICY, service, Some(policy)));
+        let policy: Bytes = wire::inbound_policy(&name, resources)
+            .encode_to_vec()
+            .into();
+        self.ads
+            .edit(|engine| engine.update(wire::INBOUND_POLICY, service, Some(policy)));
     }
 
     pub fn instances(&self) -> Vec<SocketAddr> {
-        self.state.lock().unwrap().instances.keys().copied().collect()
+        self.state
+            .lock()
+            .unwrap()
+            .instances
+            .keys()
+            .copied()
+            .collect()
     }
 
     /// Gone at once, connections cut.
@@ -216,10 +260,18 @@ impl Shared {
                 info.identity = Some(SpiffeId::for_service(TRUST_DOMAIN, service).unwrap());
                 info
             };
-            state.instances.iter().filter(|(_, name)| *name == service).map(of).collect()
+            state
+                .instances
+                .iter()
+                .filter(|(_, name)| *name == service)
+                .map(of)
+                .collect()
         };
-        let set: Bytes = wire::endpoint_set(service, &endpoints).encode_to_vec().into();
-        self.ads.edit(|engine| engine.update(wire::ENDPOINT_SET, &service.to_string(), Some(set)));
+        let set: Bytes = wire::endpoint_set(service, &endpoints)
+            .encode_to_vec()
+            .into();
+        self.ads
+            .edit(|engine| engine.update(wire::ENDPOINT_SET, &service.to_string(), Some(set)));
     }
 
     fn take(&self, request: RegisterRequest) -> RegisterResponse {
@@ -228,7 +280,9 @@ impl Shared {
             match request.message {
                 Some(Message::Register(instance)) => {
                     let service = ServiceName::parse(&instance.service, "default").unwrap();
-                    state.instances.insert(instance.addr.parse().unwrap(), service.clone());
+                    state
+                        .instances
+                        .insert(instance.addr.parse().unwrap(), service.clone());
                     vec![service]
                 }
                 Some(Message::Deregister(which)) => {
@@ -238,7 +292,9 @@ impl Shared {
                         .filter(|(addr, _)| which.addr.is_empty() || which.addr == addr.to_string())
                         .map(|(addr, service)| (*addr, service.clone()))
                         .collect();
-                    gone.into_iter().filter_map(|(addr, _)| state.instances.remove(&addr)).collect()
+                    gone.into_iter()
+                        .filter_map(|(addr, _)| state.instances.remove(&addr))
+                        .collect()
                 }
                 _ => Vec::new(),
             }
@@ -246,7 +302,10 @@ impl Shared {
         for service in changed {
             self.publish_endpoints(&service);
         }
-        RegisterResponse { lease_seconds: 15, entries: self.state.lock().unwrap().instances.len() as u32 }
+        RegisterResponse {
+            lease_seconds: 15,
+            entries: self.state.lock().unwrap().instances.len() as u32,
+        }
     }
 }
 
@@ -255,9 +314,12 @@ impl Identity for Shared {
     async fn sign(&self, request: Ask<SignRequest>) -> Result<Answer<SignResponse>, Status> {
         let ask = request.into_inner();
         if ask.token != self.token {
-            return Err(Status::unauthenticated("join token refused: not this one [M4005]"));
+            return Err(Status::unauthenticated(
+                "join token refused: not this one [M4005]",
+            ));
         }
-        let key = RequestedKey::of(&ask.csr_der).ok_or_else(|| Status::invalid_argument("no P-256 key"))?;
+        let key = RequestedKey::of(&ask.csr_der)
+            .ok_or_else(|| Status::invalid_argument("no P-256 key"))?;
         let service = ServiceName::parse(&ask.service, "default").unwrap();
         let id = SpiffeId::for_service(TRUST_DOMAIN, &service).unwrap();
         let certificate = self.authority.issue(id.as_str(), &key);
@@ -276,9 +338,14 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Registry for Shared {
     type RegisterStream = Answers<RegisterResponse>;
 
-    async fn register(&self, request: Ask<Streaming<RegisterRequest>>) -> Result<Answer<Self::RegisterStream>, Status> {
+    async fn register(
+        &self,
+        request: Ask<Streaming<RegisterRequest>>,
+    ) -> Result<Answer<Self::RegisterStream>, Status> {
         let shared = self.clone();
-        let answers = request.into_inner().map(move |request| request.map(|request| shared.take(request)));
+        let answers = request
+            .into_inner()
+            .map(move |request| request.map(|request| shared.take(request)));
         Ok(Answer::new(Box::pin(answers)))
     }
 }
@@ -287,7 +354,10 @@ impl Registry for Shared {
 impl Report for Shared {
     type PushStream = Answers<ReportAck>;
 
-    async fn push(&self, request: Ask<Streaming<ReportRequest>>) -> Result<Answer<Self::PushStream>, Status> {
+    async fn push(
+        &self,
+        request: Ask<Streaming<ReportRequest>>,
+    ) -> Result<Answer<Self::PushStream>, Status> {
         let shared = self.clone();
         let acks = request.into_inner().map(move |report| {
             report.map(|report| {

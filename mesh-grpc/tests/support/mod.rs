@@ -5,14 +5,20 @@
 pub mod control;
 pub mod echo;
 
-use std::{path::PathBuf, sync::atomic::{AtomicU32, Ordering}, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 /// Nothing here takes longer, also on a busy machine; a test that reaches it has failed.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// Waits for something that must happen.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(SOON, future).await.unwrap_or_else(|_| panic!("still waiting: {what}"))
+    tokio::time::timeout(SOON, future)
+        .await
+        .unwrap_or_else(|_| panic!("still waiting: {what}"))
 }
 
 /// Asks again and again until it is so.
@@ -31,7 +37,11 @@ pub struct Scratch(pub PathBuf);
 impl Scratch {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("mesh-grpc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "mesh-grpc-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("scratch directory");
         Self(path)

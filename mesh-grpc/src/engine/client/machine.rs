@@ -45,7 +45,13 @@ pub struct Machine {
 impl Machine {
     /// A machine that wants and holds nothing.
     pub fn new(node: Node, limits: Limits) -> Self {
-        Self { node, types: Vec::new(), limits, stream: 0, node_sent: false }
+        Self {
+            node,
+            types: Vec::new(),
+            limits,
+            stream: 0,
+            node_sent: false,
+        }
     }
 
     // === What is wanted ===
@@ -95,7 +101,12 @@ impl Machine {
     pub fn want<'a>(&mut self, type_url: &str, names: impl IntoIterator<Item = &'a str>) {
         let names: BTreeSet<&str> = names.into_iter().collect();
         let state = self.entry(type_url);
-        let gone: Vec<Arc<str>> = state.wanted.iter().filter(|name| !names.contains(&***name)).cloned().collect();
+        let gone: Vec<Arc<str>> = state
+            .wanted
+            .iter()
+            .filter(|name| !names.contains(&***name))
+            .cloned()
+            .collect();
         for name in gone {
             self.unsubscribe(type_url, &name);
         }
@@ -106,7 +117,9 @@ impl Machine {
 
     /// Something that is in force from an earlier run, before the first stream.
     pub fn restore(&mut self, type_url: &str, name: &str, version: &str) {
-        self.entry(type_url).held.insert(name.into(), version.into());
+        self.entry(type_url)
+            .held
+            .insert(name.into(), version.into());
     }
 
     // === The stream ===
@@ -130,7 +143,10 @@ impl Machine {
     pub fn poll_request(&mut self) -> Option<DeltaDiscoveryRequest> {
         let half = (self.limits.names_per_request / 2).max(1);
         for (type_url, state) in &mut self.types {
-            let mut request = DeltaDiscoveryRequest { type_url: type_url.to_string(), ..Default::default() };
+            let mut request = DeltaDiscoveryRequest {
+                type_url: type_url.to_string(),
+                ..Default::default()
+            };
             if let Some((nonce, refusal)) = state.answers.pop_front() {
                 request.response_nonce = nonce;
                 request.error_detail = refusal.map(|message| Status {
@@ -140,7 +156,9 @@ impl Machine {
                 });
             } else if state.started && !state.unsubscribe.is_empty() {
                 while request.resource_names_unsubscribe.len() < half {
-                    let Some(name) = state.unsubscribe.pop_first() else { break };
+                    let Some(name) = state.unsubscribe.pop_first() else {
+                        break;
+                    };
                     request.resource_names_unsubscribe.push(name.to_string());
                 }
             } else if !state.subscribe.is_empty() {
@@ -150,7 +168,10 @@ impl Machine {
                 if !state.started {
                     state.unsubscribe.clear();
                     let everything = state.subscribe.get(WILDCARD).into_iter();
-                    let held = state.held.keys().filter(|name| state.subscribe.contains(*name));
+                    let held = state
+                        .held
+                        .keys()
+                        .filter(|name| state.subscribe.contains(*name));
                     first.extend(everything.chain(held).take(half).cloned());
                 }
                 for name in first {
@@ -158,12 +179,17 @@ impl Machine {
                     request.resource_names_subscribe.push(name.to_string());
                 }
                 while request.resource_names_subscribe.len() < half {
-                    let Some(name) = state.subscribe.pop_first() else { break };
+                    let Some(name) = state.subscribe.pop_first() else {
+                        break;
+                    };
                     request.resource_names_subscribe.push(name.to_string());
                 }
                 if !std::mem::replace(&mut state.started, true) {
-                    let asked: BTreeSet<&str> =
-                        request.resource_names_subscribe.iter().map(String::as_str).collect();
+                    let asked: BTreeSet<&str> = request
+                        .resource_names_subscribe
+                        .iter()
+                        .map(String::as_str)
+                        .collect();
                     request.initial_resource_versions = state
                         .held
                         .iter()
@@ -201,7 +227,10 @@ impl Machine {
             return Err(Violation::NameBytes(longest));
         }
         let stream = self.stream;
-        let known = self.types.iter().find(|(url, _)| **url == *response.type_url);
+        let known = self
+            .types
+            .iter()
+            .find(|(url, _)| **url == *response.type_url);
         let (type_url, state) = known.ok_or(Violation::NoType)?;
         let wanted = |name: &str| state.wildcard || state.wanted.contains(name);
         let resources = response
@@ -210,14 +239,23 @@ impl Machine {
             .filter(|resource| wanted(&resource.name))
             .map(|resource| {
                 let content = resource.resource.map(|any| any.value).unwrap_or_default();
-                (resource.name.into(), resource.version.into(), content.into())
+                (
+                    resource.name.into(),
+                    resource.version.into(),
+                    content.into(),
+                )
             })
             .collect();
         Ok(Update {
             type_url: type_url.clone(),
             revision: response.system_version_info.into(),
             resources,
-            removed: response.removed_resources.iter().filter(|n| wanted(n)).map(|n| n.as_str().into()).collect(),
+            removed: response
+                .removed_resources
+                .iter()
+                .filter(|n| wanted(n))
+                .map(|n| n.as_str().into())
+                .collect(),
             nonce: response.nonce,
             stream,
         })
@@ -245,7 +283,9 @@ impl Machine {
         }
         state.nack = Some(reason[..end].into());
         if update.stream == stream {
-            state.answers.push_back((update.nonce.clone(), Some(reason[..end].to_owned())));
+            state
+                .answers
+                .push_back((update.nonce.clone(), Some(reason[..end].to_owned())));
         }
     }
 
@@ -277,23 +317,33 @@ impl Machine {
 
     /// All types and why the last update of each was refused, if it was.
     pub fn types(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>)> {
-        self.types.iter().map(|(url, state)| (url, state.nack.as_ref()))
+        self.types
+            .iter()
+            .map(|(url, state)| (url, state.nack.as_ref()))
     }
 
     /// The server said that this wanted name does not exist.
     pub fn is_absent(&self, type_url: &str, name: &str) -> bool {
-        self.get(type_url).is_some_and(|state| state.absent.contains(name))
+        self.get(type_url)
+            .is_some_and(|state| state.absent.contains(name))
     }
 
     fn get(&self, type_url: &str) -> Option<&Type> {
-        self.types.iter().find(|(url, _)| **url == *type_url).map(|(_, state)| state)
+        self.types
+            .iter()
+            .find(|(url, _)| **url == *type_url)
+            .map(|(_, state)| state)
     }
 
     fn entry(&mut self, type_url: &str) -> &mut Type {
-        let ix = self.types.iter().position(|(url, _)| **url == *type_url).unwrap_or_else(|| {
-            self.types.push((type_url.into(), Type::default()));
-            self.types.len() - 1
-        });
+        let ix = self
+            .types
+            .iter()
+            .position(|(url, _)| **url == *type_url)
+            .unwrap_or_else(|| {
+                self.types.push((type_url.into(), Type::default()));
+                self.types.len() - 1
+            });
         &mut self.types[ix].1
     }
 }

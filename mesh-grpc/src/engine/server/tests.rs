@@ -12,7 +12,10 @@ const ENDPOINTS: &str = "test/Endpoints";
 const POLICY: &str = "test/Policy";
 
 fn engine() -> Engine {
-    Engine::new(Config { order: vec![ENDPOINTS.into(), POLICY.into()], ..Config::default() })
+    Engine::new(Config {
+        order: vec![ENDPOINTS.into(), POLICY.into()],
+        ..Config::default()
+    })
 }
 
 fn put(engine: &mut Engine, type_url: &str, name: &str, content: &str) -> bool {
@@ -49,18 +52,30 @@ fn ack(response: &DeltaDiscoveryResponse) -> DeltaDiscoveryRequest {
 
 fn nack(response: &DeltaDiscoveryResponse, why: &str) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest {
-        error_detail: Some(Status { code: 3, message: why.into(), details: Vec::new() }),
+        error_detail: Some(Status {
+            code: 3,
+            message: why.into(),
+            details: Vec::new(),
+        }),
         ..ack(response)
     }
 }
 
 fn told(response: &DeltaDiscoveryResponse) -> Vec<&str> {
-    response.resources.iter().map(|resource| resource.name.as_str()).collect()
+    response
+        .resources
+        .iter()
+        .map(|resource| resource.name.as_str())
+        .collect()
 }
 
 /// Hands in a request and takes out the only response.
 #[track_caller]
-fn ask(engine: &mut Engine, id: ConnectionId, request: &DeltaDiscoveryRequest) -> DeltaDiscoveryResponse {
+fn ask(
+    engine: &mut Engine,
+    id: ConnectionId,
+    request: &DeltaDiscoveryRequest,
+) -> DeltaDiscoveryResponse {
     engine.on_request(id, request).expect("a good request");
     let response = engine.poll(id).expect("a response");
     assert_eq!(engine.poll(id), None, "one response");
@@ -90,7 +105,10 @@ fn an_unknown_name_is_answered_by_removal_at_once_and_by_content_later() {
     let mut engine = engine();
     let id = engine.connect();
     let response = ask(&mut engine, id, &subscribe(POLICY, &["nowhere"]));
-    assert_eq!((told(&response), &*response.removed_resources), (vec![], &["nowhere".to_owned()][..]));
+    assert_eq!(
+        (told(&response), &*response.removed_resources),
+        (vec![], &["nowhere".to_owned()][..])
+    );
     silent(&mut engine, id, &ack(&response));
     put(&mut engine, POLICY, "nowhere", "1");
     assert_eq!(told(&engine.poll(id).unwrap()), ["nowhere"]);
@@ -113,7 +131,9 @@ fn a_change_wakes_only_its_subscribers() {
     let (a, b, all) = (engine.connect(), engine.connect(), engine.connect());
     engine.on_request(a, &subscribe(POLICY, &["a"])).unwrap();
     engine.on_request(b, &subscribe(POLICY, &["b"])).unwrap();
-    engine.on_request(all, &subscribe(POLICY, &[WILDCARD])).unwrap();
+    engine
+        .on_request(all, &subscribe(POLICY, &[WILDCARD]))
+        .unwrap();
     assert!(put(&mut engine, POLICY, "a", "1"));
     assert_eq!(engine.take_woken(), BTreeSet::from([a, all]));
     assert!(!put(&mut engine, POLICY, "a", "1"), "no difference");
@@ -160,7 +180,10 @@ fn silence_after_a_nack_until_the_configuration_changes() {
     let response = ask(&mut engine, id, &subscribe(POLICY, &["other"]));
     assert_eq!(told(&response), ["other"]);
     silent(&mut engine, id, &ack(&response));
-    assert!(engine.connection(id).unwrap().types[0].nack.is_some(), "still refused");
+    assert!(
+        engine.connection(id).unwrap().types[0].nack.is_some(),
+        "still refused"
+    );
     put(&mut engine, POLICY, "a", "good");
     let response = engine.poll(id).unwrap();
     assert_eq!(told(&response), ["a"]);
@@ -220,7 +243,10 @@ fn a_stale_nonce_settles_nothing_but_its_names_count() {
     let second = ask(&mut engine, id, &ack(&first));
     assert_eq!(told(&second), ["b"]);
     silent(&mut engine, id, &ack(&first));
-    assert!(engine.connection(id).unwrap().behind, "the first nonce does not settle the second response");
+    assert!(
+        engine.connection(id).unwrap().behind,
+        "the first nonce does not settle the second response"
+    );
 }
 
 #[test]
@@ -234,7 +260,11 @@ fn an_answer_to_another_stream_is_not_a_wildcard() {
         ..Default::default()
     };
     silent(&mut engine, id, &old);
-    assert_eq!(told(&ask(&mut engine, id, &subscribe(POLICY, &[]))), ["a"], "this one is");
+    assert_eq!(
+        told(&ask(&mut engine, id, &subscribe(POLICY, &[]))),
+        ["a"],
+        "this one is"
+    );
 }
 
 #[test]
@@ -267,7 +297,10 @@ fn a_reconnect_is_sent_only_the_difference_also_by_another_server() {
     assert_eq!(told(&news), ["new", "changed"]);
     assert!(news.removed_resources.is_empty(), "removals last");
     let removal = ask(&mut engine, id, &ack(&news));
-    assert_eq!((told(&removal), removal.removed_resources.clone()), (vec![], names(&["gone"])));
+    assert_eq!(
+        (told(&removal), removal.removed_resources.clone()),
+        (vec![], names(&["gone"]))
+    );
     silent(&mut engine, id, &ack(&removal));
 }
 
@@ -283,8 +316,13 @@ fn versions_that_are_not_ours_are_replaced_and_later_ones_ignored() {
     assert_eq!(told(&first), ["a"]);
     let mut second = ack(&first);
     second.resource_names_subscribe = names(&["b"]);
-    second.initial_resource_versions = BTreeMap::from([("b".into(), Version::of(b"1").to_string())]);
-    assert_eq!(told(&ask(&mut engine, id, &second)), ["b"], "only the first request of a type says what is held");
+    second.initial_resource_versions =
+        BTreeMap::from([("b".into(), Version::of(b"1").to_string())]);
+    assert_eq!(
+        told(&ask(&mut engine, id, &second)),
+        ["b"],
+        "only the first request of a type says what is held"
+    );
 }
 
 #[test]
@@ -292,7 +330,10 @@ fn a_wildcard_gets_everything_and_everything_that_comes() {
     let mut engine = engine();
     let id = engine.connect();
     let empty = ask(&mut engine, id, &subscribe(POLICY, &[]));
-    assert!(empty.resources.is_empty() && empty.removed_resources.is_empty(), "says that there is nothing");
+    assert!(
+        empty.resources.is_empty() && empty.removed_resources.is_empty(),
+        "says that there is nothing"
+    );
     silent(&mut engine, id, &ack(&empty));
     put(&mut engine, POLICY, "a", "1");
     let response = engine.poll(id).unwrap();
@@ -314,10 +355,16 @@ fn a_name_given_up_below_a_wildcard_is_answered() {
     put(&mut engine, POLICY, "a", "1");
     let id = engine.connect();
     let response = ask(&mut engine, id, &subscribe(POLICY, &[WILDCARD, "a", "b"]));
-    assert_eq!((told(&response), response.removed_resources.clone()), (vec!["a"], names(&["b"])));
+    assert_eq!(
+        (told(&response), response.removed_resources.clone()),
+        (vec!["a"], names(&["b"]))
+    );
     engine.on_request(id, &ack(&response)).unwrap();
     let response = ask(&mut engine, id, &unsubscribe(POLICY, &["a", "b"]));
-    assert_eq!((told(&response), response.removed_resources.clone()), (vec!["a"], names(&["b"])));
+    assert_eq!(
+        (told(&response), response.removed_resources.clone()),
+        (vec!["a"], names(&["b"]))
+    );
 }
 
 #[test]
@@ -333,7 +380,10 @@ fn an_unsubscribed_name_is_not_spoken_of_and_comes_anew_when_subscribed_again() 
     assert!(engine.take_woken().is_empty());
     assert_eq!(engine.poll(id), None);
     put(&mut engine, POLICY, "a", "1");
-    assert_eq!(told(&ask(&mut engine, id, &subscribe(POLICY, &["a"]))), ["a"]);
+    assert_eq!(
+        told(&ask(&mut engine, id, &subscribe(POLICY, &["a"]))),
+        ["a"]
+    );
 }
 
 #[test]
@@ -353,16 +403,28 @@ fn what_is_referred_to_goes_first_and_removals_last_the_other_way() {
     put(&mut engine, POLICY, "new", "1");
     put(&mut engine, ENDPOINTS, "new", "1");
     let first = engine.poll(id).unwrap();
-    assert_eq!((first.type_url.as_str(), told(&first)), (ENDPOINTS, vec!["new"]));
+    assert_eq!(
+        (first.type_url.as_str(), told(&first)),
+        (ENDPOINTS, vec!["new"])
+    );
     let second = engine.poll(id).unwrap();
-    assert_eq!((second.type_url.as_str(), told(&second)), (POLICY, vec!["new"]));
+    assert_eq!(
+        (second.type_url.as_str(), told(&second)),
+        (POLICY, vec!["new"])
+    );
     assert_eq!(engine.poll(id), None, "removals wait until the new is held");
     silent(&mut engine, id, &ack(&first));
     engine.on_request(id, &ack(&second)).unwrap();
     let third = engine.poll(id).unwrap();
     let fourth = engine.poll(id).unwrap();
-    assert_eq!((third.type_url.as_str(), &third.removed_resources), (POLICY, &names(&["old"])));
-    assert_eq!((fourth.type_url.as_str(), &fourth.removed_resources), (ENDPOINTS, &names(&["old"])));
+    assert_eq!(
+        (third.type_url.as_str(), &third.removed_resources),
+        (POLICY, &names(&["old"]))
+    );
+    assert_eq!(
+        (fourth.type_url.as_str(), &fourth.removed_resources),
+        (ENDPOINTS, &names(&["old"]))
+    );
 }
 
 #[test]
@@ -387,18 +449,31 @@ fn nothing_is_removed_under_a_client_that_refused_the_new() {
 
 #[test]
 fn much_content_is_split_and_nothing_is_lost() {
-    let limits = Limits { response_bytes: 100, ..Limits::default() };
-    let mut engine = Engine::new(Config { limits, ..Config::default() });
+    let limits = Limits {
+        response_bytes: 100,
+        ..Limits::default()
+    };
+    let mut engine = Engine::new(Config {
+        limits,
+        ..Config::default()
+    });
     let all: Vec<String> = (0..20).map(|n| format!("name-{n:02}")).collect();
     for name in &all {
         put(&mut engine, POLICY, name, &"x".repeat(40));
     }
     let id = engine.connect();
-    engine.on_request(id, &subscribe(POLICY, &[WILDCARD])).unwrap();
+    engine
+        .on_request(id, &subscribe(POLICY, &[WILDCARD]))
+        .unwrap();
     let mut got = Vec::new();
     while let Some(response) = engine.poll(id) {
         assert!(response.resources.len() <= 3);
-        got.extend(response.resources.iter().map(|resource| resource.name.clone()));
+        got.extend(
+            response
+                .resources
+                .iter()
+                .map(|resource| resource.name.clone()),
+        );
         engine.on_request(id, &ack(&response)).unwrap();
     }
     assert_eq!(got, all);
@@ -411,15 +486,25 @@ fn a_revision_is_shown_as_run_only_when_everything_wanted_is_confirmed() {
     put(&mut engine, POLICY, "a", "1");
     let id = engine.connect();
     let mut request = subscribe(POLICY, &["a"]);
-    request.node = Some(Node { id: "web-1".into(), ..Default::default() });
+    request.node = Some(Node {
+        id: "web-1".into(),
+        ..Default::default()
+    });
     let response = ask(&mut engine, id, &request);
     assert_eq!(engine.connection(id).unwrap().revision, None);
     silent(&mut engine, id, &ack(&response));
-    assert_eq!(engine.connection(id).unwrap().revision.as_deref(), Some("r1"));
+    assert_eq!(
+        engine.connection(id).unwrap().revision.as_deref(),
+        Some("r1")
+    );
     engine.set_revision("r2");
     put(&mut engine, POLICY, "other", "1");
     let view = engine.connection(id).unwrap();
-    assert_eq!((view.revision.as_deref(), view.behind), (Some("r2"), false), "nothing in r2 concerns it");
+    assert_eq!(
+        (view.revision.as_deref(), view.behind),
+        (Some("r2"), false),
+        "nothing in r2 concerns it"
+    );
     put(&mut engine, POLICY, "a", "2");
     let view = engine.connection(id).unwrap();
     assert_eq!((view.revision.as_deref(), view.behind), (Some("r1"), true));
@@ -436,22 +521,52 @@ fn a_peer_cannot_make_the_server_keep_more_than_its_bounds() {
         error_bytes: 4,
         ..Limits::default()
     };
-    let config = Config { limits, order: vec!["x".into(), "y".into(), "z".into()], ..Config::default() };
+    let config = Config {
+        limits,
+        order: vec!["x".into(), "y".into(), "z".into()],
+        ..Config::default()
+    };
     let mut engine = Engine::new(config);
     let id = engine.connect();
-    let refused = |engine: &mut Engine, request: DeltaDiscoveryRequest| engine.on_request(id, &request).unwrap_err();
-    assert_eq!(refused(&mut engine, subscribe("x", &["1", "2", "3", "4"])), Violation::NamesPerRequest(4));
-    assert_eq!(refused(&mut engine, subscribe("x", &["123456789"])), Violation::NameBytes(9));
-    assert_eq!(refused(&mut engine, subscribe("", &["1"])), Violation::NoType);
-    engine.on_request(id, &subscribe("x", &["1", "2", "3"])).unwrap();
+    let refused = |engine: &mut Engine, request: DeltaDiscoveryRequest| {
+        engine.on_request(id, &request).unwrap_err()
+    };
+    assert_eq!(
+        refused(&mut engine, subscribe("x", &["1", "2", "3", "4"])),
+        Violation::NamesPerRequest(4)
+    );
+    assert_eq!(
+        refused(&mut engine, subscribe("x", &["123456789"])),
+        Violation::NameBytes(9)
+    );
+    assert_eq!(
+        refused(&mut engine, subscribe("", &["1"])),
+        Violation::NoType
+    );
+    engine
+        .on_request(id, &subscribe("x", &["1", "2", "3"]))
+        .unwrap();
     engine.on_request(id, &subscribe("y", &["1"])).unwrap();
     engine.on_request(id, &subscribe("x", &["1", "2"])).unwrap();
-    assert_eq!(refused(&mut engine, subscribe("x", &["4"])), Violation::NamesPerConnection(4));
-    assert_eq!(refused(&mut engine, subscribe("z", &[])), Violation::TypesPerConnection(2));
+    assert_eq!(
+        refused(&mut engine, subscribe("x", &["4"])),
+        Violation::NamesPerConnection(4)
+    );
+    assert_eq!(
+        refused(&mut engine, subscribe("z", &[])),
+        Violation::TypesPerConnection(2)
+    );
     let response = engine.poll(id).unwrap();
     engine.on_request(id, &nack(&response, "abcöefg")).unwrap();
-    assert_eq!(engine.connection(id).unwrap().types[0].nack.as_deref(), Some("abc"), "cut at a character");
+    assert_eq!(
+        engine.connection(id).unwrap().types[0].nack.as_deref(),
+        Some("abc"),
+        "cut at a character"
+    );
     engine.disconnect(id);
-    assert_eq!(refused(&mut engine, subscribe("x", &["1"])), Violation::UnknownConnection);
+    assert_eq!(
+        refused(&mut engine, subscribe("x", &["1"])),
+        Violation::UnknownConnection
+    );
     assert!(engine.wanted("x").is_empty(), "nothing is left of it");
 }
