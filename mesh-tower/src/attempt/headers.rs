@@ -17,10 +17,10 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext, now: Instant) 
     if let Some(state) = span.tracestate() {
         headers.insert(metadata::TRACESTATE, state.clone());
     }
-    if let Some(baggage) = call.baggage() {
-        if !headers.contains_key(metadata::BAGGAGE) {
-            headers.insert(metadata::BAGGAGE, baggage.clone());
-        }
+    if let Some(baggage) = call.baggage()
+        && !headers.contains_key(metadata::BAGGAGE)
+    {
+        headers.insert(metadata::BAGGAGE, baggage.clone());
     }
     if call.criticality() != Criticality::default() {
         let text = HeaderValue::from_static(call.criticality().as_str());

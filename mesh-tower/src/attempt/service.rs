@@ -59,7 +59,10 @@ impl<S> Layer<S> for AttemptLayer {
     type Service = AttemptService<S>;
 
     fn layer(&self, inner: S) -> AttemptService<S> {
-        AttemptService { inner, tracing: self.tracing.clone() }
+        AttemptService {
+            inner,
+            tracing: self.tracing.clone(),
+        }
     }
 }
 
@@ -89,9 +92,15 @@ where
         let call = CallContext::of(&mut request);
         let trace = headers::inject(request.headers_mut(), &call, runtime::now());
         let parent = Some(call.trace().span_id());
-        let mut span = self.tracing.start(Side::Attempt, &trace, parent, || "attempt".into());
+        let mut span = self
+            .tracing
+            .start(Side::Attempt, &trace, parent, || "attempt".into());
         span.set("mesh.attempt", || call.attempt().to_string().into());
-        AttemptFuture { inner: self.inner.call(request), call, span }
+        AttemptFuture {
+            inner: self.inner.call(request),
+            call,
+            span,
+        }
     }
 }
 

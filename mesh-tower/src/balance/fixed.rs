@@ -41,16 +41,25 @@ impl<S> Balance<S> {
         let set = EndpointSet::new(infos.iter().cloned());
         let mut by_position: Vec<(usize, S)> = Vec::new();
         for (info, service) in infos.iter().zip(services) {
-            let at = set
-                .iter()
-                .position(|one| one.info().addr == info.addr && one.info().identity == info.identity);
+            let at = set.iter().position(|one| {
+                one.info().addr == info.addr && one.info().identity == info.identity
+            });
             if let Some(at) = at.filter(|at| by_position.iter().all(|(seen, _)| seen != at)) {
                 by_position.push((at, service));
             }
         }
         by_position.sort_by_key(|(at, _)| *at);
-        let services = by_position.into_iter().map(|(_, service)| service).collect();
-        Self { shared: Arc::new(Shared { set, balancer: Balancer::new(policy), services }) }
+        let services = by_position
+            .into_iter()
+            .map(|(_, service)| service)
+            .collect();
+        Self {
+            shared: Arc::new(Shared {
+                set,
+                balancer: Balancer::new(policy),
+                services,
+            }),
+        }
     }
 
     /// The endpoints with what was observed of them.
@@ -80,19 +89,24 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shared = self.shared.clone();
         Box::pin(async move {
-            let Shared { set, balancer, services } = &*shared;
+            let Shared {
+                set,
+                balancer,
+                services,
+            } = &*shared;
             let pick = balancer.pick(set, runtime::now(), &[], &mut fastrand::Rng::new());
             let picked = pick.and_then(|ix| Some((ix, services.get(ix)?.clone())));
             let Some((ix, service)) = picked else {
-                return Err(MeshError::new(ErrorKind::NoEndpoints, "there is no endpoint"));
+                return Err(MeshError::new(
+                    ErrorKind::NoEndpoints,
+                    "there is no endpoint",
+                ));
             };
             let layer = EndpointLayer::new(set.clone(), ix, *balancer.policy());
             let mut service = EndpointService::from_parts(layer, service);
-            std::future::poll_fn(|cx| {
-                Service::<Request<B>>::poll_ready(&mut service, cx)
-            })
-            .await
-            .map_err(into_mesh_error)?;
+            std::future::poll_fn(|cx| Service::<Request<B>>::poll_ready(&mut service, cx))
+                .await
+                .map_err(into_mesh_error)?;
             service.call(request).await
         })
     }

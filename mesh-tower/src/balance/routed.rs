@@ -67,7 +67,10 @@ impl DynService for RoutedBalance {
         Box::pin(async move {
             let call = CallContext::of(&mut request);
             let Some(chosen) = call.chosen() else {
-                return Err(MeshError::new(ErrorKind::Internal, "the call was not routed"));
+                return Err(MeshError::new(
+                    ErrorKind::Internal,
+                    "the call was not routed",
+                ));
             };
             let pinned = &chosen.backend;
             // A later attempt may know more than the view that the call began with.
@@ -86,7 +89,10 @@ impl DynService for RoutedBalance {
                 return Err(none_available(&call, backend));
             };
             let Some(endpoint) = backend.endpoint(ix) else {
-                return Err(MeshError::new(ErrorKind::Internal, "a pick outside of its set"));
+                return Err(MeshError::new(
+                    ErrorKind::Internal,
+                    "a pick outside of its set",
+                ));
             };
             call.set_pick(endpoint.id());
             let mut stack = endpoint_stack(
@@ -111,8 +117,15 @@ impl DynService for RoutedBalance {
             Recorder::disabled(),
         ));
         let seam = Seam::from_dyn(Arc::new(Connections));
-        endpoint_stack(EndpointSet::empty(), 0, BalancePolicy::default(), &outliers, None, seam)
-            .describe(into);
+        endpoint_stack(
+            EndpointSet::empty(),
+            0,
+            BalancePolicy::default(),
+            &outliers,
+            None,
+            seam,
+        )
+        .describe(into);
     }
 }
 
@@ -121,7 +134,10 @@ struct Connections;
 
 impl DynService for Connections {
     fn call(&self, _: Request<MeshBody>) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
-        Box::pin(std::future::ready(Err(MeshError::new(ErrorKind::Internal, "not a connection"))))
+        Box::pin(std::future::ready(Err(MeshError::new(
+            ErrorKind::Internal,
+            "not a connection",
+        ))))
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {
@@ -160,9 +176,8 @@ async fn wait_for_endpoint(
     let wait = call.remaining(began).map_or(wait, |left| left.min(wait));
     let mut latest = backend.state().latest().subscribe();
     let found = {
-        let has_endpoints = latest.wait_for(|view| {
-            view.as_ref().is_some_and(|view| !view.set().is_empty())
-        });
+        let has_endpoints =
+            latest.wait_for(|view| view.as_ref().is_some_and(|view| !view.set().is_empty()));
         match tokio::time::timeout(wait, has_endpoints).await {
             Ok(Ok(view)) => view.clone(),
             // Nobody will publish any more, or time is up.
@@ -181,7 +196,10 @@ fn none_available(call: &CallContext, backend: &BackendView) -> MeshError {
     let total = backend.set().len();
     let message = format!("none of its {total} endpoints is available, and panic is off");
     let kind = ErrorKind::Ejected;
-    let flags = Flags { never_sent: true, ..Flags::default() };
+    let flags = Flags {
+        never_sent: true,
+        ..Flags::default()
+    };
     let error = MeshError::new(kind, message).with_flags(flags);
     match call.chosen() {
         Some(chosen) => error.with_service(chosen.service.name()),
@@ -191,7 +209,11 @@ fn none_available(call: &CallContext, backend: &BackendView) -> MeshError {
 
 fn error(call: &CallContext, message: String) -> MeshError {
     // It was not sent, but the wait is over: another one would double it.
-    let flags = Flags { never_sent: true, non_retryable: true, ..Flags::default() };
+    let flags = Flags {
+        never_sent: true,
+        non_retryable: true,
+        ..Flags::default()
+    };
     let error = MeshError::new(ErrorKind::NoEndpoints, message).with_flags(flags);
     match call.chosen() {
         Some(chosen) => error.with_service(chosen.service.name()),

@@ -46,7 +46,9 @@ pin_project! {
 impl CeilingLayer {
     /// At most `limit` calls in flight, over all clones of the services that this layer makes.
     pub fn new(limit: u32) -> Self {
-        Self { fixed: Some(Ceiling::new(limit)) }
+        Self {
+            fixed: Some(Ceiling::new(limit)),
+        }
     }
 
     /// The ceilings of the backend that the route chose.
@@ -59,7 +61,10 @@ impl<S> Layer<S> for CeilingLayer {
     type Service = CeilingService<S>;
 
     fn layer(&self, inner: S) -> CeilingService<S> {
-        CeilingService { inner, fixed: self.fixed.clone() }
+        CeilingService {
+            inner,
+            fixed: self.fixed.clone(),
+        }
     }
 }
 
@@ -109,7 +114,11 @@ where
             },
             (None, None) => None,
         };
-        CeilingFuture { inner: Some(self.inner.call(request)), refused: None, permit }
+        CeilingFuture {
+            inner: Some(self.inner.call(request)),
+            refused: None,
+            permit,
+        }
     }
 }
 
@@ -122,7 +131,11 @@ fn error(limit: u32) -> MeshError {
 
 impl<F> CeilingFuture<F> {
     fn refused(error: MeshError) -> Self {
-        Self { inner: None, refused: Some(error), permit: None }
+        Self {
+            inner: None,
+            refused: Some(error),
+            permit: None,
+        }
     }
 }
 

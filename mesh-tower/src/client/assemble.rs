@@ -29,9 +29,7 @@ use crate::trace::{TraceLayer, TraceService};
 /// Slots 1 to 4, above seam A.
 pub(super) type ClientStack = TraceService<
     MetricsService<
-        RescueService<
-            DeadlineService<RouteService<TimeoutService<CeilingService<ToBackend>>>>,
-        >,
+        RescueService<DeadlineService<RouteService<TimeoutService<CeilingService<ToBackend>>>>>,
     >,
 >;
 
@@ -56,11 +54,17 @@ pub(super) fn client_stack(
 pub(crate) fn logical_stack(layers: &UserLayers, wait: Duration, tracing: &Tracing) -> Seam {
     let balance = Seam::from_dyn(Arc::new(RoutedBalance::new(wait)));
     let attempt_seam = UserLayers::apply(&layers.attempt, balance);
-    let attempt_seam = Named { name: "seam B (attempt)", inner: attempt_seam };
+    let attempt_seam = Named {
+        name: "seam B (attempt)",
+        inner: attempt_seam,
+    };
     let attempt = AttemptLayer::with_tracing(tracing.clone()).layer(attempt_seam);
     let retry = Seam::from_dyn(Arc::new(RoutedRetry::new(attempt)));
     let logical = UserLayers::apply(&layers.logical, retry);
-    Seam::from_dyn(Arc::new(Named { name: "seam A (logical)", inner: logical }))
+    Seam::from_dyn(Arc::new(Named {
+        name: "seam A (logical)",
+        inner: logical,
+    }))
 }
 
 /// Hands a call over to the backend that its route chose.

@@ -49,7 +49,9 @@ impl MeshClient {
         let source = Source::of_mesh(mesh, target);
         let tracing = mesh.recorder.tracing().clone();
         let deadline = mesh.settings.deadline;
-        Self { stack: client_stack(source, deadline, tracing, mesh.probe.clone()) }
+        Self {
+            stack: client_stack(source, deadline, tracing, mesh.probe.clone()),
+        }
     }
 
     /// The layers of the stack as built, outermost first; what
@@ -75,7 +77,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        ResponseFuture { inner: self.stack.call(request.map(MeshBody::new)) }
+        ResponseFuture {
+            inner: self.stack.call(request.map(MeshBody::new)),
+        }
     }
 }
 

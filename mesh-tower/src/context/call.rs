@@ -87,15 +87,16 @@ impl CallContext {
                 context.attempt,
             )
         });
-        let (trace, parent, baggage, criticality, arrived_attempt) = inherited.unwrap_or_else(|| {
-            // No server of ours above: the application may have set the headers itself.
-            let mut rng = fastrand::Rng::new();
-            let (trace, parent) = match TraceContext::from_headers(headers) {
-                Some(parent) => (parent.child(&mut rng), Some(parent.span_id())),
-                None => (TraceContext::start(sampled, &mut rng), None),
-            };
-            (trace, parent, None, Criticality::default(), 0)
-        });
+        let (trace, parent, baggage, criticality, arrived_attempt) =
+            inherited.unwrap_or_else(|| {
+                // No server of ours above: the application may have set the headers itself.
+                let mut rng = fastrand::Rng::new();
+                let (trace, parent) = match TraceContext::from_headers(headers) {
+                    Some(parent) => (parent.child(&mut rng), Some(parent.span_id())),
+                    None => (TraceContext::start(sampled, &mut rng), None),
+                };
+                (trace, parent, None, Criticality::default(), 0)
+            });
         Self(Arc::new(CallState {
             started: runtime::now(),
             grpc: is_grpc(headers),
@@ -161,17 +162,22 @@ impl CallContext {
 
     /// What is left until the deadline; zero when it has passed.
     pub fn remaining(&self, now: Instant) -> Option<Duration> {
-        self.deadline().map(|deadline| deadline.saturating_duration_since(now))
+        self.deadline()
+            .map(|deadline| deadline.saturating_duration_since(now))
     }
 
     /// Brings the deadline forward; a later one than there is changes nothing.
     pub fn limit_deadline(&self, deadline: Instant) {
-        self.0.deadline.fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
+        self.0
+            .deadline
+            .fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
     }
 
     /// The deadline that the caller of this process set; nothing local may extend it.
     pub(crate) fn limit_inherited(&self, deadline: Instant) {
-        self.0.inherited.fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
+        self.0
+            .inherited
+            .fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
         self.limit_deadline(deadline);
     }
 
@@ -183,11 +189,15 @@ impl CallContext {
     pub(crate) fn set_local_deadline(&self, deadline: Option<Instant>) {
         let local = deadline.map_or(u64::MAX, |deadline| self.nanos_until(deadline));
         let inherited = self.0.inherited.load(Ordering::Relaxed);
-        self.0.deadline.store(local.min(inherited), Ordering::Relaxed);
+        self.0
+            .deadline
+            .store(local.min(inherited), Ordering::Relaxed);
     }
 
     fn nanos_until(&self, deadline: Instant) -> u64 {
-        let nanos = deadline.saturating_duration_since(self.0.started).as_nanos();
+        let nanos = deadline
+            .saturating_duration_since(self.0.started)
+            .as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX - 1)
     }
 

@@ -51,7 +51,10 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = DeadlineService<S>;
 
     fn layer(&self, inner: S) -> DeadlineService<S> {
-        DeadlineService { inner, default: self.default }
+        DeadlineService {
+            inner,
+            default: self.default,
+        }
     }
 }
 
@@ -92,10 +95,16 @@ where
                 let message = "the deadline inherited from the caller had passed before the call";
                 let error = MeshError::new(ErrorKind::Deadline, message)
                     .with_note("caller", "deadline inherited from the request being served");
-                return DeadlineFuture { inner: None, expired: Some(error) };
+                return DeadlineFuture {
+                    inner: None,
+                    expired: Some(error),
+                };
             }
         }
-        DeadlineFuture { inner: Some(self.inner.call(request)), expired: None }
+        DeadlineFuture {
+            inner: Some(self.inner.call(request)),
+            expired: None,
+        }
     }
 }
 

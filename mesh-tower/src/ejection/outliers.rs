@@ -36,7 +36,13 @@ impl Outliers {
         service: Arc<str>,
         recorder: Recorder,
     ) -> Self {
-        Self { policy, set, detector, service, recorder }
+        Self {
+            policy,
+            set,
+            detector,
+            service,
+            recorder,
+        }
     }
 
     /// Tells how an attempt at position `ix` went.
@@ -54,12 +60,17 @@ impl Outliers {
     }
 
     fn addr(&self, ix: usize) -> String {
-        self.set.get(ix).map_or_else(|| "?".to_owned(), |one| one.addr().to_string())
+        self.set
+            .get(ix)
+            .map_or_else(|| "?".to_owned(), |one| one.addr().to_string())
     }
 
     fn count(&self, name: &'static str, reason: &str) {
         self.recorder
-            .counter(name, &[(names::SERVICE, &self.service), (names::REASON, reason)])
+            .counter(
+                name,
+                &[(names::SERVICE, &self.service), (names::REASON, reason)],
+            )
             .increment(1);
     }
 
@@ -74,7 +85,11 @@ impl Outliers {
                 tracing::info!(service, endpoint = self.addr(*ix), "endpoint probed");
             }
             Event::Restored { ix } => {
-                tracing::info!(service, endpoint = self.addr(*ix), "endpoint back in rotation");
+                tracing::info!(
+                    service,
+                    endpoint = self.addr(*ix),
+                    "endpoint back in rotation"
+                );
             }
             Event::Withheld { why } => {
                 tracing::warn!(service, %why, "ejection withheld");
@@ -87,6 +102,8 @@ impl Outliers {
 
 impl std::fmt::Debug for Outliers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outliers").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Outliers")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }

@@ -56,7 +56,11 @@ impl<S> Layer<S> for EjectionLayer {
     type Service = EjectionService<S>;
 
     fn layer(&self, inner: S) -> EjectionService<S> {
-        EjectionService { inner, outliers: self.outliers.clone(), ix: self.ix }
+        EjectionService {
+            inner,
+            outliers: self.outliers.clone(),
+            ix: self.ix,
+        }
     }
 }
 

@@ -66,7 +66,10 @@ where
                     }
                 }
                 if let Some(edge) = this.call.edge() {
-                    let plain = response.extensions().get::<ConnInfo>().is_some_and(|at| !at.tls);
+                    let plain = response
+                        .extensions()
+                        .get::<ConnInfo>()
+                        .is_some_and(|at| !at.tls);
                     if plain {
                         edge.plaintext();
                     }

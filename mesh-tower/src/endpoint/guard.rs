@@ -65,9 +65,13 @@ impl Guard {
             return;
         }
         let now = runtime::now();
-        let took = self.headers.unwrap_or_else(|| now.saturating_duration_since(self.started));
+        let took = self
+            .headers
+            .unwrap_or_else(|| now.saturating_duration_since(self.started));
         let outcome = if ended.class.is_endpoint_failure() {
-            Outcome::Failure { retry_after: headers.and_then(retry_after) }
+            Outcome::Failure {
+                retry_after: headers.and_then(retry_after),
+            }
         } else if ended.class.is_failure() {
             // The peer's mesh or ours answered: no word about how fast the endpoint is.
             Outcome::Cancelled
@@ -135,7 +139,11 @@ impl Drop for Guard {
 
 /// How long the endpoint asked its callers to wait: `Retry-After` in seconds, or gRPC's pushback.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name| headers.get(name).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let number = |name| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
+    };
     number(metadata::RETRY_PUSHBACK_MS)
         .map(Duration::from_millis)
         .or_else(|| number(http::header::RETRY_AFTER).map(Duration::from_secs))

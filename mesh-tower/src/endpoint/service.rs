@@ -39,7 +39,12 @@ pub struct EndpointService<S> {
 impl EndpointLayer {
     /// The layer for the endpoint at position `ix` of `set`.
     pub fn new(set: EndpointSet, ix: usize, policy: BalancePolicy) -> Self {
-        Self { set, ix, policy, mesh: None }
+        Self {
+            set,
+            ix,
+            policy,
+            mesh: None,
+        }
     }
 
     pub(crate) fn of_mesh(
@@ -49,7 +54,12 @@ impl EndpointLayer {
         endpoint: Arc<Endpoint>,
         outliers: Arc<Outliers>,
     ) -> Self {
-        Self { set, ix, policy, mesh: Some((endpoint, outliers)) }
+        Self {
+            set,
+            ix,
+            policy,
+            mesh: Some((endpoint, outliers)),
+        }
     }
 }
 
@@ -57,13 +67,18 @@ impl<S> Layer<S> for EndpointLayer {
     type Service = EndpointService<S>;
 
     fn layer(&self, inner: S) -> EndpointService<S> {
-        EndpointService { inner, layer: self.clone() }
+        EndpointService {
+            inner,
+            layer: self.clone(),
+        }
     }
 }
 
 impl std::fmt::Debug for EndpointLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EndpointLayer").field("ix", &self.ix).finish_non_exhaustive()
+        f.debug_struct("EndpointLayer")
+            .field("ix", &self.ix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +100,9 @@ impl<S: Describe> Describe for EndpointService<S> {
 
 impl<S> std::fmt::Debug for EndpointService<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EndpointService").field("layer", &self.layer).finish_non_exhaustive()
+        f.debug_struct("EndpointService")
+            .field("layer", &self.layer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,7 +123,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
-        let EndpointLayer { set, ix, policy, mesh } = &self.layer;
+        let EndpointLayer {
+            set,
+            ix,
+            policy,
+            mesh,
+        } = &self.layer;
         let guard = Guard::begin(set, *ix, *policy, Some(call.clone()), mesh.clone());
         EndpointFuture::new(self.inner.call(request), guard, call)
     }

@@ -41,8 +41,12 @@ impl Watched {
             return response;
         }
         if open.call.is_grpc() && grpc::status(response.headers()).is_none() {
-            return response
-                .map(|inner| MeshBody::new(Self { inner, open: Some(open) }));
+            return response.map(|inner| {
+                MeshBody::new(Self {
+                    inner,
+                    open: Some(open),
+                })
+            });
         }
         // Nothing to read in the trailers, so holding on until the end is enough.
         response.map(|inner| inner.with_guard(open))

@@ -22,11 +22,15 @@ impl ResponseEdits {
     /// `None` when no filter touches the response, which is the rule.
     pub(crate) fn of(route: &Arc<Route>, target: Option<&Target>) -> Option<Self> {
         let edits = |filters: &[Filter]| {
-            filters.iter().any(|filter| matches!(filter, Filter::ResponseHeaders(_)))
+            filters
+                .iter()
+                .any(|filter| matches!(filter, Filter::ResponseHeaders(_)))
         };
         let by_target = target.filter(|target| edits(target.filters()));
-        (edits(route.filters()) || by_target.is_some())
-            .then(|| Self { route: route.clone(), target: by_target.cloned() })
+        (edits(route.filters()) || by_target.is_some()).then(|| Self {
+            route: route.clone(),
+            target: by_target.cloned(),
+        })
     }
 
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
@@ -104,7 +108,11 @@ pub(crate) fn redirect(
     let port = port.filter(|port| *port != default);
     let path = match redirect.path() {
         Some(path) => edited(route, path, parts.uri.path_and_query())?.to_string(),
-        None => parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
+        None => parts
+            .uri
+            .path_and_query()
+            .map_or("/", PathAndQuery::as_str)
+            .to_owned(),
     };
     let location = match port {
         Some(port) => format!("{scheme}://{host}:{port}{path}"),

@@ -70,7 +70,10 @@ impl<S> Layer<S> for HeadersLayer {
     type Service = HeadersService<S>;
 
     fn layer(&self, inner: S) -> HeadersService<S> {
-        HeadersService { inner, edits: self.edits.clone() }
+        HeadersService {
+            inner,
+            edits: self.edits.clone(),
+        }
     }
 }
 
@@ -90,7 +93,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         set(&self.edits.request, request.headers_mut());
-        HeadersFuture { inner: self.inner.call(request), edits: self.edits.clone() }
+        HeadersFuture {
+            inner: self.inner.call(request),
+            edits: self.edits.clone(),
+        }
     }
 }
 

@@ -107,13 +107,21 @@ impl BackendView {
 
     /// The view that is in force now, for calls that may leave the one they have pinned.
     pub(crate) fn newest(self: &Arc<Self>) -> Arc<Self> {
-        self.state.latest.borrow().clone().unwrap_or_else(|| self.clone())
+        self.state
+            .latest
+            .borrow()
+            .clone()
+            .unwrap_or_else(|| self.clone())
     }
 
     /// Counts something rare under this backend's service.
     pub(crate) fn count(&self, name: &'static str, reason: &str) {
         let labels = [(names::SERVICE, &*self.service), (names::REASON, reason)];
-        let labels = if reason.is_empty() { &labels[..1] } else { &labels[..] };
+        let labels = if reason.is_empty() {
+            &labels[..1]
+        } else {
+            &labels[..]
+        };
         self.recorder.counter(name, labels).increment(1);
     }
 
@@ -173,7 +181,9 @@ impl BackendView {
 
     /// The position of an endpoint by its id; only for what is rare.
     pub(crate) fn position(&self, id: super::EndpointId) -> Option<usize> {
-        self.endpoints.iter().position(|endpoint| endpoint.id() == id)
+        self.endpoints
+            .iter()
+            .position(|endpoint| endpoint.id() == id)
     }
 
     /// Whether both hold the same endpoints under the same policy, so that one can stand for the
@@ -182,7 +192,15 @@ impl BackendView {
         Arc::ptr_eq(&self.policy, &other.policy)
             && self.discovered == other.discovered
             && self.endpoints.len() == other.endpoints.len()
-            && self.endpoints.iter().zip(&other.endpoints).all(|(a, b)| Arc::ptr_eq(a, b))
-            && self.set.iter().zip(other.set.iter()).all(|(a, b)| a.info() == b.info())
+            && self
+                .endpoints
+                .iter()
+                .zip(&other.endpoints)
+                .all(|(a, b)| Arc::ptr_eq(a, b))
+            && self
+                .set
+                .iter()
+                .zip(other.set.iter())
+                .all(|(a, b)| a.info() == b.info())
     }
 }

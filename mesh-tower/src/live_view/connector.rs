@@ -18,12 +18,13 @@ pub(crate) struct Connector {
 // === impl Connector ===
 
 impl Connector {
-    pub(crate) fn new(
-        connect: Arc<dyn Connect>,
-        credentials: Credentials,
-        workers: usize,
-    ) -> Self {
-        Self { connect, credentials, workers, system: OnceLock::new() }
+    pub(crate) fn new(connect: Arc<dyn Connect>, credentials: Credentials, workers: usize) -> Self {
+        Self {
+            connect,
+            credentials,
+            workers,
+            system: OnceLock::new(),
+        }
     }
 
     /// The pool of one endpoint. Whether it speaks TLS is fixed with it: an endpoint with an
@@ -47,7 +48,10 @@ impl Connector {
         match policy.tls() {
             TlsMode::Plaintext => None,
             TlsMode::Mesh => {
-                let expected = info.identity.clone().or_else(|| policy.key().identity().cloned())?;
+                let expected = info
+                    .identity
+                    .clone()
+                    .or_else(|| policy.key().identity().cloned())?;
                 Some((ClientTls::new(&self.credentials), Expect::Id(expected)))
             }
             TlsMode::System => {

@@ -32,7 +32,11 @@ impl Discovered {
                 shared.changed.notify_one();
             }
         });
-        Self { what: what.clone(), answers, _wake: wake }
+        Self {
+            what: what.clone(),
+            answers,
+            _wake: wake,
+        }
     }
 
     /// Whether it looks for the same thing.

@@ -24,8 +24,8 @@ mod service;
 mod settings;
 mod view;
 
-pub(crate) use self::connector::Connector;
 pub(crate) use self::backend::{BackendState, BackendView};
+pub(crate) use self::connector::Connector;
 pub(crate) use self::endpoint::{Endpoint, EndpointId};
 pub(crate) use self::reconciler::Reconciler;
 pub(crate) use self::service::{ServiceState, ServiceView};

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 
 use super::discovery::Discovered;
 use super::{
-    BackendState, BackendView, Connector, Endpoint, LiveView, ServiceState, ServiceView, Settings, ViewReader,
+    BackendState, BackendView, Connector, Endpoint, LiveView, ServiceState, ServiceView, Settings,
+    ViewReader,
 };
 use crate::client::logical_stack;
 use crate::mesh::{Shared, UserLayers};
@@ -155,7 +156,8 @@ impl Reconciler {
             }
             held.used
         });
-        self.services.retain(|name, _| services.contains_key(name) || asked.contains(name));
+        self.services
+            .retain(|name, _| services.contains_key(name) || asked.contains(name));
         self.version += 1;
         self.views.send_replace(Arc::new(LiveView {
             version: self.version,
@@ -177,19 +179,34 @@ impl Reconciler {
         let model = snapshot.outbound().service(name)?.clone();
         let mut backends = Vec::new();
         for ix in referred(&model) {
-            let Some(policy) = snapshot.outbound().backend(ix) else { continue };
+            let Some(policy) = snapshot.outbound().backend(ix) else {
+                continue;
+            };
             wanted.insert(policy.service().clone());
             backends.push((ix, self.backend(policy)));
         }
-        let budget = snapshot.outbound().backend(model.default_backend())?.budget();
+        let budget = snapshot
+            .outbound()
+            .backend(model.default_backend())?
+            .budget();
         let state = self
             .services
             .entry(name.clone())
-            .or_insert_with(|| Arc::new(ServiceState { budget: Budget::new(budget) }))
+            .or_insert_with(|| {
+                Arc::new(ServiceState {
+                    budget: Budget::new(budget),
+                })
+            })
             .clone();
         state.budget.update(budget);
         let revision = snapshot.revision().clone();
-        Some(ServiceView::new(model, state, backends, &self.edges, revision))
+        Some(ServiceView::new(
+            model,
+            state,
+            backends,
+            &self.edges,
+            revision,
+        ))
     }
 
     /// The policy in force, completed by the services that were asked for, have endpoints and are
@@ -207,10 +224,11 @@ impl Reconciler {
             self.completed = None;
             return (version, current);
         }
-        if let Some(known) = &self.completed {
-            if known.version == version && known.added == added {
-                return (version, known.snapshot.clone());
-            }
+        if let Some(known) = &self.completed
+            && known.version == version
+            && known.added == added
+        {
+            return (version, known.snapshot.clone());
         }
         let mut resources = self.store.resources();
         resources.extend(added.iter().map(|name| {
@@ -228,7 +246,11 @@ impl Reconciler {
                 current
             }
         };
-        self.completed = Some(Completed { version, added, snapshot: snapshot.clone() });
+        self.completed = Some(Completed {
+            version,
+            added,
+            snapshot: snapshot.clone(),
+        });
         (version, snapshot)
     }
 
@@ -248,7 +270,12 @@ impl Reconciler {
         let discovered = answer.is_some() || held.view.is_discovered();
         let infos = match answer {
             // Nobody knows (any more): what there is stays.
-            None => held.view.set().iter().map(|state| state.info().clone()).collect(),
+            None => held
+                .view
+                .set()
+                .iter()
+                .map(|state| state.info().clone())
+                .collect(),
             Some(answer) => {
                 let named: Vec<_> = answer
                     .iter()
@@ -262,7 +289,11 @@ impl Reconciler {
                     })
                     .collect();
                 held.kept = named.is_empty() && !held.view.set().is_empty();
-                if held.kept { still_working(&held) } else { named }
+                if held.kept {
+                    still_working(&held)
+                } else {
+                    named
+                }
             }
         };
         let set = held.view.set().next(infos);
@@ -357,11 +388,21 @@ fn still_working(held: &Held) -> Vec<mesh_core::balance::EndpointInfo> {
 /// All backends that calls to a service may go to.
 fn referred(service: &Service) -> BTreeSet<BackendIx> {
     let mut all = BTreeSet::from([service.default_backend()]);
-    let of_port = service.all_routes().iter().map(|(port, _)| *port).chain([None]);
+    let of_port = service
+        .all_routes()
+        .iter()
+        .map(|(port, _)| *port)
+        .chain([None]);
     for port in of_port {
         all.insert(service.backend(port));
         for route in service.routes(port).routes() {
-            all.extend(route.split().targets().iter().map(|target| target.backend()));
+            all.extend(
+                route
+                    .split()
+                    .targets()
+                    .iter()
+                    .map(|target| target.backend()),
+            );
             all.extend(route.filters().iter().filter_map(|filter| match filter {
                 Filter::Mirror { backend, .. } => Some(*backend),
                 _ => None,

@@ -51,7 +51,14 @@ impl ServiceView {
         by_route.sort_by_key(|(address, _)| *address);
         by_route.dedup_by_key(|(address, _)| *address);
         let unrouted = edges.edge(&to, &Arc::from(NO_ROUTE));
-        Self { model, state, backends, edges: by_route, unrouted, revision }
+        Self {
+            model,
+            state,
+            backends,
+            edges: by_route,
+            unrouted,
+            revision,
+        }
     }
 
     pub(crate) fn name(&self) -> &ServiceName {
@@ -72,7 +79,10 @@ impl ServiceView {
     }
 
     pub(crate) fn backend(&self, ix: BackendIx) -> Option<&Arc<BackendView>> {
-        self.backends.iter().find(|(at, _)| *at == ix).map(|(_, backend)| backend)
+        self.backends
+            .iter()
+            .find(|(at, _)| *at == ix)
+            .map(|(_, backend)| backend)
     }
 
     pub(crate) fn backends(&self) -> impl Iterator<Item = &Arc<BackendView>> {

@@ -62,7 +62,11 @@ impl LiveView {
         if self.snapshot.outbound().service(service).is_some() {
             return Found::NotYet;
         }
-        if self.unknown.contains(service) || !self.fed { Found::Never } else { Found::NotYet }
+        if self.unknown.contains(service) || !self.fed {
+            Found::Never
+        } else {
+            Found::NotYet
+        }
     }
 
     pub(crate) fn is_fed(&self) -> bool {
@@ -99,9 +103,9 @@ impl ViewReader {
                 }
             }
         }
-        report.endpoints.sort_by(|a: &EndpointReport, b| {
-            (&a.service, a.addr).cmp(&(&b.service, b.addr))
-        });
+        report
+            .endpoints
+            .sort_by(|a: &EndpointReport, b| (&a.service, a.addr).cmp(&(&b.service, b.addr)));
     }
 
     /// Sets the gauges that are computed when somebody looks.

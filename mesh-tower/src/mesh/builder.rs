@@ -18,8 +18,8 @@ use super::shared::SeamLayer;
 use super::{Shared, UserLayers};
 use crate::BoxError;
 use crate::body::MeshBody;
-use crate::drain::Drain;
 use crate::client::logical_stack;
+use crate::drain::Drain;
 use crate::live_view::{Connector, Reconciler, Settings};
 use crate::runtime::Tasks;
 use crate::stack::Seam;
@@ -108,7 +108,8 @@ impl MeshBuilder {
         service: &str,
         endpoints: impl IntoIterator<Item = EndpointInfo>,
     ) -> Self {
-        self.endpoints.push((service.to_owned(), endpoints.into_iter().collect()));
+        self.endpoints
+            .push((service.to_owned(), endpoints.into_iter().collect()));
         self
     }
 
@@ -215,7 +216,10 @@ impl MeshBuilder {
     /// a tokio runtime.
     pub fn build(self) -> Result<Mesh, MeshError> {
         if tokio::runtime::Handle::try_current().is_err() {
-            let message = format!("the mesh of {} must be built inside a tokio runtime", self.origin);
+            let message = format!(
+                "the mesh of {} must be built inside a tokio runtime",
+                self.origin
+            );
             return Err(MeshError::new(ErrorKind::Internal, message));
         }
         let service = parse(&self.service, &self.namespace)?;
@@ -228,9 +232,9 @@ impl MeshBuilder {
             resources.extend(super::file::parse_all(&self.texts)?);
         }
         if !resources.is_empty() {
-            store.apply(Layer::Code, resources).map_err(|errors| {
-                MeshError::new(ErrorKind::Policy, errors.render(&self.texts))
-            })?;
+            store
+                .apply(Layer::Code, resources)
+                .map_err(|errors| MeshError::new(ErrorKind::Policy, errors.render(&self.texts)))?;
         }
         for (name, endpoints) in self.endpoints {
             let name = parse(&name, &self.namespace)?;
@@ -248,14 +252,22 @@ impl MeshBuilder {
                 MeshError::new(ErrorKind::Policy, message).with_code(Code::BAD_CONFIGURATION)
             })?,
         };
-        let recorder = if self.metrics { Recorder::new() } else { Recorder::disabled() };
+        let recorder = if self.metrics {
+            Recorder::new()
+        } else {
+            Recorder::disabled()
+        };
         let recorder = recorder.with_tracing(tracing);
         let probe = logical_stack(&self.layers, self.settings.wait, recorder.tracing());
         let views = Reconciler::start(
             &tasks,
             shared.clone(),
             store.clone(),
-            Connector::new(self.connector.clone(), self.credentials.clone(), self.workers),
+            Connector::new(
+                self.connector.clone(),
+                self.credentials.clone(),
+                self.workers,
+            ),
             recorder.clone(),
             Arc::new(self.layers),
             self.settings.clone(),
@@ -287,13 +299,18 @@ impl MeshBuilder {
 
 impl std::fmt::Debug for MeshBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MeshBuilder").field("service", &self.service).finish_non_exhaustive()
+        f.debug_struct("MeshBuilder")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
     }
 }
 
 fn parse(name: &str, namespace: &str) -> Result<ServiceName, MeshError> {
     ServiceName::parse(name, namespace).map_err(|error| {
-        MeshError::new(ErrorKind::Policy, format!("{name:?} is not a service name: {error}"))
+        MeshError::new(
+            ErrorKind::Policy,
+            format!("{name:?} is not a service name: {error}"),
+        )
     })
 }
 

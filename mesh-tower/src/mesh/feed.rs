@@ -112,7 +112,9 @@ impl Serving {
 
 impl ServingGuard {
     pub(crate) fn new(shared: Arc<Shared>, serving: Serving) -> Self {
-        shared.serving().send_modify(|all| all.push(serving.clone()));
+        shared
+            .serving()
+            .send_modify(|all| all.push(serving.clone()));
         Self { shared, serving }
     }
 }

@@ -70,7 +70,10 @@ impl FileSource {
 pub(crate) fn parse_all(sources: &[Source]) -> Result<Vec<Arc<Resource>>, MeshError> {
     let loaded = text::load(sources);
     if has_errors(&loaded.diagnostics) {
-        return Err(MeshError::new(ErrorKind::Policy, loaded.diagnostics.render(sources)));
+        return Err(MeshError::new(
+            ErrorKind::Policy,
+            loaded.diagnostics.render(sources),
+        ));
     }
     Ok(loaded.resources)
 }
@@ -88,7 +91,10 @@ fn apply(source: &Source, store: &Store) -> Result<(), String> {
 }
 
 fn has_errors(diagnostics: &PolicyErrors) -> bool {
-    diagnostics.0.iter().any(|one| one.severity == Severity::Error)
+    diagnostics
+        .0
+        .iter()
+        .any(|one| one.severity == Severity::Error)
 }
 
 fn hash(text: &str) -> u64 {

@@ -56,7 +56,9 @@ impl Mesh {
     }
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// A client of one service: `"reviews"`, `"reviews.shop:8080"`. Never fails: a bad name is an
@@ -128,7 +130,11 @@ impl Mesh {
     pub fn report(&self) -> Report {
         let mut report = Report::default();
         self.inner.views.fill(&mut report);
-        let reporters = self.inner.reporters.lock().unwrap_or_else(PoisonError::into_inner);
+        let reporters = self
+            .inner
+            .reporters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for add in reporters.iter() {
             add(&mut report);
         }
@@ -157,7 +163,9 @@ impl Mesh {
 
     /// The same mesh without keeping it alive.
     pub fn downgrade(&self) -> WeakMesh {
-        WeakMesh { inner: Arc::downgrade(&self.inner) }
+        WeakMesh {
+            inner: Arc::downgrade(&self.inner),
+        }
     }
 
     /// Runs a task that ends with this mesh: it must not hold a [`Mesh`] itself.
@@ -175,7 +183,9 @@ impl Mesh {
 
 impl std::fmt::Debug for Mesh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mesh").field("service", &self.inner.service).finish_non_exhaustive()
+        f.debug_struct("Mesh")
+            .field("service", &self.inner.service)
+            .finish_non_exhaustive()
     }
 }
 

@@ -21,6 +21,6 @@ mod shared;
 
 pub use self::builder::MeshBuilder;
 pub use self::feed::{Feed, Serving, ServingGuard};
-pub use self::handle::{Mesh, WeakMesh};
 pub(crate) use self::handle::Inner;
+pub use self::handle::{Mesh, WeakMesh};
 pub(crate) use self::shared::{Pushed, Shared, UserLayers};

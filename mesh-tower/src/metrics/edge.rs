@@ -95,8 +95,14 @@ impl Edge {
         self.latency.record(headers);
         self.duration.record(headers);
         match ended {
-            Ended { class: Class::Success, code: 200 } => self.ok.increment(1),
-            Ended { class: Class::Success, code: Ended::GRPC_OK } => self.ok_grpc.increment(1),
+            Ended {
+                class: Class::Success,
+                code: 200,
+            } => self.ok.increment(1),
+            Ended {
+                class: Class::Success,
+                code: Ended::GRPC_OK,
+            } => self.ok_grpc.increment(1),
             ended => self.count(Series::Call(ended)),
         }
         if ended.class.is_failure() {
@@ -145,7 +151,10 @@ impl Edge {
 
     fn count(&self, series: Series) {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.entry(series).or_insert_with(|| self.resolve(series)).increment(1);
+        others
+            .entry(series)
+            .or_insert_with(|| self.resolve(series))
+            .increment(1);
     }
 
     fn resolve(&self, series: Series) -> Counter {
@@ -171,9 +180,9 @@ impl Edge {
                 let labels = [service, route, (names::CLASS, class.label())];
                 self.recorder.counter(names::ATTEMPTS, &labels)
             }
-            Series::Retry(reason) => {
-                self.recorder.counter(names::RETRIES, &[service, route, (names::REASON, reason)])
-            }
+            Series::Retry(reason) => self
+                .recorder
+                .counter(names::RETRIES, &[service, route, (names::REASON, reason)]),
             Series::Refused(reason) => {
                 let labels = [service, route, (names::REASON, reason)];
                 self.recorder.counter(names::RETRIES_REFUSED, &labels)
@@ -196,7 +205,10 @@ impl Edge {
             failures: self.failures.swap(0, Ordering::Relaxed),
             retries,
             rescued: self.rescued.swap(0, Ordering::Relaxed),
-            codes: codes.into_iter().map(|(code, n)| (code_text(code), n)).collect(),
+            codes: codes
+                .into_iter()
+                .map(|(code, n)| (code_text(code), n))
+                .collect(),
             latency: self.latency.take(),
             mtls: !self.plaintext.swap(false, Ordering::Relaxed),
         })
@@ -205,7 +217,10 @@ impl Edge {
 
 impl std::fmt::Debug for Edge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Edge").field("to", &self.to).field("route", &self.route).finish()
+        f.debug_struct("Edge")
+            .field("to", &self.to)
+            .field("route", &self.route)
+            .finish()
     }
 }
 
@@ -217,8 +232,14 @@ mod tests {
     fn a_report_holds_each_call_once() {
         let recorder = Recorder::new();
         let edge = Edge::new("shop/reviews".into(), "all".into(), &recorder);
-        let ok = Ended { class: Class::Success, code: 200 };
-        let bad = Ended { class: mesh_core::classify::grpc(14), code: Ended::GRPC_OK + 14 };
+        let ok = Ended {
+            class: Class::Success,
+            code: 200,
+        };
+        let bad = Ended {
+            class: mesh_core::classify::grpc(14),
+            code: Ended::GRPC_OK + 14,
+        };
         edge.finish(ok, Duration::from_millis(3), false);
         edge.finish(ok, Duration::from_millis(3), true);
         edge.finish(bad, Duration::from_millis(3), true);

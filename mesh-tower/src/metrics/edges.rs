@@ -10,14 +10,19 @@ use crate::telemetry::Recorder;
 /// changes.
 pub(crate) struct Edges {
     recorder: Recorder,
-    all: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<Edge>>>,
+    all: Mutex<HashMap<ToAndRoute, Arc<Edge>>>,
 }
+
+type ToAndRoute = (Arc<str>, Arc<str>);
 
 // === impl Edges ===
 
 impl Edges {
     pub(crate) fn new(recorder: Recorder) -> Self {
-        Self { recorder, all: Mutex::default() }
+        Self {
+            recorder,
+            all: Mutex::default(),
+        }
     }
 
     pub(crate) fn recorder(&self) -> &Recorder {

@@ -47,7 +47,10 @@ impl Ended {
     pub(crate) const GRPC_OK: u32 = 20_000;
 
     pub(crate) fn error(error: &MeshError) -> Self {
-        Self { class: classify::error(error), code: MESH + u32::from(error.code().number()) }
+        Self {
+            class: classify::error(error),
+            code: MESH + u32::from(error.code().number()),
+        }
     }
 
     pub(crate) fn of_kind(kind: ErrorKind) -> u32 {
@@ -55,11 +58,17 @@ impl Ended {
     }
 
     pub(crate) fn http(status: StatusCode, headers: &HeaderMap) -> Self {
-        Self { class: classify::http(status, headers), code: u32::from(status.as_u16()) }
+        Self {
+            class: classify::http(status, headers),
+            code: u32::from(status.as_u16()),
+        }
     }
 
     pub(crate) fn grpc(code: u32) -> Self {
-        Self { class: classify::grpc(code), code: Self::GRPC_OK + code.min(99) }
+        Self {
+            class: classify::grpc(code),
+            code: Self::GRPC_OK + code.min(99),
+        }
     }
 
     /// What the head of a response says; `None` while a gRPC status is still to come in trailers.
@@ -91,7 +100,10 @@ impl Ended {
 
 impl Ending {
     pub(crate) fn set(&self, ended: Ended) {
-        let class = CLASSES.iter().position(|class| *class == ended.class).unwrap_or(0);
+        let class = CLASSES
+            .iter()
+            .position(|class| *class == ended.class)
+            .unwrap_or(0);
         self.code.store(ended.code, Ordering::Relaxed);
         self.class.store(class as u8, Ordering::Relaxed);
     }
@@ -120,7 +132,9 @@ impl Ending {
 pub(super) fn code_text(code: u32) -> String {
     match code {
         Ended::GRPC_OK.. => format!("grpc-{}", code - Ended::GRPC_OK),
-        MESH.. => mesh_code(code).unwrap_or(ErrorKind::Internal.code()).to_string(),
+        MESH.. => mesh_code(code)
+            .unwrap_or(ErrorKind::Internal.code())
+            .to_string(),
         0 => "cancelled".to_owned(),
         status => status.to_string(),
     }
@@ -129,7 +143,11 @@ pub(super) fn code_text(code: u32) -> String {
 /// The label of the error that the mesh itself answered with, if it did.
 pub(super) fn error_type(code: u32) -> Option<&'static str> {
     let code = mesh_code(code)?;
-    Some(ErrorKind::from_code(code).unwrap_or(ErrorKind::Internal).label())
+    Some(
+        ErrorKind::from_code(code)
+            .unwrap_or(ErrorKind::Internal)
+            .label(),
+    )
 }
 
 fn mesh_code(code: u32) -> Option<Code> {

@@ -48,7 +48,9 @@ pin_project! {
 impl MetricsLayer {
     /// Counts under a fixed service and route.
     pub fn new(recorder: &Recorder, service: &str, route: &str) -> Self {
-        Self { edge: Some(Arc::new(Edge::new(service.into(), route.into(), recorder))) }
+        Self {
+            edge: Some(Arc::new(Edge::new(service.into(), route.into(), recorder))),
+        }
     }
 
     /// Counts under the service and route that the route layer finds.
@@ -61,7 +63,10 @@ impl<S> Layer<S> for MetricsLayer {
     type Service = MetricsService<S>;
 
     fn layer(&self, inner: S) -> MetricsService<S> {
-        MetricsService { inner, edge: self.edge.clone() }
+        MetricsService {
+            inner,
+            edge: self.edge.clone(),
+        }
     }
 }
 
@@ -94,7 +99,10 @@ where
         if let Some(edge) = &self.edge {
             call.count_at(edge.clone());
         }
-        MetricsFuture { inner: self.inner.call(request), call }
+        MetricsFuture {
+            inner: self.inner.call(request),
+            call,
+        }
     }
 }
 

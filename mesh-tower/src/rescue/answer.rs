@@ -9,7 +9,10 @@ use crate::body::MeshBody;
 pub fn grpc_response(error: MeshError) -> Response<MeshBody> {
     let mut response = Response::new(MeshBody::empty());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     headers.insert(metadata::GRPC_STATUS, HeaderValue::from(error.grpc_code()));
     headers.insert(metadata::GRPC_MESSAGE, percent_encoded(&error.to_string()));
     if let Ok(code) = HeaderValue::from_str(&error.code().to_string()) {
@@ -50,7 +53,10 @@ mod tests {
     #[test]
     fn a_message_with_any_text_is_a_valid_header() {
         let response = grpc_response(MeshError::new(ErrorKind::NoRoute, "50 % grün\nend"));
-        let message = response.headers()[metadata::GRPC_MESSAGE].to_str().unwrap().to_owned();
+        let message = response.headers()[metadata::GRPC_MESSAGE]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(message.contains("50 %25 gr%C3%BCn%0Aend"), "{message}");
         assert_eq!(response.headers()[metadata::GRPC_STATUS], "12");
         assert_eq!(response.headers()[metadata::REASON], "M2001");

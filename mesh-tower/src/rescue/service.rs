@@ -74,7 +74,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let grpc = is_grpc(request.headers());
-        RescueFuture { inner: self.inner.call(request), grpc }
+        RescueFuture {
+            inner: self.inner.call(request),
+            grpc,
+        }
     }
 }
 
@@ -93,7 +96,11 @@ where
             Ok(response) => Ok(response),
             Err(error) => {
                 let error = into_mesh_error(error);
-                if *this.grpc { Ok(grpc_response(error)) } else { Err(error) }
+                if *this.grpc {
+                    Ok(grpc_response(error))
+                } else {
+                    Err(error)
+                }
             }
         })
     }

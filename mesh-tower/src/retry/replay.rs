@@ -107,7 +107,11 @@ impl Replay {
             return None;
         }
         state.reader += 1;
-        let mut hint = if state.ended { SizeHint::with_exact(0) } else { state.original.size_hint() };
+        let mut hint = if state.ended {
+            SizeHint::with_exact(0)
+        } else {
+            state.original.size_hint()
+        };
         let len = state.len as u64;
         match hint.upper() {
             Some(upper) if upper == hint.lower() => hint = SizeHint::with_exact(upper + len),
@@ -210,7 +214,9 @@ impl Body for Attempt {
         let this = &mut *self;
         let mut state = lock(&this.kept);
         if state.reader != this.reader {
-            return Poll::Ready(Some(Err("the request body has moved on to another attempt".into())));
+            return Poll::Ready(Some(Err(
+                "the request body has moved on to another attempt".into(),
+            )));
         }
         state.poll_original(cx)
     }
@@ -224,7 +230,7 @@ impl Body for Attempt {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
@@ -234,8 +240,10 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
 
     fn chunks(sizes: &[usize]) -> MeshBody {
-        let frames: Vec<Result<_, std::convert::Infallible>> =
-            sizes.iter().map(|size| Ok(Frame::data(Bytes::from(vec![b'x'; *size])))).collect();
+        let frames: Vec<Result<_, std::convert::Infallible>> = sizes
+            .iter()
+            .map(|size| Ok(Frame::data(Bytes::from(vec![b'x'; *size]))))
+            .collect();
         MeshBody::new(StreamBody::new(futures_util::stream::iter(frames)))
     }
 
@@ -257,7 +265,10 @@ mod tests {
         let (replay, mut first) = Replay::new(chunks(&[10, 20, 30]), KEPT);
         first.frame().await.unwrap().unwrap();
         let second = replay.again().unwrap();
-        assert!(first.frame().await.unwrap().is_err(), "the first attempt must not steal frames");
+        assert!(
+            first.frame().await.unwrap().is_err(),
+            "the first attempt must not steal frames"
+        );
         assert_eq!(read(second).await, 60);
     }
 
@@ -278,6 +289,9 @@ mod tests {
 
     #[test]
     fn no_body_costs_nothing() {
-        assert!(matches!(Replay::new(MeshBody::empty(), KEPT).0, Replay::Empty));
+        assert!(matches!(
+            Replay::new(MeshBody::empty(), KEPT).0,
+            Replay::Empty
+        ));
     }
 }

@@ -22,7 +22,10 @@ use crate::stack::into_mesh_error;
 /// By what attempts are repeated.
 pub(super) enum Rules<'a> {
     /// One policy and budget for all calls.
-    Fixed { policy: Option<&'a RetryPolicy>, budget: &'a Budget },
+    Fixed {
+        policy: Option<&'a RetryPolicy>,
+        budget: &'a Budget,
+    },
     /// Those of the route and the service that the call has pinned.
     Routed,
 }
@@ -75,7 +78,9 @@ where
         let began = runtime::now();
         if attempt > 1 {
             // A clone of a service that was ready need not be.
-            std::future::poll_fn(|cx| service.poll_ready(cx)).await.map_err(into_mesh_error)?;
+            std::future::poll_fn(|cx| service.poll_ready(cx))
+                .await
+                .map_err(into_mesh_error)?;
         }
         let result = service.call(next).await.map_err(into_mesh_error);
         let now = runtime::now();
@@ -92,7 +97,11 @@ where
             policy,
             arrived_attempt: call.arrived_attempt(),
             deadline: call.deadline(),
-            expected: expected(&call, now, result.is_ok().then(|| now.saturating_duration_since(began))),
+            expected: expected(
+                &call,
+                now,
+                result.is_ok().then(|| now.saturating_duration_since(began)),
+            ),
         };
         let verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
         let (pause, reason) = match verdict {
@@ -101,11 +110,23 @@ where
                 note_stop(&call, &replay, why);
                 return match result {
                     Ok(response) => Ok(response.map(MeshBody::new)),
-                    Err(error) => Err(story.end(&call, attempt, error, now.saturating_duration_since(began), why)),
+                    Err(error) => Err(story.end(
+                        &call,
+                        attempt,
+                        error,
+                        now.saturating_duration_since(began),
+                        why,
+                    )),
                 };
             }
         };
-        story.add(&call, attempt, ended, result.as_ref().err(), now.saturating_duration_since(began));
+        story.add(
+            &call,
+            attempt,
+            ended,
+            result.as_ref().err(),
+            now.saturating_duration_since(began),
+        );
         // An answer that is not wanted is dropped before the pause: it holds a connection.
         drop(result);
         let Some(body) = replay.again() else {
@@ -114,7 +135,13 @@ where
                 mesh_core::error::ErrorKind::Protocol,
                 "the request body failed while it was being sent",
             );
-            return Err(story.end(&call, attempt, error, now.saturating_duration_since(began), StopReason::Body));
+            return Err(story.end(
+                &call,
+                attempt,
+                error,
+                now.saturating_duration_since(began),
+                StopReason::Body,
+            ));
         };
         if let Some(edge) = call.edge() {
             edge.retry(reason.label());
@@ -179,7 +206,12 @@ fn refused_by_mesh<R>(response: &Response<R>) -> bool {
 /// last answer took while there is none.
 fn expected(call: &CallContext, now: Instant, answered_in: Option<Duration>) -> Duration {
     let best = call.chosen().and_then(|chosen| {
-        chosen.backend.set().iter().filter_map(|endpoint| endpoint.est(now)).min()
+        chosen
+            .backend
+            .set()
+            .iter()
+            .filter_map(|endpoint| endpoint.est(now))
+            .min()
     });
     // The penalty of a failure is no latency of an attempt.
     best.filter(|estimate| *estimate < Duration::from_secs(1))

@@ -39,12 +39,18 @@ pub(crate) struct RoutedRetry<S> {
 impl RetryLayer {
     /// Retries by `policy`, on the default budget (20 % of calls in 10 s, and 10 a second).
     pub fn new(policy: RetryPolicy) -> Self {
-        Self { policy: Some(policy), budget: Arc::default() }
+        Self {
+            policy: Some(policy),
+            budget: Arc::default(),
+        }
     }
 
     /// Retries only what provably was not processed.
     pub fn transparent() -> Self {
-        Self { policy: None, budget: Arc::default() }
+        Self {
+            policy: None,
+            budget: Arc::default(),
+        }
     }
 
     /// The same with a budget of its own.
@@ -59,7 +65,10 @@ impl<S> Layer<S> for RetryLayer {
     type Service = RetryService<S>;
 
     fn layer(&self, inner: S) -> RetryService<S> {
-        RetryService { inner, layer: self.clone() }
+        RetryService {
+            inner,
+            layer: self.clone(),
+        }
     }
 }
 
@@ -89,7 +98,10 @@ where
         let ready = std::mem::replace(&mut self.inner, next);
         let RetryLayer { policy, budget } = self.layer.clone();
         Box::pin(async move {
-            let rules = Rules::Fixed { policy: policy.as_ref(), budget: &budget };
+            let rules = Rules::Fixed {
+                policy: policy.as_ref(),
+                budget: &budget,
+            };
             run(ready, request.map(MeshBody::new), rules).await
         })
     }

@@ -62,7 +62,10 @@ impl Story {
             outcome: error.message().to_owned(),
             after,
         });
-        if !matches!(why, StopReason::NotAFailure | StopReason::NoPolicy | StopReason::Attempts) {
+        if !matches!(
+            why,
+            StopReason::NotAFailure | StopReason::NoPolicy | StopReason::Attempts
+        ) {
             self.attempts.push(AttemptRecord {
                 number: number.saturating_add(1),
                 endpoint: None,
@@ -80,10 +83,19 @@ impl Story {
     fn none_could_serve(self, call: &CallContext, last: MeshError) -> MeshError {
         let now = crate::runtime::now();
         let took = now.saturating_duration_since(call.started());
-        let mut tried: Vec<_> = self.attempts.iter().map(|one| one.outcome.as_str()).collect();
+        let mut tried: Vec<_> = self
+            .attempts
+            .iter()
+            .map(|one| one.outcome.as_str())
+            .collect();
         tried.dedup();
         let out = call.chosen().map_or(0, |chosen| {
-            chosen.backend.set().iter().filter(|endpoint| !endpoint.is_available(now)).count()
+            chosen
+                .backend
+                .set()
+                .iter()
+                .filter(|endpoint| !endpoint.is_available(now))
+                .count()
         });
         let message = format!(
             "no endpoint could serve the call in {took:.1?}: {} tried ({}), {out} out of rotation",
@@ -110,14 +122,19 @@ fn endpoint(call: &CallContext, number: u32) -> Option<SocketAddr> {
     }
     let chosen = call.chosen()?;
     let latest = chosen.backend.state().latest().borrow().clone();
-    [Some(chosen.backend.clone()), latest].into_iter().flatten().find_map(|backend| {
-        let ix = backend.position(id)?;
-        Some(backend.set().get(ix)?.addr())
-    })
+    [Some(chosen.backend.clone()), latest]
+        .into_iter()
+        .flatten()
+        .find_map(|backend| {
+            let ix = backend.position(id)?;
+            Some(backend.set().get(ix)?.addr())
+        })
 }
 
 fn with_policy(call: &CallContext, error: MeshError) -> MeshError {
-    let Some(chosen) = call.chosen() else { return error };
+    let Some(chosen) = call.chosen() else {
+        return error;
+    };
     let error = error.with_service(chosen.service.name());
     match &chosen.route {
         Some(route) => error.with_note(

@@ -82,8 +82,11 @@ pub(super) fn fixed<B>(
     request: Request<B>,
 ) -> Result<Applied<B>, MeshError> {
     let Some(route) = table.find(request.method(), request.uri(), request.headers()) else {
-        let message =
-            format!("no route matches {} {}", request.method(), request.uri().path());
+        let message = format!(
+            "no route matches {} {}",
+            request.method(),
+            request.uri().path()
+        );
         return Err(no_route(message));
     };
     if let Some(limit) = route.timeouts().request() {

@@ -36,15 +36,23 @@ pin_project! {
 
 impl<F> RouteFuture<F> {
     pub(super) fn forward(inner: F, edits: Option<ResponseEdits>) -> Self {
-        Self { state: State::Forward { inner, edits } }
+        Self {
+            state: State::Forward { inner, edits },
+        }
     }
 
     pub(super) fn waiting(inner: BoxFuture<Answer>) -> Self {
-        Self { state: State::Waiting { inner } }
+        Self {
+            state: State::Waiting { inner },
+        }
     }
 
     pub(super) fn done(answer: Answer) -> Self {
-        Self { state: State::Done { answer: Some(answer) } }
+        Self {
+            state: State::Done {
+                answer: Some(answer),
+            },
+        }
     }
 }
 
@@ -71,7 +79,10 @@ where
             }
             StateProj::Waiting { inner } => inner.as_mut().poll(cx),
             StateProj::Done { answer } => Poll::Ready(answer.take().unwrap_or_else(|| {
-                Err(MeshError::new(ErrorKind::Internal, "polled after it was done"))
+                Err(MeshError::new(
+                    ErrorKind::Internal,
+                    "polled after it was done",
+                ))
             })),
         }
     }

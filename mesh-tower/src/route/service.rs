@@ -48,7 +48,9 @@ impl RouteLayer {
     /// Routes by a fixed table: matching, filters and the time limit of a call. The backend is
     /// whatever is below this layer.
     pub fn new(table: Arc<RouteTable>) -> Self {
-        Self { source: Source::Fixed(table) }
+        Self {
+            source: Source::Fixed(table),
+        }
     }
 
     pub(crate) fn of_mesh(source: Source) -> Self {
@@ -60,7 +62,10 @@ impl<S> Layer<S> for RouteLayer {
     type Service = RouteService<S>;
 
     fn layer(&self, inner: S) -> RouteService<S> {
-        RouteService { inner, source: self.source.clone() }
+        RouteService {
+            inner,
+            source: self.source.clone(),
+        }
     }
 }
 
@@ -175,12 +180,14 @@ impl MeshSource {
                 if request.uri().authority().is_none()
                     && !request.headers().contains_key(http::header::HOST)
                 {
-                    request.headers_mut().insert(http::header::HOST, host.clone());
+                    request
+                        .headers_mut()
+                        .insert(http::header::HOST, host.clone());
                 }
-                if let Some((version, service)) = &self.cached {
-                    if *version == view.version() {
-                        return Lookup::Here(service.clone(), target.port);
-                    }
+                if let Some((version, service)) = &self.cached
+                    && *version == view.version()
+                {
+                    return Lookup::Here(service.clone(), target.port);
                 }
                 match view.find(&target.service) {
                     Found::Here(service) => {
@@ -211,9 +218,7 @@ impl MeshSource {
                 };
                 match view.find(&name) {
                     Found::Here(service) => Lookup::Here(service.clone(), port),
-                    Found::Never => {
-                        Lookup::Fail(no_route(format!("{host} is not in the mesh")))
-                    }
+                    Found::Never => Lookup::Fail(no_route(format!("{host} is not in the mesh"))),
                     Found::NotYet => {
                         self.mesh.shared.ask(&name);
                         Lookup::Wait(name, port)

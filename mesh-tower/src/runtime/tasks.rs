@@ -37,13 +37,19 @@ impl Tasks {
     /// Starts a task that ends at the latest when this is dropped.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         let task = AbortOnDrop::spawn(future);
-        let mut tasks = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tasks = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         tasks.retain(|task| !task.is_finished());
         tasks.push(task);
     }
 
     /// Ends all tasks now.
     pub fn abort_all(&self) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clear();
     }
 }

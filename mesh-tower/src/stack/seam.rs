@@ -48,7 +48,11 @@ impl Seam {
     /// A seam over any tower service. Its readiness is awaited inside each call.
     pub fn new<S>(service: S) -> Self
     where
-        S: Service<Request<MeshBody>, Response = Response<MeshBody>> + Clone + Send + Sync + 'static,
+        S: Service<Request<MeshBody>, Response = Response<MeshBody>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
     {
@@ -100,7 +104,9 @@ where
     fn call(&self, request: Request<MeshBody>) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
         let mut service = self.0.clone();
         Box::pin(async move {
-            std::future::poll_fn(|cx| service.poll_ready(cx)).await.map_err(into_mesh_error)?;
+            std::future::poll_fn(|cx| service.poll_ready(cx))
+                .await
+                .map_err(into_mesh_error)?;
             service.call(request).await.map_err(into_mesh_error)
         })
     }

@@ -67,7 +67,10 @@ impl TestEndpoint {
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
-        self.shared.script.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .script
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers every request so from now on.
@@ -140,8 +143,12 @@ impl TestEndpoint {
     async fn serve(self, request: Request<Incoming>) -> Result<Response<MeshBody>, io::Error> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let seen =
-            Seen { method: parts.method, uri: parts.uri, headers: parts.headers, body };
+        let seen = Seen {
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            body,
+        };
         let reply = {
             let mut script = self.script();
             script.seen.push(seen.clone());
@@ -154,12 +161,17 @@ impl TestEndpoint {
                 }
             }
         };
-        reply.play().await.ok_or_else(|| io::ErrorKind::ConnectionReset.into())
+        reply
+            .play()
+            .await
+            .ok_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 }
 
 impl std::fmt::Debug for TestEndpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TestEndpoint").field("addr", &self.shared.addr).finish_non_exhaustive()
+        f.debug_struct("TestEndpoint")
+            .field("addr", &self.shared.addr)
+            .finish_non_exhaustive()
     }
 }

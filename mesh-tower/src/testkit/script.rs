@@ -31,13 +31,23 @@ pub struct Reply {
 
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    Answer { status: StatusCode, headers: HeaderMap, body: Bytes, trailers: Option<HeaderMap> },
+    Answer(Box<Answer>),
     /// Reads the request and never answers.
     Hang,
     /// Sends the head and one piece of the body, and never ends it.
-    Stream { status: StatusCode },
+    Stream {
+        status: StatusCode,
+    },
     /// Drops the connection in the middle of the call.
     Reset,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    trailers: Option<HeaderMap>,
 }
 
 // === impl Seen ===
@@ -45,7 +55,10 @@ pub(super) enum Action {
 impl Seen {
     /// The text of a header, empty if there is none.
     pub fn header(&self, name: impl http::header::AsHeaderName) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -56,29 +69,38 @@ impl Reply {
     pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
         Self {
             delay: Duration::ZERO,
-            action: Action::Answer {
+            action: Action::Answer(Box::new(Answer {
                 status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
                 headers: HeaderMap::new(),
                 body: body.into(),
                 trailers: None,
-            },
+            })),
         }
     }
 
     /// No answer, ever.
     pub fn hang() -> Self {
-        Self { delay: Duration::ZERO, action: Action::Hang }
+        Self {
+            delay: Duration::ZERO,
+            action: Action::Hang,
+        }
     }
 
     /// A head, one piece of a body, and then silence.
     pub fn endless(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-        Self { delay: Duration::ZERO, action: Action::Stream { status } }
+        Self {
+            delay: Duration::ZERO,
+            action: Action::Stream { status },
+        }
     }
 
     /// The connection breaks after the request was read.
     pub fn reset() -> Self {
-        Self { delay: Duration::ZERO, action: Action::Reset }
+        Self {
+            delay: Duration::ZERO,
+            action: Action::Reset,
+        }
     }
 
     /// A gRPC answer with its status in trailers after a body.
@@ -96,7 +118,10 @@ impl Reply {
     }
 
     fn grpc_type(self) -> Self {
-        self.header(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
+        self.header(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        )
     }
 
     /// The same after a pause.
@@ -109,15 +134,15 @@ impl Reply {
     /// The same with a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        if let Action::Answer { headers, .. } = &mut self.action {
-            headers.insert(name, value);
+        if let Action::Answer(answer) = &mut self.action {
+            answer.headers.insert(name, value);
         }
         self
     }
 
     fn with_trailers(mut self, new: HeaderMap) -> Self {
-        if let Action::Answer { trailers, .. } = &mut self.action {
-            *trailers = Some(new);
+        if let Action::Answer(answer) = &mut self.action {
+            answer.trailers = Some(new);
         }
         self
     }
@@ -134,20 +159,25 @@ impl Reply {
                 let first = futures_util::stream::iter([Ok::<_, crate::BoxError>(Frame::data(
                     Bytes::from_static(b"piece"),
                 ))]);
-                let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+                let endless =
+                    futures_util::StreamExt::chain(first, futures_util::stream::pending());
                 let mut response = Response::new(MeshBody::new(StreamBody::new(endless)));
                 *response.status_mut() = status;
                 Some(response)
             }
-            Action::Answer { status, headers, body, trailers } => {
+            Action::Answer(answer) => {
+                let Answer {
+                    status,
+                    headers,
+                    body,
+                    trailers,
+                } = *answer;
                 let body = match trailers {
                     None => MeshBody::full(body),
-                    Some(trailers) => {
-                        MeshBody::new(StreamBody::new(futures_util::stream::iter([
-                            Ok::<_, crate::BoxError>(Frame::data(body)),
-                            Ok(Frame::trailers(trailers)),
-                        ])))
-                    }
+                    Some(trailers) => MeshBody::new(StreamBody::new(futures_util::stream::iter([
+                        Ok::<_, crate::BoxError>(Frame::data(body)),
+                        Ok(Frame::trailers(trailers)),
+                    ]))),
                 };
                 let mut response = Response::new(body);
                 *response.status_mut() = status;

@@ -36,7 +36,11 @@ pub(super) enum Cause {
 
 impl<F> TimeoutFuture<F> {
     pub(super) fn new(inner: F, limit: Option<(Instant, Cause)>) -> Self {
-        Self { inner, limit, sleep: None }
+        Self {
+            inner,
+            limit,
+            sleep: None,
+        }
     }
 }
 
@@ -52,7 +56,9 @@ where
         if let Poll::Ready(done) = this.inner.poll(cx) {
             return Poll::Ready(done.map_err(into_mesh_error));
         }
-        let Some((at, cause)) = this.limit else { return Poll::Pending };
+        let Some((at, cause)) = this.limit else {
+            return Poll::Pending;
+        };
         if this.sleep.is_none() {
             let sleep = tokio::time::sleep_until(tokio::time::Instant::from_std(*at));
             this.sleep.set(Some(sleep));

@@ -37,7 +37,9 @@ enum Limit {
 impl TimeoutLayer {
     /// A fixed time from the start of each call.
     pub fn new(limit: Duration) -> Self {
-        Self { limit: Limit::Fixed(limit) }
+        Self {
+            limit: Limit::Fixed(limit),
+        }
     }
 
     /// The deadline of the call, as the layers above have set it.
@@ -47,7 +49,9 @@ impl TimeoutLayer {
 
     /// The route's limit on one attempt; none if the route has none.
     pub fn attempt() -> Self {
-        Self { limit: Limit::Attempt }
+        Self {
+            limit: Limit::Attempt,
+        }
     }
 }
 
@@ -55,7 +59,10 @@ impl<S> Layer<S> for TimeoutLayer {
     type Service = TimeoutService<S>;
 
     fn layer(&self, inner: S) -> TimeoutService<S> {
-        TimeoutService { inner, limit: self.limit }
+        TimeoutService {
+            inner,
+            limit: self.limit,
+        }
     }
 }
 

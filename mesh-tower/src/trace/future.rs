@@ -43,7 +43,9 @@ pub(crate) fn finish(span: &mut Span, status: Option<http::StatusCode>) {
     }
     match status {
         Some(status) => {
-            span.set("http.response.status_code", || status.as_str().to_owned().into());
+            span.set("http.response.status_code", || {
+                status.as_str().to_owned().into()
+            });
             if status.is_server_error() {
                 span.fail(|| status.as_str().to_owned().into());
             }

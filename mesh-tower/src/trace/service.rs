@@ -41,7 +41,10 @@ impl<S> Layer<S> for TraceLayer {
     type Service = TraceService<S>;
 
     fn layer(&self, inner: S) -> TraceService<S> {
-        TraceService { inner, tracing: self.tracing.clone() }
+        TraceService {
+            inner,
+            tracing: self.tracing.clone(),
+        }
     }
 }
 
@@ -68,10 +71,14 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of_sampled(&mut request, self.tracing.samples_root());
-        let mut span = self.tracing.start(Side::Call, call.trace(), call.parent_span(), || {
+        let mut span = self
+            .tracing
+            .start(Side::Call, call.trace(), call.parent_span(), || {
+                request.method().as_str().to_owned().into()
+            });
+        span.set("http.request.method", || {
             request.method().as_str().to_owned().into()
         });
-        span.set("http.request.method", || request.method().as_str().to_owned().into());
         span.set("url.path", || request.uri().path().to_owned().into());
         TraceFuture::new(self.inner.call(request), span)
     }

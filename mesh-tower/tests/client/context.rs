@@ -15,7 +15,11 @@ async fn a_call_inherits_deadline_and_trace_of_the_request_being_served() {
     let net = TestNet::new();
     let one = net.endpoint("10.0.0.1:80");
     one.reply(Reply::hang());
-    let mesh = net.mesh("web").endpoints("reviews", [one.addr()]).build().unwrap();
+    let mesh = net
+        .mesh("web")
+        .endpoints("reviews", [one.addr()])
+        .build()
+        .unwrap();
     let client = mesh.client("reviews");
     let mut served = serving();
     let began = tokio::time::Instant::now();
@@ -32,7 +36,11 @@ async fn a_call_inherits_deadline_and_trace_of_the_request_being_served() {
 async fn a_call_after_the_deadline_is_not_made() {
     let net = TestNet::new();
     let one = net.endpoint("10.0.0.1:80");
-    let mesh = net.mesh("web").endpoints("reviews", [one.addr()]).build().unwrap();
+    let mesh = net
+        .mesh("web")
+        .endpoints("reviews", [one.addr()])
+        .build()
+        .unwrap();
     let mut served = serving();
     served.deadline = Some(tokio::time::Instant::now().into_std());
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -47,8 +55,12 @@ async fn a_request_that_came_as_a_retry_is_not_retried_further_down() {
     let one = net.endpoint("10.0.0.1:80");
     one.answer(503, "");
     let text = "service: shop/reviews\nroute: [{ retry: { attempts: 2, codes: [503] } }]\n";
-    let mesh =
-        net.mesh("web").policy_text(text).endpoints("reviews.shop", [one.addr()]).build().unwrap();
+    let mesh = net
+        .mesh("web")
+        .policy_text(text)
+        .endpoints("reviews.shop", [one.addr()])
+        .build()
+        .unwrap();
     let mut served = serving();
     served.attempt = 1;
     let result = context::scope(served, status(&mesh.client("reviews.shop"), get("/"))).await;

@@ -15,8 +15,8 @@ use mesh_core::policy::{BalancePolicy, EjectionPolicy, RetryPolicy};
 use mesh_core::route::RouteTable;
 use mesh_tower::ejection::{EjectionLayer, Outliers};
 use mesh_tower::{
-    BoxError, MeshBody, attempt, ceiling, deadline, endpoint, headers, metrics, rescue, retry, route,
-    telemetry, timeout, trace,
+    BoxError, MeshBody, attempt, ceiling, deadline, endpoint, headers, metrics, rescue, retry,
+    route, telemetry, timeout, trace,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -49,7 +49,12 @@ impl Drop for Flying {
 impl Clone for Probe {
     fn clone(&self) -> Self {
         // Readiness is not cloned.
-        Self { ready: false, pending: 0, outcome: self.outcome, flying: self.flying.clone() }
+        Self {
+            ready: false,
+            pending: 0,
+            outcome: self.outcome,
+            flying: self.flying.clone(),
+        }
     }
 }
 
@@ -69,7 +74,10 @@ impl Service<Request<MeshBody>> for Probe {
     }
 
     fn call(&mut self, _: Request<MeshBody>) -> Self::Future {
-        assert!(std::mem::replace(&mut self.ready, false), "called without being ready");
+        assert!(
+            std::mem::replace(&mut self.ready, false),
+            "called without being ready"
+        );
         self.flying.fetch_add(1, Ordering::SeqCst);
         let flying = Flying(self.flying.clone());
         let outcome = self.outcome;
@@ -86,7 +94,15 @@ impl Service<Request<MeshBody>> for Probe {
 
 fn probe(outcome: Outcome, pending: usize) -> (Probe, Arc<AtomicUsize>) {
     let flying = Arc::new(AtomicUsize::new(0));
-    (Probe { ready: false, pending, outcome, flying: flying.clone() }, flying)
+    (
+        Probe {
+            ready: false,
+            pending,
+            outcome,
+            flying: flying.clone(),
+        },
+        flying,
+    )
 }
 
 async fn contract<L>(name: &str, layer: L)
@@ -142,7 +158,11 @@ where
         Err(error) => error.into(),
     };
     let error = error.downcast::<MeshError>().expect("a MeshError");
-    assert_eq!((error.kind(), error.message()), (ErrorKind::Denied, "not you"), "{name}");
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::Denied, "not you"),
+        "{name}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,15 +171,31 @@ async fn every_layer_keeps_the_contract() {
     let outliers = Arc::new(Outliers::new(EjectionPolicy::default(), set.clone()));
     contract("trace", trace::TraceLayer::new()).await;
     let recorder = telemetry::Recorder::new();
-    contract("metrics", metrics::MetricsLayer::new(&recorder, "shop/reviews", "all")).await;
+    contract(
+        "metrics",
+        metrics::MetricsLayer::new(&recorder, "shop/reviews", "all"),
+    )
+    .await;
     contract("rescue", rescue::RescueLayer::new()).await;
-    contract("deadline", deadline::DeadlineLayer::new(Duration::from_secs(1))).await;
+    contract(
+        "deadline",
+        deadline::DeadlineLayer::new(Duration::from_secs(1)),
+    )
+    .await;
     contract("headers", headers::HeadersLayer::new()).await;
-    contract("timeout", timeout::TimeoutLayer::new(Duration::from_secs(1))).await;
+    contract(
+        "timeout",
+        timeout::TimeoutLayer::new(Duration::from_secs(1)),
+    )
+    .await;
     contract("ceiling", ceiling::CeilingLayer::new(2)).await;
     contract("retry", retry::RetryLayer::new(RetryPolicy::default())).await;
     contract("attempt", attempt::AttemptLayer::new()).await;
-    contract("endpoint", endpoint::EndpointLayer::new(set, 0, BalancePolicy::default())).await;
+    contract(
+        "endpoint",
+        endpoint::EndpointLayer::new(set, 0, BalancePolicy::default()),
+    )
+    .await;
     contract("ejection", EjectionLayer::new(outliers, 0)).await;
 }
 
@@ -174,7 +210,9 @@ async fn layers_compose_in_a_service_builder() {
         .layer(ceiling::CeilingLayer::new(1))
         .service(inner);
     let began = tokio::time::Instant::now();
-    std::future::poll_fn(|cx| stack.poll_ready(cx)).await.unwrap();
+    std::future::poll_fn(|cx| stack.poll_ready(cx))
+        .await
+        .unwrap();
     let error = stack.call(get("/")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(began.elapsed().as_secs(), 3);
@@ -184,8 +222,13 @@ async fn layers_compose_in_a_service_builder() {
 async fn a_route_layer_alone_says_when_nothing_matches() {
     let (inner, _) = probe(Outcome::Answer, 0);
     let mut none = route::RouteLayer::new(Arc::new(RouteTable::new([]))).layer(inner.clone());
-    std::future::poll_fn(|cx| none.poll_ready(cx)).await.unwrap();
-    assert_eq!(none.call(get("/")).await.unwrap_err().kind(), ErrorKind::NoRoute);
+    std::future::poll_fn(|cx| none.poll_ready(cx))
+        .await
+        .unwrap();
+    assert_eq!(
+        none.call(get("/")).await.unwrap_err().kind(),
+        ErrorKind::NoRoute
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,13 +251,23 @@ async fn a_balancer_alone_leaves_out_an_endpoint_that_fails_fast() {
     }
     let bad = Arc::new(AtomicUsize::new(0));
     let endpoints = (1..=10_u8).map(|n| {
-        let (status, count) = if n == 1 { (503, bad.clone()) } else { (200, Arc::default()) };
-        (EndpointInfo::new(([10, 0, 0, n], 80).into()), Fixed(status, count))
+        let (status, count) = if n == 1 {
+            (503, bad.clone())
+        } else {
+            (200, Arc::default())
+        };
+        (
+            EndpointInfo::new(([10, 0, 0, n], 80).into()),
+            Fixed(status, count),
+        )
     });
     let mut balance = mesh_tower::balance::Balance::new(&BalancePolicy::default(), endpoints);
     for _ in 0..1_000 {
         let _ = balance.call(get("/")).await.unwrap();
     }
     let bad = bad.load(Ordering::SeqCst);
-    assert!(bad < 20, "{bad} of 1000 calls went to the endpoint that fails fast");
+    assert!(
+        bad < 20,
+        "{bad} of 1000 calls went to the endpoint that fails fast"
+    );
 }

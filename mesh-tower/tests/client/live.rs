@@ -20,14 +20,20 @@ fn reviews() -> ServiceName {
 }
 
 fn infos(addrs: &[&str]) -> Option<Vec<EndpointInfo>> {
-    Some(addrs.iter().map(|addr| EndpointInfo::new(addr.parse().unwrap())).collect())
+    Some(
+        addrs
+            .iter()
+            .map(|addr| EndpointInfo::new(addr.parse().unwrap()))
+            .collect(),
+    )
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_flips_a_thousand_times_loses_no_call() {
     let net = TestNet::new();
     for addr in ["10.0.0.1:80", "10.0.0.2:80", "10.0.1.1:80"] {
-        net.endpoint(addr).reply(Reply::new(200, "ok").after(Duration::from_millis(3)));
+        net.endpoint(addr)
+            .reply(Reply::new(200, "ok").after(Duration::from_millis(3)));
     }
     let base = |route: &str| {
         resources(&format!(
@@ -45,11 +51,15 @@ async fn a_policy_that_flips_a_thousand_times_loses_no_call() {
     let policies = [
         base("route: [{ backends: { reviews-v1: 100 } }]"),
         base("route: [{ backends: { reviews-v1: 50, reviews-v2: 50 }, timeout: 3s }]"),
-        base("route: [{ backends: { reviews-v2: 100 }, timeout: 2s }]\n\
-              backend: { outlierDetection: { consecutiveErrors: 7 } }"),
+        base(
+            "route: [{ backends: { reviews-v2: 100 }, timeout: 2s }]\n\
+              backend: { outlierDetection: { consecutiveErrors: 7 } }",
+        ),
     ];
     let mesh = net.mesh("web").build().unwrap();
-    mesh.store().apply(Layer::File, policies[0].clone()).unwrap();
+    mesh.store()
+        .apply(Layer::File, policies[0].clone())
+        .unwrap();
     let callers: Vec<_> = (0..8)
         .map(|_| {
             let client = mesh.client("reviews.shop");
@@ -64,7 +74,9 @@ async fn a_policy_that_flips_a_thousand_times_loses_no_call() {
         })
         .collect();
     for flip in 0..1_000 {
-        mesh.store().apply(Layer::File, policies[flip % 3].clone()).unwrap();
+        mesh.store()
+            .apply(Layer::File, policies[flip % 3].clone())
+            .unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for caller in callers {
@@ -85,9 +97,13 @@ async fn a_changed_tunable_keeps_what_is_known_of_the_endpoints() {
         )
     };
     let mesh = net.mesh("web").build().unwrap();
-    mesh.store().apply(Layer::File, resources(&text(5))).unwrap();
+    mesh.store()
+        .apply(Layer::File, resources(&text(5)))
+        .unwrap();
     let open = call(&mesh.client("reviews.shop"), get("/")).await.unwrap();
-    mesh.store().apply(Layer::File, resources(&text(9))).unwrap();
+    mesh.store()
+        .apply(Layer::File, resources(&text(9)))
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(mesh.report().endpoints[0].in_flight, 1, "counters survive");
     drop(open);
@@ -102,7 +118,12 @@ async fn a_refused_policy_keeps_the_last_good_one() {
     let mesh = net.mesh("web").policy_text(good).build().unwrap();
     let bad = "service: shop/other\nroute: [{ backends: { other: 0 } }]\n";
     assert!(mesh.store().apply(Layer::File, resources(bad)).is_err());
-    assert_eq!(status(&mesh.client("reviews.shop"), get("/")).await.unwrap(), 200);
+    assert_eq!(
+        status(&mesh.client("reviews.shop"), get("/"))
+            .await
+            .unwrap(),
+        200
+    );
     assert_eq!(one.calls(), 1);
 }
 
@@ -135,7 +156,9 @@ async fn discovery_does_not_take_the_last_working_endpoint_away() {
 #[tokio::test(start_paused = true)]
 async fn refused_connections_beat_stale_discovery() {
     let net = TestNet::new();
-    let old: Vec<_> = (1..=3).map(|n| net.endpoint(&format!("10.0.0.{n}:80"))).collect();
+    let old: Vec<_> = (1..=3)
+        .map(|n| net.endpoint(&format!("10.0.0.{n}:80")))
+        .collect();
     let new = net.endpoint("10.0.1.1:80");
     let mesh = net.mesh("web").build().unwrap();
     let (feed, client) = (mesh.feed(), mesh.client("reviews.shop"));
@@ -152,7 +175,10 @@ async fn refused_connections_beat_stale_discovery() {
         failed += u32::from(status(&client, get("/")).await.is_err());
     }
     assert!(new.calls() >= 190);
-    assert!(failed <= 2, "{failed} calls were lost before the dead endpoints were known");
+    assert!(
+        failed <= 2,
+        "{failed} calls were lost before the dead endpoints were known"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,13 +192,18 @@ async fn what_is_wanted_includes_the_backends_of_routes() {
     ))
     .unwrap();
     let mut wanted = feed.wanted();
-    let all = tokio::time::timeout(Duration::from_secs(1), wanted.wait_for(|all| all.len() == 2))
-        .await
-        .unwrap()
-        .unwrap()
-        .clone();
-    assert_eq!(all.iter().map(|name| name.name().to_owned()).collect::<Vec<_>>(), [
-        "reviews",
-        "reviews-v1"
-    ]);
+    let all = tokio::time::timeout(
+        Duration::from_secs(1),
+        wanted.wait_for(|all| all.len() == 2),
+    )
+    .await
+    .unwrap()
+    .unwrap()
+    .clone();
+    assert_eq!(
+        all.iter()
+            .map(|name| name.name().to_owned())
+            .collect::<Vec<_>>(),
+        ["reviews", "reviews-v1"]
+    );
 }

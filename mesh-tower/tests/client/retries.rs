@@ -19,8 +19,15 @@ async fn without_a_policy_an_answer_is_an_answer() {
     let [one, two] = two(&net);
     one.answer(503, "");
     two.answer(503, "");
-    let mesh = net.mesh("web").endpoints("reviews", [one.addr(), two.addr()]).build().unwrap();
-    assert_eq!(status(&mesh.client("reviews"), get("/")).await.unwrap(), 503);
+    let mesh = net
+        .mesh("web")
+        .endpoints("reviews", [one.addr(), two.addr()])
+        .build()
+        .unwrap();
+    assert_eq!(
+        status(&mesh.client("reviews"), get("/")).await.unwrap(),
+        503
+    );
     assert_eq!(one.calls() + two.calls(), 1);
 }
 
@@ -53,12 +60,20 @@ async fn when_all_endpoints_refuse_the_error_tells_the_story() {
     let [one, two] = two(&net);
     one.kill();
     two.kill();
-    let mesh = net.mesh("web").endpoints("reviews", [one.addr(), two.addr()]).build().unwrap();
+    let mesh = net
+        .mesh("web")
+        .endpoints("reviews", [one.addr(), two.addr()])
+        .build()
+        .unwrap();
     let error = call(&mesh.client("reviews"), get("/")).await.unwrap_err();
     assert_eq!(error.code().to_string(), "M2003");
     assert_eq!(error.attempts().len(), 3, "{error:#}");
     assert!(error.to_string().contains("3 tried"), "{error}");
-    let addrs: Vec<_> = error.attempts().iter().map(|one| one.endpoint.unwrap()).collect();
+    let addrs: Vec<_> = error
+        .attempts()
+        .iter()
+        .map(|one| one.endpoint.unwrap())
+        .collect();
     assert_ne!(addrs[0], addrs[1], "another attempt is another endpoint");
 }
 
@@ -94,9 +109,18 @@ async fn attempts_carry_their_number_and_spans_of_their_own() {
     let net = TestNet::new();
     let one = net.endpoint("10.0.0.1:80");
     one.once(Reply::new(503, ""));
-    let mesh =
-        net.mesh("web").policy_text(RETRY).endpoints("reviews.shop", [one.addr()]).build().unwrap();
-    assert_eq!(status(&mesh.client("reviews.shop"), get("/")).await.unwrap(), 200);
+    let mesh = net
+        .mesh("web")
+        .policy_text(RETRY)
+        .endpoints("reviews.shop", [one.addr()])
+        .build()
+        .unwrap();
+    assert_eq!(
+        status(&mesh.client("reviews.shop"), get("/"))
+            .await
+            .unwrap(),
+        200
+    );
     let seen = one.seen();
     assert_eq!(seen[0].header("x-mesh-attempt"), "");
     assert_eq!(seen[1].header("x-mesh-attempt"), "2");
@@ -119,9 +143,14 @@ async fn a_body_is_sent_again_up_to_64_kib() {
             .unwrap();
         let mut request = post("/", vec![b'x'; size]);
         *request.method_mut() = http::Method::PUT;
-        assert_eq!(status(&mesh.client("reviews.shop"), request).await.unwrap(), expected);
+        assert_eq!(
+            status(&mesh.client("reviews.shop"), request).await.unwrap(),
+            expected
+        );
         assert!(one.seen().iter().all(|seen| seen.body.len() == size));
-        let counted = mesh.metrics_text().contains("mesh_retry_body_too_large_total{service=\"shop/reviews\"} 1");
+        let counted = mesh
+            .metrics_text()
+            .contains("mesh_retry_body_too_large_total{service=\"shop/reviews\"} 1");
         assert_eq!(counted, expected == 503);
     }
 }
@@ -140,7 +169,9 @@ async fn a_trailers_only_grpc_status_is_repeated_and_a_late_one_is_not() {
             .endpoints("reviews.shop", [one.addr()])
             .build()
             .unwrap();
-        let response = call(&mesh.client("reviews.shop"), grpc("/a.B/C")).await.unwrap();
+        let response = call(&mesh.client("reviews.shop"), grpc("/a.B/C"))
+            .await
+            .unwrap();
         response.into_body().collect_to_bytes(100).await.unwrap();
         assert_eq!(one.calls(), calls);
         if calls > 1 {
@@ -156,11 +187,24 @@ async fn a_pushback_is_obeyed() {
     let one = net.endpoint("10.0.0.1:80");
     let wait = HeaderValue::from_static("3");
     one.once(Reply::new(503, "").header(http::header::RETRY_AFTER, wait));
-    let mesh =
-        net.mesh("web").policy_text(RETRY).endpoints("reviews.shop", [one.addr()]).build().unwrap();
+    let mesh = net
+        .mesh("web")
+        .policy_text(RETRY)
+        .endpoints("reviews.shop", [one.addr()])
+        .build()
+        .unwrap();
     let began = tokio::time::Instant::now();
-    assert_eq!(status(&mesh.client("reviews.shop"), get("/")).await.unwrap(), 200);
-    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(
+        status(&mesh.client("reviews.shop"), get("/"))
+            .await
+            .unwrap(),
+        200
+    );
+    assert!(
+        began.elapsed() >= Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,8 +215,12 @@ async fn an_empty_budget_stops_retries() {
     let text = "service: shop/reviews\n\
         route: [{ retry: { attempts: 2, codes: [503] } }]\n\
         backend: { retryBudget: { percent: 20, interval: 10s, minRetriesPerSecond: 1 } }\n";
-    let mesh =
-        net.mesh("web").policy_text(text).endpoints("reviews.shop", [one.addr()]).build().unwrap();
+    let mesh = net
+        .mesh("web")
+        .policy_text(text)
+        .endpoints("reviews.shop", [one.addr()])
+        .build()
+        .unwrap();
     let clients = [mesh.client("reviews.shop"), mesh.client("reviews.shop:80")];
     let began = tokio::time::Instant::now();
     for ix in 0..100 {
@@ -197,11 +245,18 @@ async fn an_unanswered_deadline_leaves_no_room_for_another_attempt() {
     one.reply(Reply::new(503, "").after(Duration::from_millis(900)));
     let text = "service: shop/reviews\n\
         route: [{ timeout: 1s, retry: { attempts: 2, codes: [503], backoff: 200ms } }]\n";
-    let mesh =
-        net.mesh("web").policy_text(text).endpoints("reviews.shop", [one.addr()]).build().unwrap();
+    let mesh = net
+        .mesh("web")
+        .policy_text(text)
+        .endpoints("reviews.shop", [one.addr()])
+        .build()
+        .unwrap();
     let client = mesh.client("reviews.shop");
     for _ in 0..5 {
-        assert_eq!(status(&client, get("/")).await.map_err(|e| e.code()), Ok(503));
+        assert_eq!(
+            status(&client, get("/")).await.map_err(|e| e.code()),
+            Ok(503)
+        );
     }
     assert!(one.calls() <= 10);
 }

@@ -5,22 +5,22 @@ use mesh_core::error::MeshError;
 use mesh_tower::{Mesh, MeshBody, MeshClient};
 use tower_service::Service;
 
-pub fn get(path: &str) -> Request<MeshBody> {
+pub(crate) fn get(path: &str) -> Request<MeshBody> {
     Request::get(path).body(MeshBody::empty()).unwrap()
 }
 
-pub fn post(path: &str, body: impl Into<bytes::Bytes>) -> Request<MeshBody> {
+pub(crate) fn post(path: &str, body: impl Into<bytes::Bytes>) -> Request<MeshBody> {
     Request::post(path).body(MeshBody::full(body)).unwrap()
 }
 
-pub fn grpc(path: &str) -> Request<MeshBody> {
+pub(crate) fn grpc(path: &str) -> Request<MeshBody> {
     Request::post(path)
         .header("content-type", "application/grpc")
         .body(MeshBody::full(vec![0, 0, 0, 0, 0]))
         .unwrap()
 }
 
-pub async fn call(
+pub(crate) async fn call(
     client: &MeshClient,
     request: Request<MeshBody>,
 ) -> Result<Response<MeshBody>, MeshError> {
@@ -28,14 +28,21 @@ pub async fn call(
 }
 
 /// The status of an answer whose body was read to its end.
-pub async fn status(client: &MeshClient, request: Request<MeshBody>) -> Result<u16, MeshError> {
+pub(crate) async fn status(
+    client: &MeshClient,
+    request: Request<MeshBody>,
+) -> Result<u16, MeshError> {
     let response = call(client, request).await?;
     let status = response.status().as_u16();
-    response.into_body().collect_to_bytes(1 << 20).await.unwrap();
+    response
+        .into_body()
+        .collect_to_bytes(1 << 20)
+        .await
+        .unwrap();
     Ok(status)
 }
 
-pub fn code(result: Result<u16, MeshError>) -> String {
+pub(crate) fn code(result: Result<u16, MeshError>) -> String {
     match result {
         Ok(status) => status.to_string(),
         Err(error) => error.code().to_string(),
@@ -43,7 +50,7 @@ pub fn code(result: Result<u16, MeshError>) -> String {
 }
 
 /// The report's only edge.
-pub fn edge(mesh: &Mesh) -> mesh_core::report::EdgeReport {
+pub(crate) fn edge(mesh: &Mesh) -> mesh_core::report::EdgeReport {
     let mut edges = mesh.report().edges;
     assert_eq!(edges.len(), 1, "{edges:?}");
     edges.remove(0)
