@@ -58,9 +58,7 @@ where
         };
         let response = ready!(inner.poll(cx)).map_err(into_mesh_error)?;
         Poll::Ready(Ok(match this.watch.take() {
-            Some(watch) if !is_buffered(response.body()) => {
-                response.map(|body| watch.wrap(body))
-            }
+            Some(watch) if !is_buffered(response.body()) => response.map(|body| watch.wrap(body)),
             _ => response,
         }))
     }

@@ -178,11 +178,19 @@ impl Rules {
         path: &str,
         grpc: bool,
     ) -> Decision {
-        let domain = if peer.is_some() { self.own_domain() } else { None };
+        let domain = if peer.is_some() {
+            self.own_domain()
+        } else {
+            None
+        };
         let model = self.now();
         // `/public/../private` is below `/public/*` for us and is not for an application that
         // resolves it. Nobody sends such a path by accident.
-        let path = if model.mode() != AccessMode::Open && is_ambiguous(path) { NO_PATH } else { path };
+        let path = if model.mode() != AccessMode::Open && is_ambiguous(path) {
+            NO_PATH
+        } else {
+            path
+        };
         match domain {
             Some(domain) => decide_within(model, &domain, peer, method, path, grpc),
             None => decide(model, peer, method, path, grpc),
@@ -227,10 +235,21 @@ mod tests {
 
     #[test]
     fn paths_that_readers_disagree_on_are_found() {
-        for bad in ["/a/../b", "/a/./b", "/..", "/a/%2e%2E/b", "/a/.%2e", "/a%2fb", "/a%5Cb", "/a\\b"] {
+        for bad in [
+            "/a/../b",
+            "/a/./b",
+            "/..",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a\\b",
+        ] {
             assert!(is_ambiguous(bad), "{bad}");
         }
-        for good in ["/", "/a/b", "/a..b/c", "/a/...", "/%20", "/v1.2/x", "/a%2eb"] {
+        for good in [
+            "/", "/a/b", "/a..b/c", "/a/...", "/%20", "/v1.2/x", "/a%2eb",
+        ] {
             assert!(!is_ambiguous(good), "{good}");
         }
     }

@@ -10,5 +10,5 @@ mod future;
 mod layer;
 mod service;
 
-pub use self::{future::AccessFuture, layer::AccessLayer, service::Access};
 pub(crate) use self::layer::Rules;
+pub use self::{future::AccessFuture, layer::AccessLayer, service::Access};

@@ -12,6 +12,7 @@ use super::{Rules, body::Watch, future::AccessFuture};
 use crate::{
     BoxError,
     body::MeshBody,
+    metrics::inbound::PeerHandle,
     stack::{Describe, into_mesh_error, is_grpc},
     telemetry::Counter,
 };
@@ -62,6 +63,9 @@ where
             Decision::Allowed(_) => None,
             Decision::AuditDenied(why) => {
                 self.denied.increment(1);
+                if let Some(peer) = request.extensions().get::<PeerHandle>() {
+                    peer.0.audited();
+                }
                 tracing::info!(
                     target: "mesh::access",
                     peer = name(), method = %request.method(), path, why = reason(why),

@@ -42,7 +42,10 @@ impl Line {
 
     pub(super) fn answered(&mut self, response: &Response<MeshBody>) {
         self.status = response.status().as_u16();
-        self.code = response.extensions().get::<MeshError>().map(MeshError::code);
+        self.code = response
+            .extensions()
+            .get::<MeshError>()
+            .map(MeshError::code);
     }
 }
 

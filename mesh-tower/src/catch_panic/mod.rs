@@ -24,5 +24,5 @@ mod future;
 mod layer;
 mod service;
 
-pub use self::{future::ResponseFuture, layer::CatchPanicLayer, service::CatchPanic};
 pub(crate) use self::future::unwinding;
+pub use self::{future::ResponseFuture, layer::CatchPanicLayer, service::CatchPanic};

@@ -163,7 +163,12 @@ where
             return Poll::Pending;
         };
         let response = result.map_err(into_mesh_error)?;
-        let Some(at) = this.sleep.as_ref().as_pin_ref().map(|sleep| sleep.deadline()) else {
+        let Some(at) = this
+            .sleep
+            .as_ref()
+            .as_pin_ref()
+            .map(|sleep| sleep.deadline())
+        else {
             return Poll::Ready(Ok(response));
         };
         if is_buffered(response.body()) {

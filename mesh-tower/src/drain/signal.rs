@@ -189,9 +189,13 @@ impl Default for Drain {
 }
 
 impl Default for Timing {
-    /// 2 s: two polls of a registry or a health check each second. 25 s: Kubernetes kills after 30.
+    /// 5 s: registries and load balancers that look every few seconds have heard of it. 25 s: with
+    /// the 5 it fits the 30 s after which Kubernetes kills.
     fn default() -> Self {
-        Self { unready: Duration::from_secs(2), in_flight: Duration::from_secs(25) }
+        Self {
+            unready: Duration::from_secs(5),
+            in_flight: Duration::from_secs(25),
+        }
     }
 }
 
@@ -199,6 +203,9 @@ impl Default for Timing {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.0.holds.send_modify(|holds| *holds = holds.saturating_sub(1));
+        self.0
+            .0
+            .holds
+            .send_modify(|holds| *holds = holds.saturating_sub(1));
     }
 }

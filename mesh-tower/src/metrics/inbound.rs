@@ -118,12 +118,16 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let peer = match request.extensions().get::<PeerHandle>() {
             Some(handle) => handle.0.clone(),
             None => {
                 let context = request.extensions().get::<RequestContext>();
-                self.stats.peer(context.and_then(|context| context.peer.as_ref()))
+                let peer = self
+                    .stats
+                    .peer(context.and_then(|context| context.peer.as_ref()));
+                request.extensions_mut().insert(PeerHandle(peer.clone()));
+                peer
             }
         };
         if !request.headers().contains_key(metadata::ROUTED) {

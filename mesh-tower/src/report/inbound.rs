@@ -1,6 +1,7 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
+    net::IpAddr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -39,6 +40,8 @@ struct Shared {
     other: Arc<PeerStats>,
     plaintext_peers: AtomicU64,
     plaintext_total: Counter,
+    /// Where plaintext came from, as far as it was logged.
+    sources: Mutex<HashSet<IpAddr>>,
     in_flight: Gauge,
 }
 
@@ -59,6 +62,7 @@ pub(crate) struct PeerStats {
     grpc_ok: OnceLock<Counter>,
     counters: Mutex<HashMap<Outcome, Counter>>,
     denials: Counter,
+    audited: Counter,
     unrouted: Counter,
     duration: Histogram,
 }
@@ -106,6 +110,7 @@ impl InboundStats {
                 recorder: recorder.clone(),
                 peers: RwLock::default(),
                 plaintext_peers: AtomicU64::new(0),
+                sources: Mutex::default(),
             }),
         }
     }
@@ -138,10 +143,19 @@ impl InboundStats {
         stats
     }
 
-    /// A peer connected without TLS.
-    pub(crate) fn plaintext_peer(&self) {
+    /// A peer connected without TLS. Each source is named once in the log: these are the ones that
+    /// a switch to strict would cut off.
+    pub(crate) fn plaintext_peer(&self, source: IpAddr) {
         self.shared.plaintext_peers.fetch_add(1, Relaxed);
         self.shared.plaintext_total.increment(1);
+        let mut sources = self
+            .shared
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if sources.len() < MAX_PEERS && sources.insert(source) {
+            tracing::info!(target: "mesh::server", %source, "peer without TLS");
+        }
     }
 
     /// Counts one request in work until the answer is dropped.
@@ -155,7 +169,9 @@ impl InboundStats {
         report.plaintext_peers += shared.plaintext_peers.swap(0, Relaxed);
         {
             let peers = shared.peers.read().unwrap_or_else(PoisonError::into_inner);
-            report.inbound.extend(peers.values().filter_map(|stats| stats.take()));
+            report
+                .inbound
+                .extend(peers.values().filter_map(|stats| stats.take()));
         }
         report.inbound.extend(shared.plaintext.take());
         report.inbound.extend(shared.other.take());
@@ -193,6 +209,10 @@ impl PeerStats {
                 names::DENIED,
                 &[(names::FROM, from), (names::REASON, "enforced")],
             ),
+            audited: recorder.counter(
+                names::DENIED,
+                &[(names::FROM, from), (names::REASON, "audit")],
+            ),
             unrouted: recorder.counter(names::SERVER_BYPASSED, &label),
             duration: recorder.histogram(names::SERVER_DURATION, &label),
             recorder: recorder.clone(),
@@ -207,6 +227,11 @@ impl PeerStats {
     /// A request came that no policy of the mesh routed.
     pub(crate) fn unrouted(&self) {
         self.unrouted.increment(1);
+    }
+
+    /// A request passed that an enforced policy would have denied.
+    pub(crate) fn audited(&self) {
+        self.audited.increment(1);
     }
 
     /// Counts one request that ended.
@@ -248,7 +273,10 @@ impl PeerStats {
                 (names::FROM, self.from.as_str()),
                 (names::CLASS, outcome.class.label()),
                 (names::STATUS, status.as_deref().unwrap_or("")),
-                (names::ERROR_TYPE, outcome.error.map_or("", |(kind, _)| kind.label())),
+                (
+                    names::ERROR_TYPE,
+                    outcome.error.map_or("", |(kind, _)| kind.label()),
+                ),
             ],
         )
     }
@@ -316,7 +344,7 @@ mod tests {
             status: Some(Status::Http(503)),
             error: None,
         });
-        stats.plaintext_peer();
+        stats.plaintext_peer(IpAddr::from([127, 0, 0, 1]));
         let text = recorder.render();
         assert!(
             text.contains("mesh_denied_total{from=\"shop/s1\",reason=\"enforced\"} 1"),
@@ -342,7 +370,9 @@ mod tests {
     #[test]
     fn peers_beyond_the_bound_are_counted_together() {
         let stats = InboundStats::new(&Recorder::disabled());
-        let held: Vec<_> = (0..MAX_PEERS + 5).map(|n| stats.peer(Some(&id(n)))).collect();
+        let held: Vec<_> = (0..MAX_PEERS + 5)
+            .map(|n| stats.peer(Some(&id(n))))
+            .collect();
         for peer in &held {
             peer.record(OK);
         }

@@ -60,7 +60,11 @@ pub(crate) fn answer(error: &MeshError, grpc: bool, reveal: bool) -> Response<Me
         // The text of an internal error may come from the application.
         ErrorKind::Internal if reveal => format!("internal error [{}]", error.code()),
         _ if reveal => error.to_string(),
-        _ => error.http_status().canonical_reason().unwrap_or("error").to_ascii_lowercase(),
+        _ => error
+            .http_status()
+            .canonical_reason()
+            .unwrap_or("error")
+            .to_ascii_lowercase(),
     };
     let mut response = if grpc {
         let mut response = Response::new(MeshBody::empty());
@@ -92,7 +96,10 @@ pub(crate) fn answer(error: &MeshError, grpc: bool, reveal: bool) -> Response<Me
             let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from(millis));
         } else {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(wait.as_secs().max(1)),
+            );
         }
     }
     response.extensions_mut().insert(error.clone());
@@ -101,7 +108,10 @@ pub(crate) fn answer(error: &MeshError, grpc: bool, reveal: bool) -> Response<Me
 
 /// An answer to a request that broke the rules of HTTP; the connection is closed after it.
 pub(crate) fn refusal(status: StatusCode, version: Version) -> Response<MeshBody> {
-    let reason = status.canonical_reason().unwrap_or("refused").to_ascii_lowercase();
+    let reason = status
+        .canonical_reason()
+        .unwrap_or("refused")
+        .to_ascii_lowercase();
     let mut response = Response::new(MeshBody::full(reason + "\n"));
     *response.status_mut() = status;
     let headers = response.headers_mut();

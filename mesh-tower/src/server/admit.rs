@@ -39,7 +39,10 @@ pub(super) fn request<B>(
     }
     let target = request.uri();
     // Userinfo in an authority is how phishing looks (RFC 9110 4.2.4).
-    if target.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if target
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
         return Err(StatusCode::BAD_REQUEST);
     }
     let path = target.path();
@@ -67,7 +70,11 @@ fn check_host<B>(request: &Request<B>, h1: bool) -> Result<(), StatusCode> {
     }
     let Some(host) = host else {
         let optional = !h1 || request.version() < Version::HTTP_11;
-        return if optional { Ok(()) } else { Err(StatusCode::BAD_REQUEST) };
+        return if optional {
+            Ok(())
+        } else {
+            Err(StatusCode::BAD_REQUEST)
+        };
     };
     let parsed = uri::Authority::try_from(host.as_bytes()).map_err(|_| StatusCode::BAD_REQUEST)?;
     if parsed.as_str().contains('@') {
@@ -110,9 +117,10 @@ fn is_websocket(headers: &HeaderMap) -> bool {
 /// Whether the Connection field lists a name.
 fn lists(headers: &HeaderMap, name: &str) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
-        value
-            .to_str()
-            .is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(name)))
+        value.to_str().is_ok_and(|text| {
+            text.split(',')
+                .any(|part| part.trim().eq_ignore_ascii_case(name))
+        })
     })
 }
 
@@ -197,7 +205,10 @@ mod tests {
         target: &str,
         headers: &[(&str, &str)],
     ) -> Result<Request<()>, u16> {
-        let mut built = Request::builder().method(method).version(version).uri(target);
+        let mut built = Request::builder()
+            .method(method)
+            .version(version)
+            .uri(target);
         for (name, value) in headers {
             built = built.header(*name, *value);
         }
@@ -210,7 +221,10 @@ mod tests {
     #[test]
     fn http1_needs_exactly_one_host() {
         assert_eq!(check("/", &[]).unwrap_err(), 400);
-        assert_eq!(check("/", &[("host", "a"), ("host", "a")]).unwrap_err(), 400);
+        assert_eq!(
+            check("/", &[("host", "a"), ("host", "a")]).unwrap_err(),
+            400
+        );
         assert_eq!(check("/", &[("host", "a b")]).unwrap_err(), 400);
         assert_eq!(check("/", &[("host", "u@a")]).unwrap_err(), 400);
         assert!(check("/", &[("host", "a:8080")]).is_ok());
@@ -224,14 +238,27 @@ mod tests {
         assert_eq!(request.headers()["host"], "right:80");
         assert_eq!(check("ftp://a/b", &[("host", "a")]).unwrap_err(), 400);
         assert_eq!(check("http://u:p@a/b", &[("host", "a")]).unwrap_err(), 400);
-        let proxied =
-            check_as(Form::Proxy, Method::GET, Version::HTTP_11, "http://a/b", &[("host", "a")]);
+        let proxied = check_as(
+            Form::Proxy,
+            Method::GET,
+            Version::HTTP_11,
+            "http://a/b",
+            &[("host", "a")],
+        );
         assert_eq!(proxied.unwrap().uri(), "http://a/b");
     }
 
     #[test]
     fn http2_may_not_name_two_hosts() {
-        let h2 = |headers| check_as(Form::Origin, Method::GET, Version::HTTP_2, "http://a/", headers);
+        let h2 = |headers| {
+            check_as(
+                Form::Origin,
+                Method::GET,
+                Version::HTTP_2,
+                "http://a/",
+                headers,
+            )
+        };
         assert!(h2(&[]).is_ok());
         assert!(h2(&[("host", "a")]).is_ok());
         assert_eq!(h2(&[("host", "b")]).unwrap_err(), 400);
@@ -239,7 +266,15 @@ mod tests {
 
     #[test]
     fn connect_has_no_meaning_for_an_origin() {
-        let connect = |form| check_as(form, Method::CONNECT, Version::HTTP_11, "a:443", &[("host", "a")]);
+        let connect = |form| {
+            check_as(
+                form,
+                Method::CONNECT,
+                Version::HTTP_11,
+                "a:443",
+                &[("host", "a")],
+            )
+        };
         assert_eq!(connect(Form::Origin).unwrap_err(), 405);
         assert!(connect(Form::Proxy).is_ok());
     }
@@ -267,7 +302,11 @@ mod tests {
     fn a_websocket_keeps_its_upgrade() {
         let request = check(
             "/",
-            &[("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")],
+            &[
+                ("host", "a"),
+                ("connection", "keep-alive, Upgrade"),
+                ("upgrade", "websocket"),
+            ],
         )
         .unwrap();
         assert_eq!(request.headers()["connection"], "upgrade");
@@ -278,7 +317,10 @@ mod tests {
     #[test]
     fn an_answer_nobody_asked_for_is_not_sent() {
         for status in [101, 600, 999] {
-            let mut answer = Response::builder().status(status).body(MeshBody::empty()).unwrap();
+            let mut answer = Response::builder()
+                .status(status)
+                .body(MeshBody::empty())
+                .unwrap();
             response(&mut answer, Version::HTTP_11, false);
             assert_eq!(answer.status(), 502);
         }
@@ -296,10 +338,16 @@ mod tests {
 
     #[test]
     fn too_many_fields_are_refused() {
-        let mut request_ = Request::builder().uri("/").header("host", "a").body(()).unwrap();
+        let mut request_ = Request::builder()
+            .uri("/")
+            .header("host", "a")
+            .body(())
+            .unwrap();
         for n in 0..100 {
             let name = HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap();
-            request_.headers_mut().insert(name, HeaderValue::from_static("1"));
+            request_
+                .headers_mut()
+                .insert(name, HeaderValue::from_static("1"));
         }
         let refused = request(&mut request_, Form::Origin, &Limits::default());
         assert_eq!(refused, Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));

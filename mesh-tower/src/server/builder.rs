@@ -73,9 +73,15 @@ impl ServerBuilder {
         })?;
         let listener = TcpAccept::bind(parsed).map_err(|error| {
             let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-            let code = if taken { Code::PORT_IN_USE } else { Code::BAD_CONFIGURATION };
+            let code = if taken {
+                Code::PORT_IN_USE
+            } else {
+                Code::BAD_CONFIGURATION
+            };
             let what = format!("cannot listen on {addr}: {error}");
-            MeshError::new(ErrorKind::Internal, what).with_code(code).with_source(error)
+            MeshError::new(ErrorKind::Internal, what)
+                .with_code(code)
+                .with_source(error)
         })?;
         self.listener = Some(Box::new(listener));
         Ok(self)
@@ -89,7 +95,9 @@ impl ServerBuilder {
 
     /// The address that it is bound to, before anything is served.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
     }
 
     /// How connections are secured; as the policy says unless told otherwise.
@@ -137,15 +145,16 @@ impl ServerBuilder {
         <L::Service as Service<Request<MeshBody>>>::Error: Into<BoxError>,
         <L::Service as Service<Request<MeshBody>>>::Future: Send + 'static,
     {
-        self.layers.push(Box::new(move |inner| Seam::new(layer.layer(inner))));
+        self.layers
+            .push(Box::new(move |inner| Seam::new(layer.layer(inner))));
         self
     }
 
     /// The layers that a server built from this has, outermost first.
     pub fn describe(&self) -> Vec<&'static str> {
-        let seam = Seam::new(Erase::new(tower::service_fn(async |_: Request<MeshBody>| {
-            Ok::<_, BoxError>(Response::new(MeshBody::empty()))
-        })));
+        let seam = Seam::new(Erase::new(tower::service_fn(
+            async |_: Request<MeshBody>| Ok::<_, BoxError>(Response::new(MeshBody::empty())),
+        )));
         let parts = Parts::new(&self.mesh, self.limits.requests, self.timeout);
         let mut names = vec!["accept", "tls", "http"];
         parts.wrap(seam).describe(&mut names);
@@ -167,14 +176,20 @@ impl ServerBuilder {
         R::Error: Into<BoxError>,
     {
         let seam = Seam::new(Erase::new(service));
-        let seam = self.layers.into_iter().rev().fold(seam, |seam, layer| layer(seam));
+        let seam = self
+            .layers
+            .into_iter()
+            .rev()
+            .fold(seam, |seam, layer| layer(seam));
         let missing = |what: &str| {
             MeshError::new(ErrorKind::Internal, what).with_code(Code::BAD_CONFIGURATION)
         };
-        let listener = self.listener.ok_or_else(|| missing("a server needs bind() or accept()"))?;
-        let local = listener.local_addr().map_err(|error| {
-            missing("the listener has no address").with_source(error)
-        })?;
+        let listener = self
+            .listener
+            .ok_or_else(|| missing("a server needs bind() or accept()"))?;
+        let local = listener
+            .local_addr()
+            .map_err(|error| missing("the listener has no address").with_source(error))?;
         let mesh = self.mesh;
         let parts = Parts::new(&mesh, self.limits.requests, self.timeout);
         let recorder = mesh.recorder();
@@ -188,7 +203,10 @@ impl ServerBuilder {
             (names::SERVICE, service_name.as_str()),
             (names::STATE, "open"),
         ];
-        let refused = [(names::SERVICE, service_name.as_str()), (names::REASON, "connections")];
+        let refused = [
+            (names::SERVICE, service_name.as_str()),
+            (names::REASON, "connections"),
+        ];
         let (signal, watching) = watch::channel(Signal::default());
         let shared = Arc::new(Shared {
             stack: parts.wrap(seam),
@@ -229,6 +247,10 @@ impl ServerBuilder {
             policy,
             drain: mesh.drain().clone(),
             credentials: mesh.credentials().clone(),
+            gauges: handle::Gauges {
+                drain: recorder.gauge(names::DRAIN_STATE, &[]),
+                expiry: recorder.gauge(names::CERTIFICATE_EXPIRY, &[]),
+            },
         }))
     }
 }

@@ -128,7 +128,13 @@ impl Shared {
 
     fn transport(&self) -> (Arc<TransportModel>, ServiceName) {
         let service = self.parts.service.clone();
-        let model = self.parts.policy.clone().get().inbound().transport_for(&service);
+        let model = self
+            .parts
+            .policy
+            .clone()
+            .get()
+            .inbound()
+            .transport_for(&service);
         (model, service)
     }
 
@@ -164,7 +170,13 @@ impl Shared {
     async fn secure(&self, io: BoxIo, remote: SocketAddr) -> Result<Secured, MeshError> {
         let (model, _) = self.transport();
         match self.accepted(&model, remote)? {
-            Accepted::Plaintext => Ok(self.plaintext(io)),
+            Accepted::Plaintext => {
+                // Chosen for this listener, it is nobody's shortcoming.
+                if self.choice == TlsChoice::Policy {
+                    self.parts.stats.plaintext_peer(remote.ip());
+                }
+                Ok(self.plaintext(io))
+            }
             Accepted::Tls => self.handshake(&self.tls, io, &model).await,
             Accepted::Join => self.handshake(&self.join, io, &model).await,
             Accepted::Either => {
@@ -173,8 +185,7 @@ impl Shared {
                 if is_tls {
                     return self.handshake(&self.tls, io, &model).await;
                 }
-                self.parts.stats.plaintext_peer();
-                tracing::debug!(target: "mesh::server", source = %remote.ip(), "plaintext peer");
+                self.parts.stats.plaintext_peer(remote.ip());
                 Ok(self.plaintext(io))
             }
         }
@@ -206,7 +217,10 @@ impl Shared {
             && !self.trusts(peer, model)
         {
             self.handshakes.failed.increment(1);
-            let what = format!("{} is of a trust domain that is not accepted", peer.as_str());
+            let what = format!(
+                "{} is of a trust domain that is not accepted",
+                peer.as_str()
+            );
             return Err(MeshError::new(ErrorKind::Identity, what));
         }
         self.handshakes.ok.increment(1);
@@ -231,7 +245,10 @@ impl Shared {
                 .identity()
                 .is_none_or(|own| own.spiffe_id().trust_domain() == domain);
         }
-        model.trust_domains().iter().any(|accepted| **accepted == *domain)
+        model
+            .trust_domains()
+            .iter()
+            .any(|accepted| **accepted == *domain)
     }
 
     /// Why a live connection may not go on; `None` if it may.
@@ -244,7 +261,11 @@ impl Shared {
         let (model, _) = self.transport();
         match peer {
             Some(peer) => {
-                let known = self.credentials.trust().domains().any(|d| d == peer.trust_domain());
+                let known = self
+                    .credentials
+                    .trust()
+                    .domains()
+                    .any(|d| d == peer.trust_domain());
                 (!known || !self.trusts(peer, &model)).then_some("trust was revoked [M4003]")
             }
             None if tls => None,
@@ -296,7 +317,10 @@ impl Shared {
                     .timer(TokioTimer::new())
                     .serve_connection(io, dispatch)
                     .with_upgrades();
-                drive(connection, gate, &phase, Some(LINGER), |c| c.graceful_shutdown()).await;
+                drive(connection, gate, &phase, Some(LINGER), |c| {
+                    c.graceful_shutdown()
+                })
+                .await;
             }
             Http::Two => {
                 let connection = http2::Builder::new(TokioExecutor::new())

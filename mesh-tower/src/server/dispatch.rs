@@ -26,10 +26,7 @@ use super::{
     stack::Stack,
 };
 use crate::{
-    body::MeshBody,
-    metrics::inbound::PeerHandle,
-    rescue::inbound::refusal,
-    stack::Seam,
+    body::MeshBody, metrics::inbound::PeerHandle, rescue::inbound::refusal, stack::Seam,
     transport::ConnInfo,
 };
 

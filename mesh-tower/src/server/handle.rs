@@ -1,11 +1,17 @@
-use std::{net::SocketAddr, pin::pin};
+use std::{net::SocketAddr, pin::pin, time::SystemTime};
 
 use mesh_core::{live::Live, policy::model::Snapshot};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::signal::Signal;
-use crate::{drain::{Drain, Phase}, mesh::ServingGuard, runtime::AbortOnDrop, tls::Credentials};
+use crate::{
+    drain::{Drain, Phase},
+    mesh::ServingGuard,
+    runtime::AbortOnDrop,
+    telemetry::Gauge,
+    tls::Credentials,
+};
 
 /// A running server. Dropping it cuts its connections; [`ServerHandle::shutdown`] does not.
 #[must_use = "dropping the handle stops the server"]
@@ -28,6 +34,13 @@ pub(super) struct Running {
     pub(super) policy: Live<Snapshot>,
     pub(super) drain: Drain,
     pub(super) credentials: Credentials,
+    pub(super) gauges: Gauges,
+}
+
+/// What the server says of the whole process.
+pub(super) struct Gauges {
+    pub(super) drain: Gauge,
+    pub(super) expiry: Gauge,
 }
 
 pub(super) fn start(running: Running) -> ServerHandle {
@@ -79,6 +92,18 @@ impl Running {
     async fn run(mut self, stop: CancellationToken) {
         let drain = self.drain.clone();
         let hold = drain.hold();
+        let gauge = self.gauges.drain.clone();
+        let _phases = AbortOnDrop::spawn({
+            let mut phase = drain.watch();
+            async move {
+                loop {
+                    gauge.set(f64::from(*phase.borrow_and_update() as u8));
+                    if phase.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
         self.serve(&stop).await;
         // A server that was stopped alone leaves the registry now; with the mesh it left before.
         self.announced = None;
@@ -105,6 +130,7 @@ impl Running {
     /// Passes changes on to the connections until it is time to finish.
     async fn serve(&mut self, stop: &CancellationToken) {
         let mut policy_open = true;
+        self.say_expiry();
         let mut trust = Box::pin(self.credentials.changed());
         let mut unready = pin!(self.drain.reached(Phase::Unready));
         let mut draining = pin!(self.drain.draining());
@@ -121,9 +147,20 @@ impl Running {
                 _ = &mut trust => {
                     // Before anybody looks, so that no change falls between two waits.
                     trust.set(self.credentials.changed());
+                    self.say_expiry();
                     self.signal.send_modify(|signal| signal.epoch += 1);
                 }
             }
+        }
+    }
+}
+
+impl Running {
+    fn say_expiry(&self) {
+        if let Some(identity) = self.credentials.identity()
+            && let Ok(at) = identity.not_after().duration_since(SystemTime::UNIX_EPOCH)
+        {
+            self.gauges.expiry.set(at.as_secs_f64());
         }
     }
 }

@@ -11,11 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::stack::{Parts, Stack};
-use crate::{
-    BoxError,
-    body::MeshBody,
-    stack::Describe,
-};
+use crate::{BoxError, body::MeshBody, stack::Describe};
 
 /// The inbound stack for those who keep their own server: hyper, `axum::serve`, tonic's.
 ///

@@ -70,9 +70,10 @@ async fn stop_signal() {
     {
         use tokio::signal::unix::{SignalKind, signal};
         // Without a handler the signal ends the process, which is what it would do anyway.
-        if let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        {
+        if let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}

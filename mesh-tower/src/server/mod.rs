@@ -49,6 +49,7 @@ mod stack;
 mod tests;
 mod util;
 
+pub(crate) use self::util::{is_buffered, with_rng};
 pub use self::{
     builder::ServerBuilder,
     config::{Limits, TlsChoice},
@@ -56,4 +57,3 @@ pub use self::{
     layer::{ServerLayer, ServerService},
     scope::{Scope, ScopeFuture, ScopeLayer},
 };
-pub(crate) use self::util::{is_buffered, with_rng};

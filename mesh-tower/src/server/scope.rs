@@ -234,7 +234,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.project().inner.poll(cx))?;
         Poll::Ready(Ok(response.map(|body| {
-            if body.is_end_stream() { MeshBody::empty() } else { MeshBody::new(body) }
+            if body.is_end_stream() {
+                MeshBody::empty()
+            } else {
+                MeshBody::new(body)
+            }
         })))
     }
 }

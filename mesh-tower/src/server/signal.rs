@@ -96,7 +96,10 @@ impl Gate {
             if signal.cut {
                 return Cut::Now("the time to drain is over");
             }
-            if let Some(reason) = self.shared.revoked(self.peer.as_ref(), self.tls, self.remote) {
+            if let Some(reason) = self
+                .shared
+                .revoked(self.peer.as_ref(), self.tls, self.remote)
+            {
                 return Cut::Now(reason);
             }
             let allowed = self.rules.may_connect(self.peer.as_ref());

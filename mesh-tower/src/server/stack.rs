@@ -18,8 +18,8 @@ use crate::{
     rescue::inbound::{InboundRescue, InboundRescueLayer},
     shed::{Shed, ShedLayer},
     telemetry::Tracing,
-    tls::Credentials,
     timeout::inbound::{InboundTimeout, InboundTimeoutLayer},
+    tls::Credentials,
     trace::inbound::{InboundTrace, InboundTraceLayer},
 };
 
@@ -28,9 +28,7 @@ pub(super) type Stack<S> = CatchPanic<
     InboundTrace<
         InboundMetrics<
             AccessLog<
-                InboundRescue<
-                    InboundDeadline<Health<Access<Shed<InboundTimeout<Scope<S>>>>>>,
-                >,
+                InboundRescue<InboundDeadline<Health<Access<Shed<InboundTimeout<Scope<S>>>>>>>,
             >,
         >,
     >,

@@ -9,7 +9,11 @@ const BUFFERED: u64 = 64 * 1024;
 
 /// Whether an answer is over as soon as its head is made: nothing of it can fail or be late.
 pub(crate) fn is_buffered(body: &MeshBody) -> bool {
-    body.is_end_stream() || body.size_hint().exact().is_some_and(|size| size <= BUFFERED)
+    body.is_end_stream()
+        || body
+            .size_hint()
+            .exact()
+            .is_some_and(|size| size <= BUFFERED)
 }
 
 /// A random number generator of this thread.

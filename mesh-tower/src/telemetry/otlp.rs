@@ -3,7 +3,10 @@
 //! Finished spans go straight to the SDK's batch processor as data: the SDK's own tracer would
 //! choose its own ids, and ours are already on the wire.
 
-use std::{borrow::Cow, time::{Duration, SystemTime}};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use opentelemetry::{
     InstrumentationScope, KeyValue,
@@ -162,7 +165,8 @@ mod tests {
     }
 
     fn holds(all: &[Bytes], part: &[u8]) -> bool {
-        all.iter().any(|body| body.windows(part.len()).any(|window| window == part))
+        all.iter()
+            .any(|body| body.windows(part.len()).any(|window| window == part))
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,8 +174,9 @@ mod tests {
         let (url, posted) = collector().await;
         let tracing = Tracing::to_endpoint("shop/web", &url).unwrap();
         let context = TraceContext::from_ids([7; 16], [9; 8], 1).unwrap();
-        let mut span =
-            tracing.start(Side::Server, &context, Some([5; 8]), || "GET /reviews".into());
+        let mut span = tracing.start(Side::Server, &context, Some([5; 8]), || {
+            "GET /reviews".into()
+        });
         span.set("http.request.method", || "GET".into());
         span.fail(|| "M2008".into());
         drop(span);
@@ -180,14 +185,25 @@ mod tests {
         drop(tracing.start(Side::Server, &quiet, None, || "GET /quiet".into()));
 
         let flushed = tracing.clone();
-        tokio::task::spawn_blocking(move || flushed.flush()).await.unwrap();
+        tokio::task::spawn_blocking(move || flushed.flush())
+            .await
+            .unwrap();
         let all = posted.lock().unwrap().clone();
-        for part in [&b"shop/web"[..], b"GET /reviews", b"M2008", &[7; 16], &[9; 8], &[5; 8]] {
+        for part in [
+            &b"shop/web"[..],
+            b"GET /reviews",
+            b"M2008",
+            &[7; 16],
+            &[9; 8],
+            &[5; 8],
+        ] {
             assert!(holds(&all, part), "{part:?}");
         }
         assert!(!holds(&all, b"GET /quiet"));
         // Its end blocks too.
-        tokio::task::spawn_blocking(move || drop(tracing)).await.unwrap();
+        tokio::task::spawn_blocking(move || drop(tracing))
+            .await
+            .unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,6 +211,8 @@ mod tests {
         let tracing = Tracing::to_endpoint("shop/web", "http://127.0.0.1:1").unwrap();
         let context = TraceContext::from_ids([7; 16], [9; 8], 1).unwrap();
         drop(tracing.start(Side::Attempt, &context, None, || "reviews".into()));
-        tokio::task::spawn_blocking(move || tracing.flush()).await.unwrap();
+        tokio::task::spawn_blocking(move || tracing.flush())
+            .await
+            .unwrap();
     }
 }

@@ -29,7 +29,6 @@ const BUCKETS: [f64; 16] = [
     60.0,
 ];
 
-
 static METADATA: Metadata<'static> = Metadata::new("mesh", Level::INFO, None);
 
 /// Where the metrics of one mesh are kept and rendered, and where its spans go. Clones share.
@@ -251,9 +250,15 @@ mod tests {
         let text = recorder.render();
         assert!(text.contains("mesh_calls_total{service=\"a\"} 2"), "{text}");
         assert!(text.contains("mesh_calls_total{service=\"b\"} 1"), "{text}");
-        assert!(text.contains("mesh_calls_total{service=\"_other\"} 2"), "{text}");
+        assert!(
+            text.contains("mesh_calls_total{service=\"_other\"} 2"),
+            "{text}"
+        );
         assert!(!text.contains("service=\"c\""), "{text}");
-        assert!(text.contains("mesh_metric_series_dropped_total 2"), "{text}");
+        assert!(
+            text.contains("mesh_metric_series_dropped_total 2"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -264,7 +269,10 @@ mod tests {
         recorder.upkeep();
         let text = recorder.render();
         assert!(text.contains("le=\"0.004\"} 1"), "{text}");
-        assert!(text.contains("mesh_call_duration_seconds_count{service=\"a\"} 1"), "{text}");
+        assert!(
+            text.contains("mesh_call_duration_seconds_count{service=\"a\"} 1"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -277,7 +285,8 @@ mod tests {
     #[test]
     fn two_recorders_do_not_mix() {
         let (one, two) = (Recorder::new(), Recorder::new());
-        one.counter("mesh_calls_total", &[("service", "a")]).increment(1);
+        one.counter("mesh_calls_total", &[("service", "a")])
+            .increment(1);
         assert!(!two.render().contains("service=\"a\""));
     }
 
@@ -286,8 +295,16 @@ mod tests {
         let recorder = Recorder::new();
         let gauge = recorder.gauge("mesh_connections", &[("side", "server")]);
         let guard = gauge.enter();
-        assert!(recorder.render().contains("mesh_connections{side=\"server\"} 1"));
+        assert!(
+            recorder
+                .render()
+                .contains("mesh_connections{side=\"server\"} 1")
+        );
         drop(guard);
-        assert!(recorder.render().contains("mesh_connections{side=\"server\"} 0"));
+        assert!(
+            recorder
+                .render()
+                .contains("mesh_connections{side=\"server\"} 0")
+        );
     }
 }

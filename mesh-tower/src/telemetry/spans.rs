@@ -84,7 +84,8 @@ impl Tracing {
     #[cfg(feature = "otlp")]
     pub fn from_env(service: &str) -> Result<Self, BoxError> {
         let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-        let disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
+        let disabled =
+            std::env::var("OTEL_SDK_DISABLED").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
         let named = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
         let none = std::env::var("OTEL_TRACES_EXPORTER").is_ok_and(|v| v == "none");
         if disabled || none || !named {

@@ -4,7 +4,12 @@ use super::*;
 use crate::server::{Limits, ServerHandle};
 
 fn start() -> ServerHandle {
-    mesh().server().bind("127.0.0.1:0").unwrap().serve(service_fn(echo)).unwrap()
+    mesh()
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service_fn(echo))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -21,7 +26,11 @@ async fn host_must_be_there_once() {
         assert!(answer.starts_with("HTTP/1.1 400"), "{bad:?}: {answer}");
         assert!(answer.contains("connection: close"), "{answer}");
     }
-    let good = raw(addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let good = raw(
+        addr,
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(good.starts_with("HTTP/1.1 200"), "{good}");
     let old = raw(addr, "GET / HTTP/1.0\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 200"), "{old}");
@@ -30,8 +39,11 @@ async fn host_must_be_there_once() {
 #[tokio::test]
 async fn connect_is_refused() {
     let server = start();
-    let answer =
-        raw(server.local_addr(), "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").await;
+    let answer = raw(
+        server.local_addr(),
+        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+    )
+    .await;
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
 }
 
@@ -61,7 +73,10 @@ async fn too_many_or_too_large_fields_are_431() {
     }
     let answer = raw(addr, &(many + "\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n", "y".repeat(70 * 1024));
+    let large = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n",
+        "y".repeat(70 * 1024)
+    );
     let answer = raw(addr, &large).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     let fits = "y".repeat(60 * 1024);
@@ -74,7 +89,10 @@ async fn too_many_or_too_large_fields_are_431() {
 async fn http2_in_plaintext_is_told_by_its_preface_and_bounds_its_fields() {
     let server = start();
     let mut client = client2(server.local_addr()).await;
-    let ok = client.send_request(empty(Request::get("http://reviews.shop/x"))).await.unwrap();
+    let ok = client
+        .send_request(empty(Request::get("http://reviews.shop/x")))
+        .await
+        .unwrap();
     assert_eq!(text(ok).await, "GET /x ");
 
     let mut many = Request::get("http://reviews.shop/x");
@@ -111,7 +129,10 @@ async fn slow_heads_and_silent_peers_are_cut() {
 
 #[tokio::test]
 async fn connections_above_the_cap_are_closed_and_counted() {
-    let limits = Limits { connections: 2, ..Limits::default() };
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
     let mesh = mesh();
     let server = mesh
         .server()
@@ -138,6 +159,10 @@ async fn connections_above_the_cap_are_closed_and_counted() {
         }
     })
     .await;
-    let again = raw(addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let again = raw(
+        addr,
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(again.starts_with("HTTP/1.1 200"), "{again}");
 }

@@ -22,7 +22,12 @@ fn held(mesh: &Mesh) -> (ServerHandle, watch::Sender<bool>, Arc<AtomicUsize>) {
             echo(request).await
         }
     });
-    let server = mesh.server().bind("127.0.0.1:0").unwrap().serve(service).unwrap();
+    let server = mesh
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap();
     (server, go, arrived)
 }
 
@@ -98,7 +103,12 @@ async fn a_slow_body_is_sent_to_its_end() {
             Ok::<_, Infallible>(Response::new(body))
         }
     });
-    let server = mesh.server().bind("127.0.0.1:0").unwrap().serve(service).unwrap();
+    let server = mesh
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap();
     let mut client = client1(server.local_addr()).await;
     let answer = client.send_request(empty(get("/"))).await.unwrap();
     send.send(Bytes::from_static(b"one ")).await.unwrap();
@@ -122,33 +132,55 @@ async fn while_unready_probes_fail_and_requests_pass() {
         unready: Duration::from_secs(600),
         in_flight: Duration::from_secs(1),
     });
-    let server =
-        mesh.server().bind("127.0.0.1:0").unwrap().serve(service_fn(echo)).unwrap();
+    let server = mesh
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service_fn(echo))
+        .unwrap();
     let serving = mesh.feed().serving();
     assert_eq!(serving.borrow().len(), 1);
     let mut client = client1(server.local_addr()).await;
-    let ready = client.send_request(empty(get("/.mesh/ready"))).await.unwrap();
+    let ready = client
+        .send_request(empty(get("/.mesh/ready")))
+        .await
+        .unwrap();
     assert_eq!(ready.status(), 200);
     text(ready).await;
 
     mesh.drain().start();
-    let ready = client.send_request(empty(get("/.mesh/ready"))).await.unwrap();
+    let ready = client
+        .send_request(empty(get("/.mesh/ready")))
+        .await
+        .unwrap();
     assert_eq!(ready.status(), 503);
     assert_eq!(text(ready).await, "draining\n");
-    let health = client.send_request(empty(get("/.mesh/health"))).await.unwrap();
+    let health = client
+        .send_request(empty(get("/.mesh/health")))
+        .await
+        .unwrap();
     assert_eq!(health.status(), 200);
     text(health).await;
     let mut late = client1(server.local_addr()).await;
-    assert_eq!(late.send_request(empty(get("/"))).await.unwrap().status(), 200);
+    assert_eq!(
+        late.send_request(empty(get("/"))).await.unwrap().status(),
+        200
+    );
     let mut serving = serving;
-    soon("it leaves the registry", serving.wait_for(Vec::is_empty)).await.unwrap();
+    soon("it leaves the registry", serving.wait_for(Vec::is_empty))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn an_idle_connection_may_still_bring_what_was_on_its_way() {
     let mesh = mesh();
-    let server =
-        mesh.server().bind("127.0.0.1:0").unwrap().serve(service_fn(echo)).unwrap();
+    let server = mesh
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service_fn(echo))
+        .unwrap();
     let mut client = client1(server.local_addr()).await;
     client.send_request(empty(get("/"))).await.unwrap();
     mesh.drain().start();

@@ -1,6 +1,7 @@
 //! The server on loopback: real sockets, port 0.
 
 mod boundary;
+mod chain;
 mod drain;
 mod requests;
 mod secured;
@@ -49,7 +50,11 @@ pub(super) fn mesh() -> Mesh {
 
 /// Answers with its method, its path and one header.
 pub(super) async fn echo(request: Request<MeshBody>) -> Result<Response<MeshBody>, Infallible> {
-    let probe = request.headers().get("x-probe").map(|v| format!("{v:?}")).unwrap_or_default();
+    let probe = request
+        .headers()
+        .get("x-probe")
+        .map(|v| format!("{v:?}"))
+        .unwrap_or_default();
     let text = format!("{} {} {probe}", request.method(), request.uri().path());
     Ok(Response::new(MeshBody::full(text)))
 }
@@ -66,8 +71,9 @@ pub(super) async fn client1(addr: SocketAddr) -> Client1 {
 
 pub(super) async fn client2(addr: SocketAddr) -> Client2 {
     let io = TcpStream::connect(addr).await.unwrap();
-    let (client, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+    let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     client
 }

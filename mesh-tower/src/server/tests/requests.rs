@@ -9,8 +9,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    BoxError,
-    context,
+    BoxError, context,
     server::{Limits, ServerHandle},
 };
 
@@ -38,7 +37,11 @@ where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    mesh.server().bind("127.0.0.1:0").unwrap().serve(service).unwrap()
+    mesh.server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap()
 }
 
 #[tokio::test]
@@ -61,7 +64,9 @@ async fn the_handler_and_its_body_see_the_callers_context() {
             let text = context.trace.traceparent().to_string();
             Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(text)))
         });
-        Ok(Response::new(MeshBody::new(http_body_util::StreamBody::new(frames))))
+        Ok(Response::new(MeshBody::new(
+            http_body_util::StreamBody::new(frames),
+        )))
     }
     let server = start(&mesh(), service_fn(handler));
     let mut client = client1(server.local_addr()).await;
@@ -86,7 +91,9 @@ async fn expired_work_is_refused_before_the_handler() {
         }),
     );
     let mut client = client1(server.local_addr()).await;
-    let expired = get("/").header("x-mesh-timeout-ms", "0").header("x-mesh-routed", "1");
+    let expired = get("/")
+        .header("x-mesh-timeout-ms", "0")
+        .header("x-mesh-routed", "1");
     let answer = client.send_request(empty(expired)).await.unwrap();
     assert_eq!(answer.status(), 504);
     assert_eq!(answer.headers()["mesh-reason"], "M2008");
@@ -126,7 +133,9 @@ async fn the_handler_is_dropped_at_the_deadline() {
     );
     let mut client = client1(server.local_addr()).await;
     let request = empty(get("/").header("x-mesh-timeout-ms", "50"));
-    let answer = soon("the deadline", client.send_request(request)).await.unwrap();
+    let answer = soon("the deadline", client.send_request(request))
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 504);
     soon("the handler is dropped", dropped.notified()).await;
 }
@@ -136,9 +145,12 @@ async fn a_grpc_stream_ends_with_its_deadline_in_the_trailers() {
     let server = start(
         &mesh(),
         service_fn(async |_: Request<MeshBody>| {
-            let forever = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>();
+            let forever =
+                futures_util::stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>();
             let body = MeshBody::new(http_body_util::StreamBody::new(forever));
-            let answer = Response::builder().header("content-type", "application/grpc").body(body);
+            let answer = Response::builder()
+                .header("content-type", "application/grpc")
+                .body(body);
             Ok::<_, Infallible>(answer.unwrap())
         }),
     );
@@ -146,8 +158,12 @@ async fn a_grpc_stream_ends_with_its_deadline_in_the_trailers() {
     let request = Request::post("http://reviews.shop/shop.Reviews/Watch")
         .header("content-type", "application/grpc")
         .header("grpc-timeout", "50m");
-    let answer = soon("the head", client.send_request(empty(request))).await.unwrap();
-    let body = soon("the trailers", answer.into_body().collect()).await.unwrap();
+    let answer = soon("the head", client.send_request(empty(request)))
+        .await
+        .unwrap();
+    let body = soon("the trailers", answer.into_body().collect())
+        .await
+        .unwrap();
     assert_eq!(body.trailers().unwrap()["grpc-status"], "4");
 }
 
@@ -190,11 +206,18 @@ async fn policy_changes_apply_to_the_next_request_on_a_live_connection() {
     assert_eq!(text(denied).await, "denied [M4001]\n");
 
     let mut probe = client1(server.local_addr()).await;
-    let health = probe.send_request(empty(get("/.mesh/health"))).await.unwrap();
+    let health = probe
+        .send_request(empty(get("/.mesh/health")))
+        .await
+        .unwrap();
     assert_eq!(health.status(), 200);
 
     let report = report(&mesh);
-    let row = report.inbound.iter().find(|row| row.from == "plaintext").unwrap();
+    let row = report
+        .inbound
+        .iter()
+        .find(|row| row.from == "plaintext")
+        .unwrap();
     assert_eq!((row.calls, row.denied, row.failures), (3, 1, 0));
     assert_eq!(row.codes["M4001"], 1);
 }
@@ -207,7 +230,10 @@ async fn requests_above_the_limit_are_refused_at_once() {
     let mesh = mesh();
     let server = mesh
         .server()
-        .limits(Limits { requests: 1, ..Limits::default() })
+        .limits(Limits {
+            requests: 1,
+            ..Limits::default()
+        })
         .bind("127.0.0.1:0")
         .unwrap()
         .serve(service_fn(move |request| {
@@ -224,7 +250,10 @@ async fn requests_above_the_limit_are_refused_at_once() {
     soon("the first request arrives", entered.notified()).await;
 
     let mut second = client1(server.local_addr()).await;
-    let refused = second.send_request(empty(get("/").header("x-mesh-routed", "1"))).await.unwrap();
+    let refused = second
+        .send_request(empty(get("/").header("x-mesh-routed", "1")))
+        .await
+        .unwrap();
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["mesh-reason"], "M2014");
     assert_eq!(refused.headers()["retry-after"], "1");
@@ -241,7 +270,10 @@ async fn the_services_own_error_is_a_500_with_a_code() {
         }),
     );
     let mut client = client1(server.local_addr()).await;
-    let answer = client.send_request(empty(get("/").header("x-mesh-routed", "1"))).await.unwrap();
+    let answer = client
+        .send_request(empty(get("/").header("x-mesh-routed", "1")))
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 500);
     assert_eq!(text(answer).await, "internal error [M2099]\n");
 }

@@ -54,8 +54,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         let credentials = Credentials::new();
         credentials.set_identity(Identity::from_pem(leaf.pem(), key.serialize_pem()).unwrap());
@@ -66,7 +68,11 @@ impl Authority {
 
 fn secured(authority: &Authority) -> Mesh {
     let credentials = authority.credentials("reviews");
-    built(Mesh::builder("reviews").namespace("shop").credentials(credentials))
+    built(
+        Mesh::builder("reviews")
+            .namespace("shop")
+            .credentials(credentials),
+    )
 }
 
 async fn connect(addr: SocketAddr, credentials: &Credentials) -> Result<BoxIo, MeshErrorText> {
@@ -83,8 +89,9 @@ type MeshErrorText = String;
 
 async fn h2(addr: SocketAddr, credentials: &Credentials) -> Client2 {
     let io = connect(addr, credentials).await.unwrap();
-    let (client, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+    let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     client
 }
@@ -97,7 +104,11 @@ async fn whoami(_: Request<MeshBody>) -> Result<Response<MeshBody>, Infallible> 
 }
 
 fn start(mesh: &Mesh) -> ServerHandle {
-    mesh.server().bind("127.0.0.1:0").unwrap().serve(service_fn(whoami)).unwrap()
+    mesh.server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service_fn(whoami))
+        .unwrap()
 }
 
 fn apply(mesh: &Mesh, text: &str) {
@@ -119,12 +130,18 @@ async fn with_an_identity_a_server_is_strict_and_knows_its_peer() {
     let server = start(&mesh);
     let mut client = h2(server.local_addr(), &authority.credentials("web")).await;
     let answer = client.send_request(request()).await.unwrap();
-    assert_eq!(text(answer).await, format!("spiffe://{DOMAIN}/ns/shop/sa/web"));
+    assert_eq!(
+        text(answer).await,
+        format!("spiffe://{DOMAIN}/ns/shop/sa/web")
+    );
 
     let plain = raw(server.local_addr(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(!plain.starts_with("HTTP"), "{plain}");
     let metrics = mesh.recorder().render();
-    assert!(metrics.contains("{direction=\"inbound\",result=\"ok\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("{direction=\"inbound\",result=\"ok\"} 1"),
+        "{metrics}"
+    );
     assert!(metrics.contains("from=\"shop/web\""), "{metrics}");
 }
 
@@ -157,19 +174,25 @@ async fn a_peer_of_another_authority_is_refused() {
     // It refuses us as we refuse it; either side is enough.
     let refused = match connect(server.local_addr(), &credentials).await {
         Err(_) => true,
-        Ok(io) => match http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(io))
-            .await
-        {
-            Err(_) => true,
-            Ok((mut client, connection)) => {
-                tokio::spawn(connection);
-                client.send_request(request()).await.is_err()
+        Ok(io) => {
+            match http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(io))
+                .await
+            {
+                Err(_) => true,
+                Ok((mut client, connection)) => {
+                    tokio::spawn(connection);
+                    client.send_request(request()).await.is_err()
+                }
             }
-        },
+        }
     };
     assert!(refused);
     soon("the failure is counted", async {
-        while !mesh.recorder().render().contains("{direction=\"inbound\",result=\"failed\"} 1") {
+        while !mesh
+            .recorder()
+            .render()
+            .contains("{direction=\"inbound\",result=\"failed\"} 1")
+        {
             tokio::task::yield_now().await;
         }
     })
@@ -180,7 +203,10 @@ async fn a_peer_of_another_authority_is_refused() {
 async fn access_is_by_identity_and_reported_by_peer() {
     let authority = Authority::new();
     let mesh = secured(&authority);
-    apply(&mesh, "service: shop/reviews\naccess: { mode: Enforce, allow: [{ from: web }] }\n");
+    apply(
+        &mesh,
+        "service: shop/reviews\naccess: { mode: Enforce, allow: [{ from: web }] }\n",
+    );
     let server = start(&mesh);
     let mut web = h2(server.local_addr(), &authority.credentials("web")).await;
     assert_eq!(web.send_request(request()).await.unwrap().status(), 200);
@@ -191,9 +217,16 @@ async fn access_is_by_identity_and_reported_by_peer() {
     assert_eq!(text(denied).await, "denied [M4001]\n");
 
     let report: Report = mesh.report();
-    let rows: Vec<_> = report.inbound.iter().map(|r| (r.from.as_str(), r.calls, r.denied)).collect();
+    let rows: Vec<_> = report
+        .inbound
+        .iter()
+        .map(|r| (r.from.as_str(), r.calls, r.denied))
+        .collect();
     let id = |name: &str| format!("spiffe://{DOMAIN}/ns/shop/sa/{name}");
-    assert_eq!(rows, [(id("thief").as_str(), 1, 1), (id("web").as_str(), 1, 0)]);
+    assert_eq!(
+        rows,
+        [(id("thief").as_str(), 1, 1), (id("web").as_str(), 1, 0)]
+    );
 }
 
 #[tokio::test]
@@ -220,7 +253,10 @@ async fn withdrawn_trust_cuts_live_connections() {
 async fn a_stream_whose_right_is_withdrawn_is_cut() {
     let authority = Authority::new();
     let mesh = secured(&authority);
-    apply(&mesh, "service: shop/reviews\naccess: { mode: Enforce, allow: [{ from: web }] }\n");
+    apply(
+        &mesh,
+        "service: shop/reviews\naccess: { mode: Enforce, allow: [{ from: web }] }\n",
+    );
     let (send, receive) = mpsc::channel::<Bytes>(1);
     let receive = Arc::new(std::sync::Mutex::new(Some(receive)));
     let service = service_fn(move |_: Request<MeshBody>| {
@@ -235,14 +271,22 @@ async fn a_stream_whose_right_is_withdrawn_is_cut() {
             Ok::<_, Infallible>(answer.body(body).unwrap())
         }
     });
-    let server = mesh.server().bind("127.0.0.1:0").unwrap().serve(service).unwrap();
+    let server = mesh
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap();
     let mut client = h2(server.local_addr(), &authority.credentials("web")).await;
     let watch = Request::post("http://reviews.shop/shop.Reviews/Watch")
         .header("content-type", "application/grpc");
     let answer = client.send_request(empty(watch)).await.unwrap();
     send.send(Bytes::from_static(b"one")).await.unwrap();
     let mut body = answer.into_body();
-    let frame = soon("the first frame", body.frame()).await.unwrap().unwrap();
+    let frame = soon("the first frame", body.frame())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(frame.into_data().unwrap(), "one");
 
     // Other peers keep theirs; `web` may only read the list from now on.
@@ -262,7 +306,10 @@ async fn a_peer_that_may_do_nothing_any_more_loses_its_connection() {
     let server = start(&mesh);
     let mut client = h2(server.local_addr(), &authority.credentials("web")).await;
     assert_eq!(client.send_request(request()).await.unwrap().status(), 200);
-    apply(&mesh, "service: shop/reviews\naccess: { mode: Enforce, allow: [{ from: other }] }\n");
+    apply(
+        &mesh,
+        "service: shop/reviews\naccess: { mode: Enforce, allow: [{ from: other }] }\n",
+    );
     soon("the connection ends", async {
         while server.connections() > 0 {
             tokio::task::yield_now().await;

@@ -22,7 +22,9 @@ async fn the_layer_works_under_axum() {
     let app = axum::Router::new()
         .route("/hello", axum::routing::get(|| async { "hello" }))
         .layer(mesh().server_layer());
-    let request = Request::get("/hello").body(axum::body::Body::empty()).unwrap();
+    let request = Request::get("/hello")
+        .body(axum::body::Body::empty())
+        .unwrap();
     let answer = app.oneshot(request).await.unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "hello");
