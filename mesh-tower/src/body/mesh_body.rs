@@ -56,7 +56,11 @@ impl MeshBody {
     /// A body of one buffer.
     pub fn full(data: impl Into<Bytes>) -> Self {
         let data = data.into();
-        if data.is_empty() { Self::empty() } else { Self::of(Inner::Full(data)) }
+        if data.is_empty() {
+            Self::empty()
+        } else {
+            Self::of(Inner::Full(data))
+        }
     }
 
     /// Any body. A `MeshBody` comes back as it is; hyper's stream and the bodies of
@@ -89,7 +93,11 @@ impl MeshBody {
     }
 
     fn of(inner: Inner) -> Self {
-        Self { inner, connection: None, guard: None }
+        Self {
+            inner,
+            connection: None,
+            guard: None,
+        }
     }
 
     pub(crate) fn incoming(body: Incoming) -> Self {
@@ -101,7 +109,9 @@ impl MeshBody {
         let waker = std::task::Waker::noop();
         // One buffer is there at the first poll or never.
         match Pin::new(&mut body).poll_frame(&mut Context::from_waker(waker)) {
-            Poll::Ready(Some(Ok(frame))) => frame.into_data().map_or_else(|_| Self::empty(), Self::full),
+            Poll::Ready(Some(Ok(frame))) => {
+                frame.into_data().map_or_else(|_| Self::empty(), Self::full)
+            }
             _ => Self::empty(),
         }
     }
@@ -115,7 +125,10 @@ impl MeshBody {
         }
         self.guard = Some(match self.guard.take() {
             None => Box::new(guard),
-            Some(earlier) => Box::new(Both { _earlier: earlier, _later: guard }),
+            Some(earlier) => Box::new(Both {
+                _earlier: earlier,
+                _later: guard,
+            }),
         });
         self
     }
@@ -214,7 +227,9 @@ impl fmt::Debug for MeshBody {
             Inner::Incoming(_) => "Incoming",
             Inner::Boxed(_) => "Boxed",
         };
-        f.debug_struct("MeshBody").field("kind", &kind).finish_non_exhaustive()
+        f.debug_struct("MeshBody")
+            .field("kind", &kind)
+            .finish_non_exhaustive()
     }
 }
 

@@ -34,7 +34,9 @@ fn stream(frames: Vec<Result<&'static str, &'static str>>) -> MeshBody {
         Ok(data) => Ok(Frame::data(Bytes::from(data))),
         Err(error) => Err(BoxError::from(error)),
     });
-    MeshBody::new(StreamBody::new(futures_util::stream::iter(frames.collect::<Vec<_>>())))
+    MeshBody::new(StreamBody::new(futures_util::stream::iter(
+        frames.collect::<Vec<_>>(),
+    )))
 }
 
 #[test]
@@ -43,7 +45,11 @@ fn sizes_are_exact_and_known_kinds_are_not_boxed() {
         (MeshBody::empty(), Some(0), "Empty"),
         (MeshBody::full(""), Some(0), "Empty"),
         (MeshBody::full("abc"), Some(3), "Full"),
-        (MeshBody::new(Full::new(Bytes::from("abcd"))), Some(4), "Full"),
+        (
+            MeshBody::new(Full::new(Bytes::from("abcd"))),
+            Some(4),
+            "Full",
+        ),
         (MeshBody::new(Empty::<Bytes>::new()), Some(0), "Empty"),
         (MeshBody::new(MeshBody::full("ab")), Some(2), "Full"),
         (stream(vec![Ok("ab")]), None, "Boxed"),
@@ -63,7 +69,9 @@ async fn a_guard_goes_with_the_last_byte() {
     body.frame().await.expect("a frame").expect("data");
     assert_eq!(dropped.count(), 1);
     // Two guards, on a stream whose end is only known by its end.
-    let mut body = stream(vec![Ok("a")]).with_guard(dropped.guard()).with_guard(dropped.guard());
+    let mut body = stream(vec![Ok("a")])
+        .with_guard(dropped.guard())
+        .with_guard(dropped.guard());
     body.frame().await.expect("a frame").expect("data");
     assert_eq!(dropped.count(), 1);
     assert!(body.frame().await.is_none());
@@ -85,11 +93,30 @@ async fn a_guard_goes_on_error_on_drop_and_at_once_when_nothing_follows() {
 
 #[tokio::test]
 async fn collecting_has_a_limit() {
-    let whole = stream(vec![Ok("ab"), Ok("cd"), Ok("e")]).collect_to_bytes(5).await;
+    let whole = stream(vec![Ok("ab"), Ok("cd"), Ok("e")])
+        .collect_to_bytes(5)
+        .await;
     assert_eq!(whole.expect("within"), "abcde");
-    let error = stream(vec![Ok("ab"), Ok("cd")]).collect_to_bytes(3).await.expect_err("too large");
+    let error = stream(vec![Ok("ab"), Ok("cd")])
+        .collect_to_bytes(3)
+        .await
+        .expect_err("too large");
     assert_eq!(error.downcast_ref(), Some(&TooLarge { limit: 3 }));
-    MeshBody::full("abcd").collect_to_bytes(3).await.expect_err("known before");
-    assert_eq!(MeshBody::empty().collect_to_bytes(0).await.expect("nothing"), "");
-    assert!(stream(vec![Ok("a"), Err("broken")]).collect_to_bytes(9).await.is_err());
+    MeshBody::full("abcd")
+        .collect_to_bytes(3)
+        .await
+        .expect_err("known before");
+    assert_eq!(
+        MeshBody::empty()
+            .collect_to_bytes(0)
+            .await
+            .expect("nothing"),
+        ""
+    );
+    assert!(
+        stream(vec![Ok("a"), Err("broken")])
+            .collect_to_bytes(9)
+            .await
+            .is_err()
+    );
 }

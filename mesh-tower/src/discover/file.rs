@@ -82,7 +82,12 @@ impl EndpointFile {
 }
 
 fn message(path: &Path, error: &serde_json::Error) -> String {
-    format!("{}:{}:{}: {error}", path.display(), error.line(), error.column())
+    format!(
+        "{}:{}:{}: {error}",
+        path.display(),
+        error.line(),
+        error.column()
+    )
 }
 
 impl Discover for EndpointFile {
@@ -142,7 +147,10 @@ mod tests {
              "labels": {"version": "v2"}, "zone": "a", "weight": 2}
         ]"#;
         let endpoints = parse(text).expect("a list");
-        assert_eq!(endpoints[0], EndpointInfo::new(([10, 0, 0, 7], 8080).into()));
+        assert_eq!(
+            endpoints[0],
+            EndpointInfo::new(([10, 0, 0, 7], 8080).into())
+        );
         assert_eq!(endpoints[1].weight, 2);
         assert_eq!(endpoints[1].zone.as_deref(), Some("a"));
         let error = parse("[\n  {\"adr\": \"10.0.0.7:8080\"}\n]").expect_err("a typo");
@@ -158,7 +166,12 @@ mod tests {
         write(r#"[{"addr": "10.0.0.1:1"}]"#);
         let mut answers = file(&path).watch();
         let ports = |answers: &Answers| -> Vec<u16> {
-            answers.borrow().iter().flat_map(|all| all.iter()).map(|e| e.addr.port()).collect()
+            answers
+                .borrow()
+                .iter()
+                .flat_map(|all| all.iter())
+                .map(|e| e.addr.port())
+                .collect()
         };
         assert_eq!(ports(&answers), [1]);
         answers.mark_unchanged();

@@ -52,7 +52,10 @@ mod tests {
         let one = EndpointInfo::new(([127, 0, 0, 1], 1).into());
         endpoints.set(Some(vec![one.clone()]));
         assert!(watch.has_changed().expect("alive"));
-        assert_eq!(watch.borrow_and_update().as_deref(), Some(&[one.clone()][..]));
+        assert_eq!(
+            watch.borrow_and_update().as_deref(),
+            Some(&[one.clone()][..])
+        );
         endpoints.set(Some(vec![one]));
         assert!(!watch.has_changed().expect("alive"));
         endpoints.set(None);

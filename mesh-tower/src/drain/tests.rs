@@ -51,7 +51,9 @@ async fn a_connection_is_told_once_and_may_finish() {
     let (tell, told) = tokio::sync::oneshot::channel();
     drain.start();
     let output = drain
-        .drive(async { told.await.expect("told") }, |_| tell.send(7).expect("still there"))
+        .drive(async { told.await.expect("told") }, |_| {
+            tell.send(7).expect("still there")
+        })
         .await;
     assert_eq!(output, Some(7));
     drain.done().await;

@@ -160,7 +160,9 @@ impl ClientTls {
         let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(result) => result.map_err(|error| TlsFailure::of_io(&error))?,
             Err(_) => {
-                return Err(TlsFailure::Handshake(format!("not done after {HANDSHAKE_TIMEOUT:?}")));
+                return Err(TlsFailure::Handshake(format!(
+                    "not done after {HANDSHAKE_TIMEOUT:?}"
+                )));
             }
         };
         let (_, session) = stream.get_ref();
@@ -177,7 +179,12 @@ impl ClientTls {
         };
         let late = LateFailure::default();
         let io = Watched::new(stream, late.clone());
-        Ok(Connected { io: Box::new(io), peer, h2, late })
+        Ok(Connected {
+            io: Box::new(io),
+            peer,
+            h2,
+            late,
+        })
     }
 
     /// Built for each handshake: it is a handful of `Arc`s, and so it is never out of date.
@@ -191,7 +198,10 @@ impl ClientTls {
             Mode::Mesh(credentials) => {
                 let state = credentials.state();
                 identity = state.identity().cloned();
-                Arc::new(SpiffeServers { trust: state.trust().clone(), expected: id })
+                Arc::new(SpiffeServers {
+                    trust: state.trust().clone(),
+                    expected: id,
+                })
             }
             Mode::Roots(verifier) => {
                 if id.is_some() {
@@ -200,7 +210,10 @@ impl ClientTls {
                 }
                 verifier.clone()
             }
-            Mode::Pinned(sha256) => Arc::new(PinnedAuthority { sha256: *sha256, expected: id }),
+            Mode::Pinned(sha256) => Arc::new(PinnedAuthority {
+                sha256: *sha256,
+                expected: id,
+            }),
         };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(rustls::ALL_VERSIONS)

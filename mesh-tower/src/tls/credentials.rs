@@ -45,7 +45,12 @@ impl Credentials {
         self.0.send_modify(|state| {
             let (identity, trust) = change(state);
             let generation = state.generation + 1;
-            *state = Arc::new(State { identity, trust, generation, ..State::default() });
+            *state = Arc::new(State {
+                identity,
+                trust,
+                generation,
+                ..State::default()
+            });
         });
     }
 
@@ -119,6 +124,7 @@ impl State {
             server::Demand::Required => &self.required,
             server::Demand::Optional => &self.optional,
         };
-        slot.get_or_init(|| server::config(self, demand).map(Arc::new)).clone()
+        slot.get_or_init(|| server::config(self, demand).map(Arc::new))
+            .clone()
     }
 }

@@ -100,7 +100,10 @@ impl TlsFailure {
                 return Some(Self::of_rustls(error));
             }
             // io::Error hides what it wraps from `source`: that is its own source's source.
-            if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            if let Some(inner) = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref)
+            {
                 next = Some(inner);
                 continue;
             }
@@ -125,7 +128,9 @@ impl TlsFailure {
             Self::Identity(_) => ErrorKind::Identity,
             Self::Handshake(_) | Self::Expired(_) => ErrorKind::Tls,
         };
-        MeshError::new(kind, format!("{context}: {self}")).with_code(self.code()).with_source(self)
+        MeshError::new(kind, format!("{context}: {self}"))
+            .with_code(self.code())
+            .with_source(self)
     }
 }
 

@@ -51,7 +51,9 @@ impl Identity {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, MeshError> {
-        let leaf = chain.first().ok_or_else(|| bad("there is no certificate"))?;
+        let leaf = chain
+            .first()
+            .ok_or_else(|| bad("there is no certificate"))?;
         let id = spiffe::leaf_id(leaf)
             .map_err(|what| bad(format!("the certificate is no workload identity: {what}")))?;
         Self::build(id, chain, key)
@@ -69,7 +71,12 @@ impl Identity {
         // Checks that the key fits the leaf, too.
         let key = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|error| bad("the private key cannot be used").with_source(error))?;
-        Ok(Self { id, key: Arc::new(key), not_before: time(not_before), not_after: time(not_after) })
+        Ok(Self {
+            id,
+            key: Arc::new(key),
+            not_before: time(not_before),
+            not_after: time(not_after),
+        })
     }
 
     /// The name that the leaf proves.

@@ -5,7 +5,9 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 /// The one crypto provider of the mesh: aws-lc-rs, never installed as the process's default.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
+    PROVIDER
+        .get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
+        .clone()
 }
 
 /// SHA-256, by the provider's own code: what join tokens and content hashes use.

@@ -68,11 +68,19 @@ fn read(directory: &Path) -> Result<Files, MeshError> {
             MeshError::new(ErrorKind::Identity, what).with_source(error)
         })
     };
-    Ok(Files { chain: file("cert.pem")?, key: file("key.pem")?, roots: file("roots.pem")? })
+    Ok(Files {
+        chain: file("cert.pem")?,
+        key: file("key.pem")?,
+        roots: file("roots.pem")?,
+    })
 }
 
 fn hash(files: &Files) -> [[u8; 32]; 3] {
-    [sha256(&files.chain), sha256(&files.key), sha256(&files.roots)]
+    [
+        sha256(&files.chain),
+        sha256(&files.key),
+        sha256(&files.roots),
+    ]
 }
 
 fn apply(files: &Files, credentials: &Credentials) -> Result<(), MeshError> {

@@ -68,7 +68,9 @@ impl TrustRoots {
     ) -> Result<(), MeshError> {
         check_trust_domain(&domain).map_err(|error| bad(error.to_string()))?;
         if certificates.is_empty() {
-            return Err(bad(format!("the trust bundle of {domain} holds no certificate")));
+            return Err(bad(format!(
+                "the trust bundle of {domain} holds no certificate"
+            )));
         }
         let bundle = self.0.entry(domain).or_default();
         for certificate in certificates {
@@ -88,7 +90,9 @@ impl TrustRoots {
 
     /// The authorities of a trust domain; none if it is not trusted.
     pub fn certificates(&self, domain: &str) -> &[CertificateDer<'static>] {
-        self.0.get(domain).map_or(&[], |bundle| &bundle.certificates)
+        self.0
+            .get(domain)
+            .map_or(&[], |bundle| &bundle.certificates)
     }
 
     pub(super) fn anchors(&self, domain: &str) -> &[TrustAnchor<'static>] {
@@ -104,7 +108,11 @@ impl TrustRoots {
 impl PartialEq for TrustRoots {
     fn eq(&self, other: &Self) -> bool {
         let certificates = |roots: &Self| -> Vec<_> {
-            roots.0.iter().map(|(d, b)| (d.clone(), b.certificates.clone())).collect()
+            roots
+                .0
+                .iter()
+                .map(|(d, b)| (d.clone(), b.certificates.clone()))
+                .collect()
         };
         certificates(self) == certificates(other)
     }
@@ -112,7 +120,10 @@ impl PartialEq for TrustRoots {
 
 impl fmt::Debug for TrustRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = self.0.iter().map(|(domain, bundle)| (domain, bundle.anchors.len()));
+        let counts = self
+            .0
+            .iter()
+            .map(|(domain, bundle)| (domain, bundle.anchors.len()));
         f.debug_map().entries(counts).finish()
     }
 }

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use mesh_core::error::MeshError;
 use mesh_core::identity::SpiffeId;
+use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
 use super::credentials::State;
@@ -41,13 +41,19 @@ pub struct Accepted {
 impl ServerTls {
     /// Every client must prove an identity.
     pub fn required(credentials: &Credentials) -> Self {
-        Self { credentials: credentials.clone(), demand: Demand::Required }
+        Self {
+            credentials: credentials.clone(),
+            demand: Demand::Required,
+        }
     }
 
     /// A client without a certificate is let in as nobody: for joining only. A certificate that is
     /// shown must still be a good one.
     pub fn optional(credentials: &Credentials) -> Self {
-        Self { credentials: credentials.clone(), demand: Demand::Optional }
+        Self {
+            credentials: credentials.clone(),
+            demand: Demand::Optional,
+        }
     }
 
     /// Takes a connection through the handshake, at most 10 s.
@@ -57,7 +63,9 @@ impl ServerTls {
     /// [`Tls`](mesh_core::error::ErrorKind::Tls) or
     /// [`Identity`](mesh_core::error::ErrorKind::Identity), see [`TlsFailure`].
     pub async fn accept(&self, io: BoxIo) -> Result<Accepted, MeshError> {
-        self.handshake(io).await.map_err(|failure| failure.into_error("handshake refused"))
+        self.handshake(io)
+            .await
+            .map_err(|failure| failure.into_error("handshake refused"))
     }
 
     async fn handshake(&self, io: BoxIo) -> Result<Accepted, TlsFailure> {
@@ -66,7 +74,9 @@ impl ServerTls {
         let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(result) => result.map_err(|error| TlsFailure::of_io(&error))?,
             Err(_) => {
-                return Err(TlsFailure::Handshake(format!("not done after {HANDSHAKE_TIMEOUT:?}")));
+                return Err(TlsFailure::Handshake(format!(
+                    "not done after {HANDSHAKE_TIMEOUT:?}"
+                )));
             }
         };
         let (_, session) = stream.get_ref();
@@ -76,7 +86,11 @@ impl ServerTls {
             None => None,
         };
         let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
-        Ok(Accepted { io: Box::new(stream), peer, alpn })
+        Ok(Accepted {
+            io: Box::new(stream),
+            peer,
+            alpn,
+        })
     }
 }
 
@@ -84,7 +98,10 @@ pub(super) fn config(state: &State, demand: Demand) -> Result<ServerConfig, TlsF
     let identity = state
         .identity()
         .ok_or_else(|| TlsFailure::Identity("this process has no identity yet".to_owned()))?;
-    let verifier = SpiffeClients { trust: state.trust().clone(), demand };
+    let verifier = SpiffeClients {
+        trust: state.trust().clone(),
+        demand,
+    };
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .map_err(|error| TlsFailure::Handshake(error.to_string()))?
@@ -102,6 +119,8 @@ fn resolver(key: &Arc<CertifiedKey>) -> Arc<dyn ResolvesServerCert> {
 
 impl std::fmt::Debug for Accepted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Accepted").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Accepted")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }

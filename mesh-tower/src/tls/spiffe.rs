@@ -19,15 +19,20 @@ pub(super) fn leaf_id(der: &[u8]) -> Result<SpiffeId, String> {
         .subject_alternative_name()
         .map_err(|_| "its names cannot be read, or are given twice".to_owned())?
         .ok_or("it has no URI name")?;
-    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
+    let mut uris = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        });
     let uri = uris.next().ok_or("it has no URI name")?;
     if uris.next().is_some() {
         return Err("it has more than one URI name".to_owned());
     }
-    let id = SpiffeId::parse(uri).map_err(|error| format!("its URI name is no identity: {error}"))?;
+    let id =
+        SpiffeId::parse(uri).map_err(|error| format!("its URI name is no identity: {error}"))?;
     if id.path().is_empty() {
         return Err("its identity is a trust domain, not a workload".to_owned());
     }
@@ -70,5 +75,8 @@ fn key_usage(leaf: &X509Certificate<'_>) -> Result<(), String> {
 pub(super) fn validity(der: &[u8]) -> Option<(i64, i64)> {
     let (_, leaf) = X509Certificate::from_der(der).ok()?;
     let validity = leaf.validity();
-    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+    Some((
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    ))
 }

@@ -26,7 +26,9 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "test authority");
         let certificate = params.self_signed(&key).expect("a certificate");
         Self {
             pem: certificate.pem(),
@@ -39,15 +41,22 @@ impl Authority {
     pub(crate) fn leaf(&self, ids: &[&str], edit: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
-        params.subject_alt_names =
-            ids.iter().map(|id| SanType::URI((*id).try_into().expect("a URI"))).collect();
+        params.subject_alt_names = ids
+            .iter()
+            .map(|id| SanType::URI((*id).try_into().expect("a URI")))
+            .collect();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         edit(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Leaf { chain: certificate.pem() + &self.pem, key: key.serialize_pem() }
+        Leaf {
+            chain: certificate.pem() + &self.pem,
+            key: key.serialize_pem(),
+        }
     }
 
     pub(crate) fn identity(&self, id: &str) -> Identity {

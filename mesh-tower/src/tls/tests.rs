@@ -44,12 +44,28 @@ fn bad_leaves(authority: &Authority) -> Vec<(&'static str, &'static str, Leaf)> 
             "M4003",
             authority.leaf(&["spiffe://other.org/ns/shop/sa/reviews"], |_| {}),
         ),
-        ("two URI names", "M4003", authority.leaf(&[REVIEWS, WEB], |_| {})),
-        ("no URI name", "M4003", authority.leaf(&[], |p| {
-            p.subject_alt_names = vec![SanType::DnsName("reviews".try_into().expect("a name"))];
-        })),
-        ("not an identity", "M4003", authority.leaf(&["https://mesh.local/x"], |_| {})),
-        ("no path", "M4003", authority.leaf(&["spiffe://mesh.local"], |_| {})),
+        (
+            "two URI names",
+            "M4003",
+            authority.leaf(&[REVIEWS, WEB], |_| {}),
+        ),
+        (
+            "no URI name",
+            "M4003",
+            authority.leaf(&[], |p| {
+                p.subject_alt_names = vec![SanType::DnsName("reviews".try_into().expect("a name"))];
+            }),
+        ),
+        (
+            "not an identity",
+            "M4003",
+            authority.leaf(&["https://mesh.local/x"], |_| {}),
+        ),
+        (
+            "no path",
+            "M4003",
+            authority.leaf(&["spiffe://mesh.local"], |_| {}),
+        ),
         (
             "an authority as a leaf",
             "M4003",
@@ -60,7 +76,11 @@ fn bad_leaves(authority: &Authority) -> Vec<(&'static str, &'static str, Leaf)> 
             "M4003",
             leaf(&|p| p.key_usages.push(KeyUsagePurpose::KeyCertSign)),
         ),
-        ("cRLSign", "M4003", leaf(&|p| p.key_usages.push(KeyUsagePurpose::CrlSign))),
+        (
+            "cRLSign",
+            "M4003",
+            leaf(&|p| p.key_usages.push(KeyUsagePurpose::CrlSign)),
+        ),
         ("no key usage", "M4003", leaf(&|p| p.key_usages.clear())),
         (
             "no digitalSignature",
@@ -72,8 +92,16 @@ fn bad_leaves(authority: &Authority) -> Vec<(&'static str, &'static str, Leaf)> 
             "M4003",
             leaf(&|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
         ),
-        ("expired", "M4004", leaf(&|p| p.not_after = date_time_ymd(2020, 1, 1))),
-        ("not yet valid", "M4004", leaf(&|p| p.not_before = date_time_ymd(2999, 1, 1))),
+        (
+            "expired",
+            "M4004",
+            leaf(&|p| p.not_after = date_time_ymd(2020, 1, 1)),
+        ),
+        (
+            "not yet valid",
+            "M4004",
+            leaf(&|p| p.not_before = date_time_ymd(2999, 1, 1)),
+        ),
         ("a rogue authority", "M4003", rogue.leaf(one, |_| {})),
     ]
 }
@@ -83,7 +111,11 @@ async fn the_right_identities_are_accepted_on_both_sides() {
     let authority = Authority::new();
     let client = ClientTls::new(&authority.credentials(WEB));
     let server = ServerTls::required(&authority.credentials(REVIEWS));
-    for expect in [id(REVIEWS), Expect::Any, Expect::Name("reviews.shop".to_owned())] {
+    for expect in [
+        id(REVIEWS),
+        Expect::Any,
+        Expect::Name("reviews.shop".to_owned()),
+    ] {
         let (connected, accepted) = shake(&client, &expect, &server).await;
         let (mut connected, mut accepted) = (connected.expect("client"), accepted.expect("server"));
         assert_eq!(connected.peer.as_ref().map(SpiffeId::as_str), Some(REVIEWS));
@@ -111,7 +143,10 @@ async fn clients_refuse_bad_servers() {
         assert_eq!(error.code().to_string(), code, "{why}: {error}");
         // The refused end hears of it too.
         let told = accepted.expect_err(why);
-        assert!(["M4003", "M4004"].contains(&&*told.code().to_string()), "{why}: {told}");
+        assert!(
+            ["M4003", "M4004"].contains(&&*told.code().to_string()),
+            "{why}: {told}"
+        );
     }
 }
 
@@ -141,7 +176,11 @@ async fn another_identity_than_expected_is_refused() {
     let authority = Authority::new();
     let client = ClientTls::new(&authority.credentials(WEB));
     let server = ServerTls::required(&authority.credentials(REVIEWS));
-    for expected in [WEB, "spiffe://mesh.local/ns/shop/sa/review", "spiffe://mesh.local/ns/shop"] {
+    for expected in [
+        WEB,
+        "spiffe://mesh.local/ns/shop/sa/review",
+        "spiffe://mesh.local/ns/shop",
+    ] {
         let (connected, _) = shake(&client, &id(expected), &server).await;
         let error = connected.expect_err(expected);
         assert_eq!(error.code().to_string(), "M4003");
@@ -167,8 +206,12 @@ async fn no_certificate_is_refused_unless_it_is_optional() {
 async fn without_an_identity_a_server_says_so() {
     let authority = Authority::new();
     let client = ClientTls::new(&authority.credentials(WEB));
-    let (_, accepted) =
-        shake(&client, &Expect::Any, &ServerTls::required(&Credentials::new())).await;
+    let (_, accepted) = shake(
+        &client,
+        &Expect::Any,
+        &ServerTls::required(&Credentials::new()),
+    )
+    .await;
     let error = accepted.expect_err("no identity");
     assert_eq!(error.code().to_string(), "M4003");
     assert!(error.to_string().contains("no identity yet"), "{error}");
@@ -189,8 +232,12 @@ async fn a_peer_that_is_not_tls_or_breaks_off_is_m4002() {
             .expect_err("not TLS");
         assert_eq!(error.code().to_string(), "M4002", "{error}");
         let (mut near, far) = tokio::io::duplex(64 * 1024);
-        near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("written");
-        let error = ServerTls::required(&credentials).accept(Box::new(far)).await;
+        near.write_all(b"GET / HTTP/1.1\r\n\r\n")
+            .await
+            .expect("written");
+        let error = ServerTls::required(&credentials)
+            .accept(Box::new(far))
+            .await;
         assert_eq!(error.expect_err("not TLS").code().to_string(), "M4002");
     }
 }
@@ -203,12 +250,16 @@ async fn a_silent_peer_is_given_ten_seconds() {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = ClientTls::new(&credentials);
-    let error = client.connect(Box::new(near), host, &Expect::Any, Alpn::Both).await;
+    let error = client
+        .connect(Box::new(near), host, &Expect::Any, Alpn::Both)
+        .await;
     assert_eq!(error.expect_err("silent").code().to_string(), "M4002");
     assert_eq!(start.elapsed(), Duration::from_secs(10));
     drop(far);
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let error = ServerTls::required(&credentials).accept(Box::new(far)).await;
+    let error = ServerTls::required(&credentials)
+        .accept(Box::new(far))
+        .await;
     assert_eq!(error.expect_err("silent").code().to_string(), "M4002");
     assert_eq!(start.elapsed(), Duration::from_secs(20));
     drop(near);
@@ -220,16 +271,34 @@ async fn a_pinned_authority_is_known_by_its_hash_alone() {
     let server = ServerTls::optional(&authority.credentials(REVIEWS));
     let pinned = ClientTls::pinned(sha256(&authority.der));
     let (connected, accepted) = shake(&pinned, &Expect::Any, &server).await;
-    assert_eq!(connected.expect("client").peer.expect("a peer").as_str(), REVIEWS);
+    assert_eq!(
+        connected.expect("client").peer.expect("a peer").as_str(),
+        REVIEWS
+    );
     assert_eq!(accepted.expect("server").peer, None);
     let (connected, _) = shake(&pinned, &id(WEB), &server).await;
-    assert_eq!(connected.expect_err("another id").code().to_string(), "M4003");
-    let (connected, _) = shake(&ClientTls::pinned(sha256(&other.der)), &Expect::Any, &server).await;
-    assert_eq!(connected.expect_err("another authority").code().to_string(), "M4003");
+    assert_eq!(
+        connected.expect_err("another id").code().to_string(),
+        "M4003"
+    );
+    let (connected, _) = shake(
+        &ClientTls::pinned(sha256(&other.der)),
+        &Expect::Any,
+        &server,
+    )
+    .await;
+    assert_eq!(
+        connected.expect_err("another authority").code().to_string(),
+        "M4003"
+    );
     // The pinned certificate is shown, but the leaf is not its own.
     let forged = authority.credentials(REVIEWS);
     let leaf = other.leaf(&[REVIEWS], |_| {});
-    let first = leaf.chain.split_inclusive("-----END CERTIFICATE-----\n").next().expect("a leaf");
+    let first = leaf
+        .chain
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .next()
+        .expect("a leaf");
     let chain = format!("{first}{}", authority.pem);
     forged.set_identity(Identity::unchecked(&chain, &leaf.key));
     let (connected, _) = shake(&pinned, &Expect::Any, &ServerTls::optional(&forged)).await;
@@ -241,7 +310,9 @@ async fn outside_the_mesh_the_host_name_counts() {
     let authority = Authority::new();
     let credentials = authority.credentials(REVIEWS);
     let leaf = authority.leaf(&[], |p| {
-        p.subject_alt_names = vec![SanType::DnsName("api.example.com".try_into().expect("a name"))];
+        p.subject_alt_names = vec![SanType::DnsName(
+            "api.example.com".try_into().expect("a name"),
+        )];
     });
     credentials.set_identity(Identity::unchecked(&leaf.chain, &leaf.key));
     let server = ServerTls::optional(&credentials);
@@ -250,12 +321,21 @@ async fn outside_the_mesh_the_host_name_counts() {
     let (connected, _) = shake(&client, &name("api.example.com"), &server).await;
     assert_eq!(connected.expect("the right name").peer, None);
     let (connected, _) = shake(&client, &name("evil.example.com"), &server).await;
-    assert_eq!(connected.expect_err("another name").code().to_string(), "M4003");
+    assert_eq!(
+        connected.expect_err("another name").code().to_string(),
+        "M4003"
+    );
     let strangers = ClientTls::with_roots_pem(Authority::new().pem).expect("roots");
     let (connected, _) = shake(&strangers, &name("api.example.com"), &server).await;
-    assert_eq!(connected.expect_err("another authority").code().to_string(), "M4003");
+    assert_eq!(
+        connected.expect_err("another authority").code().to_string(),
+        "M4003"
+    );
     let (connected, _) = shake(&client, &id(REVIEWS), &server).await;
-    assert_eq!(connected.expect_err("no SPIFFE here").code().to_string(), "M4002");
+    assert_eq!(
+        connected.expect_err("no SPIFFE here").code().to_string(),
+        "M4002"
+    );
 }
 
 #[tokio::test]
@@ -267,7 +347,10 @@ async fn a_withdrawn_root_counts_for_the_next_handshake() {
     shake(&tls, &id(REVIEWS), &accept).await.0.expect("before");
     server.set_identity(new.identity(REVIEWS));
     let (connected, _) = shake(&tls, &id(REVIEWS), &accept).await;
-    assert_eq!(connected.expect_err("not trusted yet").code().to_string(), "M4003");
+    assert_eq!(
+        connected.expect_err("not trusted yet").code().to_string(),
+        "M4003"
+    );
     let both = [("mesh.local", &old.pem), ("mesh.local", &new.pem)];
     client.set_trust(TrustRoots::from_pem(both).expect("roots"));
     let (connected, accepted) = shake(&tls, &id(REVIEWS), &accept).await;
@@ -289,7 +372,14 @@ async fn a_directory_is_reloaded_when_its_content_changes() {
     std::fs::write(path.join("roots.pem"), &authority.pem).expect("written");
     write(&authority.leaf(&[WEB], |_| {}));
     let task = tokio::spawn(reload_directory(&path, &credentials).expect("loaded"));
-    assert_eq!(credentials.identity().expect("an identity").spiffe_id().as_str(), WEB);
+    assert_eq!(
+        credentials
+            .identity()
+            .expect("an identity")
+            .spiffe_id()
+            .as_str(),
+        WEB
+    );
     let first = credentials.generation();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(credentials.generation(), first);
@@ -299,7 +389,14 @@ async fn a_directory_is_reloaded_when_its_content_changes() {
     assert_eq!(credentials.generation(), first);
     write(&authority.leaf(&[REVIEWS], |_| {}));
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(credentials.identity().expect("an identity").spiffe_id().as_str(), REVIEWS);
+    assert_eq!(
+        credentials
+            .identity()
+            .expect("an identity")
+            .spiffe_id()
+            .as_str(),
+        REVIEWS
+    );
     task.abort();
     std::fs::remove_dir_all(&path).expect("removed");
 }

@@ -99,7 +99,9 @@ macro_rules! signatures {
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            provider().signature_verification_algorithms.supported_schemes()
+            provider()
+                .signature_verification_algorithms
+                .supported_schemes()
         }
     };
 }
@@ -117,8 +119,14 @@ impl ServerCertVerifier for SpiffeServers {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let id = check(&self.trust, leaf, intermediates, now, KeyUsage::server_auth())
-            .map_err(TlsFailure::into_rustls)?;
+        let id = check(
+            &self.trust,
+            leaf,
+            intermediates,
+            now,
+            KeyUsage::server_auth(),
+        )
+        .map_err(TlsFailure::into_rustls)?;
         match &self.expected {
             Some(expected) if *expected != id => {
                 let what = format!("the peer is {id}, not {expected}");
@@ -149,9 +157,15 @@ impl ClientCertVerifier for SpiffeClients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        check(&self.trust, leaf, intermediates, now, KeyUsage::client_auth())
-            .map(|_| ClientCertVerified::assertion())
-            .map_err(TlsFailure::into_rustls)
+        check(
+            &self.trust,
+            leaf,
+            intermediates,
+            now,
+            KeyUsage::client_auth(),
+        )
+        .map(|_| ClientCertVerified::assertion())
+        .map_err(TlsFailure::into_rustls)
     }
 
     signatures!();

@@ -97,6 +97,9 @@ impl Accept for TcpAccept {
 impl Default for AcceptOptions {
     /// 1024: a burst of reconnects after a restart must not meet refused connections.
     fn default() -> Self {
-        Self { reuse_port: false, backlog: 1024 }
+        Self {
+            reuse_port: false,
+            backlog: 1024,
+        }
     }
 }

@@ -25,7 +25,9 @@ pub struct TcpConnect {
 impl TcpConnect {
     /// Probes after 30 s of silence: below the 60 s after which many NATs forget a connection.
     pub const fn new() -> Self {
-        Self { keepalive: Some(Duration::from_secs(30)) }
+        Self {
+            keepalive: Some(Duration::from_secs(30)),
+        }
     }
 
     /// Silence before the first probe; `None` for no probes.
@@ -49,7 +51,9 @@ impl Connect for TcpConnect {
             let stream = TcpStream::connect(addr).await?;
             stream.set_nodelay(true)?;
             if let Some(after) = keepalive {
-                let probes = TcpKeepalive::new().with_time(after).with_interval(after / 3);
+                let probes = TcpKeepalive::new()
+                    .with_time(after)
+                    .with_interval(after / 3);
                 SockRef::from(&stream).set_tcp_keepalive(&probes)?;
             }
             let io: BoxIo = Box::new(stream);

@@ -9,8 +9,16 @@ use mesh_core::error::{ErrorKind, Flags, MeshError};
 
 use crate::tls::TlsFailure;
 
-const NEVER_SENT: Flags = Flags { never_sent: true, refused: false, non_retryable: false };
-const REFUSED: Flags = Flags { never_sent: false, refused: true, non_retryable: false };
+const NEVER_SENT: Flags = Flags {
+    never_sent: true,
+    refused: false,
+    non_retryable: false,
+};
+const REFUSED: Flags = Flags {
+    never_sent: false,
+    refused: true,
+    non_retryable: false,
+};
 
 /// TCP failed.
 pub(super) fn connect(addr: SocketAddr, error: io::Error) -> MeshError {
@@ -22,13 +30,18 @@ pub(super) fn connect(addr: SocketAddr, error: io::Error) -> MeshError {
         }
         _ => format!("{addr}: {error}"),
     };
-    MeshError::new(ErrorKind::Connect, what).with_source(error).with_flags(NEVER_SENT)
+    MeshError::new(ErrorKind::Connect, what)
+        .with_source(error)
+        .with_flags(NEVER_SENT)
 }
 
 /// TCP took too long.
 pub(super) fn connect_timeout(addr: SocketAddr, limit: Duration) -> MeshError {
-    MeshError::new(ErrorKind::Connect, format!("{addr}: no connection within {limit:?}"))
-        .with_flags(NEVER_SENT)
+    MeshError::new(
+        ErrorKind::Connect,
+        format!("{addr}: no connection within {limit:?}"),
+    )
+    .with_flags(NEVER_SENT)
 }
 
 /// The handshake failed.
@@ -43,13 +56,20 @@ pub(super) fn handshake(addr: SocketAddr, error: hyper::Error) -> MeshError {
 
 /// The pool has been closed.
 pub(super) fn closed(addr: SocketAddr) -> MeshError {
-    MeshError::new(ErrorKind::Connect, format!("{addr}: the endpoint was removed"))
-        .with_flags(NEVER_SENT)
+    MeshError::new(
+        ErrorKind::Connect,
+        format!("{addr}: the endpoint was removed"),
+    )
+    .with_flags(NEVER_SENT)
 }
 
 /// The request cannot be put on a connection of this protocol.
 pub(super) fn unfit(addr: SocketAddr, what: &str) -> MeshError {
-    let flags = Flags { never_sent: true, refused: false, non_retryable: true };
+    let flags = Flags {
+        never_sent: true,
+        refused: false,
+        non_retryable: true,
+    };
     MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}")).with_flags(flags)
 }
 
@@ -64,12 +84,17 @@ pub(super) fn call(
     // With TLS 1.3 a server refuses our certificate after our side of the handshake is done. What
     // was written since then was never decrypted into a request.
     if let Some(failure) = TlsFailure::find(&error).or_else(|| late.cloned()) {
-        return failure.into_error(addr).with_flags(if unsent { NEVER_SENT } else { REFUSED });
+        return failure
+            .into_error(addr)
+            .with_flags(if unsent { NEVER_SENT } else { REFUSED });
     }
     if unsent {
-        return MeshError::new(ErrorKind::Connect, format!("{addr}: closed before the request"))
-            .with_source(error)
-            .with_flags(NEVER_SENT);
+        return MeshError::new(
+            ErrorKind::Connect,
+            format!("{addr}: closed before the request"),
+        )
+        .with_source(error)
+        .with_flags(NEVER_SENT);
     }
     if let Some(h2) = find::<h2::Error>(&error) {
         return stream(addr, h2, &error).with_source(error);
@@ -82,10 +107,16 @@ pub(super) fn call(
         "the connection was closed before an answer"
     } else if error.is_body_write_aborted() || error.is_user() {
         // Ours, not the peer's: another try would meet the same body.
-        let flags = Flags { non_retryable: true, ..Flags::default() };
-        return MeshError::new(ErrorKind::Protocol, format!("{addr}: the request's body broke off"))
-            .with_source(error)
-            .with_flags(flags);
+        let flags = Flags {
+            non_retryable: true,
+            ..Flags::default()
+        };
+        return MeshError::new(
+            ErrorKind::Protocol,
+            format!("{addr}: the request's body broke off"),
+        )
+        .with_source(error)
+        .with_flags(flags);
     } else if let Some(io) = find::<io::Error>(&error) {
         let what = format!("{addr}: the connection broke: {io}");
         return MeshError::new(ErrorKind::Protocol, what).with_source(error);
@@ -101,7 +132,11 @@ fn stream(addr: SocketAddr, h2: &h2::Error, error: &hyper::Error) -> MeshError {
     // RFC 9113 section 8.7: REFUSED_STREAM, and a stream above GOAWAY's last id (h2 reports GOAWAY
     // for those only), were not processed.
     if h2.is_remote() && (h2.is_go_away() || reason == Some(h2::Reason::REFUSED_STREAM)) {
-        let what = if h2.is_go_away() { "GOAWAY before the request" } else { "stream refused" };
+        let what = if h2.is_go_away() {
+            "GOAWAY before the request"
+        } else {
+            "stream refused"
+        };
         return MeshError::new(ErrorKind::Connect, format!("{addr}: {what}")).with_flags(REFUSED);
     }
     let what = match reason {

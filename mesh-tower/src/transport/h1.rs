@@ -39,7 +39,13 @@ pub(crate) struct Busy {
 /// Starts the connection's task. It ends when the peer closes, or when the last handle is dropped
 /// and nothing is in flight.
 pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connection> {
-    let Raw { io, info, permit, late, .. } = raw;
+    let Raw {
+        io,
+        info,
+        permit,
+        late,
+        ..
+    } = raw;
     let (send, connection) = Builder::new().handshake(TokioIo::new(io)).await?;
     let counted = shared.stats.opened();
     // On no list: it belongs to the handle in `send`, whose drop ends it.
@@ -49,7 +55,12 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connec
         }
         drop((permit, counted));
     });
-    Ok(Connection { send, info: Arc::new(info), idle_since: Instant::now(), late })
+    Ok(Connection {
+        send,
+        info: Arc::new(info),
+        idle_since: Instant::now(),
+        late,
+    })
 }
 
 // === impl Connection ===
@@ -87,7 +98,11 @@ impl Connection {
     }
 
     pub(super) fn busy(self, shared: Arc<Shared>, shard: usize) -> Busy {
-        Busy { connection: self, shared, shard }
+        Busy {
+            connection: self,
+            shared,
+            shard,
+        }
     }
 }
 
@@ -96,7 +111,11 @@ impl Connection {
 impl Busy {
     /// The answer has been read to its end.
     pub(super) fn reuse(self) {
-        let Self { mut connection, shared, shard } = self;
+        let Self {
+            mut connection,
+            shared,
+            shard,
+        } = self;
         if connection.send.is_closed() {
             return;
         }

@@ -29,7 +29,13 @@ pub(crate) struct Stream(Arc<Connection>);
 
 /// Sends the preface and starts the connection's tasks.
 pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Arc<Connection>> {
-    let Raw { io, info, permit, late, .. } = raw;
+    let Raw {
+        io,
+        info,
+        permit,
+        late,
+        ..
+    } = raw;
     let settings = &shared.config.h2;
     let (send, connection) = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -74,7 +80,13 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Arc<Co
         }
         drop((permit, counted));
     });
-    Ok(Arc::new(Connection { send, info, streams: AtomicUsize::new(0), limit, late }))
+    Ok(Arc::new(Connection {
+        send,
+        info,
+        streams: AtomicUsize::new(0),
+        limit,
+        late,
+    }))
 }
 
 // === impl Connection ===

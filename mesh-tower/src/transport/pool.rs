@@ -108,9 +108,15 @@ const HTTP2: u8 = 2;
 impl EndpointPool {
     /// No connection yet: the first call makes it.
     pub fn new(config: PoolConfig, connect: Arc<dyn Connect>) -> Self {
-        let names = Names::new(config.authority.as_deref(), config.addr, config.tls.is_some());
+        let names = Names::new(
+            config.authority.as_deref(),
+            config.addr,
+            config.tls.is_some(),
+        );
         let room = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        let shards = (0..config.shards.max(1)).map(|_| Shard::default()).collect();
+        let shards = (0..config.shards.max(1))
+            .map(|_| Shard::default())
+            .collect();
         Self(Arc::new(Shared {
             stats: Arc::default(),
             connect,
@@ -161,7 +167,12 @@ impl EndpointPool {
         let stats = &self.0.stats;
         PoolStats {
             open: stats.open.load(Relaxed),
-            idle: self.0.shards.iter().map(|shard| shard.lock().idle.len()).sum(),
+            idle: self
+                .0
+                .shards
+                .iter()
+                .map(|shard| shard.lock().idle.len())
+                .sum(),
             waiting: stats.waiting.load(Relaxed),
             opened: stats.opened.load(Relaxed),
         }
@@ -260,7 +271,9 @@ impl Shared {
             };
             match h1::send(&mut connection, request).await {
                 Ok(mut response) => {
-                    response.extensions_mut().insert(ConnInfo::clone(&connection.info));
+                    response
+                        .extensions_mut()
+                        .insert(ConnInfo::clone(&connection.info));
                     let busy = connection.busy(self.clone(), shard);
                     return Ok(answer(response, Held::H1(busy)));
                 }
@@ -385,14 +398,19 @@ impl Shared {
     fn find_h2(&self, shard: usize) -> Option<h2::Stream> {
         let mut lists = self.shards[shard].lock();
         lists.h2.retain(|connection| !connection.is_closed());
-        lists.h2.iter().find(|connection| connection.has_room()).map(h2::Connection::begin)
+        lists
+            .h2
+            .iter()
+            .find(|connection| connection.has_room())
+            .map(h2::Connection::begin)
     }
 
     /// The least bad one when there can be no further connection: the call queues inside.
     fn crowded_h2(&self, shard: usize) -> Option<h2::Stream> {
         let lists = self.shards[shard].lock();
         let live = lists.h2.iter().filter(|connection| !connection.is_closed());
-        live.min_by_key(|connection| connection.streams()).map(h2::Connection::begin)
+        live.min_by_key(|connection| connection.streams())
+            .map(h2::Connection::begin)
     }
 
     async fn make_h2(self: &Arc<Self>, shard: usize) -> Result<h2::Stream, MeshError> {
@@ -464,16 +482,31 @@ impl Shared {
             Ok(Err(error)) => return Err(error::connect(addr, error)),
             Err(_) => return Err(error::connect_timeout(addr, limit)),
         };
-        let mut info = ConnInfo { remote: Some(addr), ..ConnInfo::default() };
+        let mut info = ConnInfo {
+            remote: Some(addr),
+            ..ConnInfo::default()
+        };
         let Some((tls, expect)) = &self.config.tls else {
-            return Ok(Raw { io, info, h2: alpn == Alpn::Http2, permit, late: None });
+            return Ok(Raw {
+                io,
+                info,
+                h2: alpn == Alpn::Http2,
+                permit,
+                late: None,
+            });
         };
         match tls.handshake(io, addr.ip(), expect, alpn).await {
             Ok(connected) => {
                 info.tls = true;
                 info.peer = connected.peer;
                 let late = Some(connected.late);
-                Ok(Raw { io: connected.io, info, h2: connected.h2, permit, late })
+                Ok(Raw {
+                    io: connected.io,
+                    info,
+                    h2: connected.h2,
+                    permit,
+                    late,
+                })
             }
             Err(failure) => {
                 // What was agreed on may no longer hold.
@@ -494,7 +527,10 @@ impl Shared {
 /// Closes idle connections that have grown old; ends when there are none.
 async fn reap(shared: Weak<Shared>, shard: usize) {
     loop {
-        let Some(period) = shared.upgrade().map(|shared| shared.config.idle_timeout / 2) else {
+        let Some(period) = shared
+            .upgrade()
+            .map(|shared| shared.config.idle_timeout / 2)
+        else {
             return;
         };
         tokio::time::sleep(period.max(Duration::from_millis(10))).await;

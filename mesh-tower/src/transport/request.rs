@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
@@ -28,8 +30,15 @@ impl Names {
             .and_then(parse)
             .or_else(|| parse(&text))
             // An address always parses.
-            .unwrap_or((Authority::from_static("invalid"), HeaderValue::from_static("invalid")));
-        Self { authority, host, scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP } }
+            .unwrap_or((
+                Authority::from_static("invalid"),
+                HeaderValue::from_static("invalid"),
+            ));
+        Self {
+            authority,
+            host,
+            scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP },
+        }
     }
 
     /// RFC 9112 section 3.2: origin form, and exactly one `Host` that agrees with the target.
@@ -48,7 +57,9 @@ impl Names {
         let connect = request.method() == Method::CONNECT;
         if !connect && (uri.scheme().is_some() || uri.authority().is_some()) {
             let path = uri.path_and_query().cloned();
-            *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+            *request.uri_mut() = path
+                .unwrap_or_else(|| PathAndQuery::from_static("/"))
+                .into();
         }
         let headers = request.headers_mut();
         match named {
@@ -80,7 +91,9 @@ impl Names {
         });
         parts.authority = Some(given.unwrap_or_else(|| self.authority.clone()));
         parts.scheme = Some(self.scheme.clone());
-        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        parts
+            .path_and_query
+            .get_or_insert(PathAndQuery::from_static("/"));
         // All three are there: this cannot fail.
         *uri = Uri::from_parts(parts).unwrap_or_default();
         // hyper removes the connection-specific fields.
@@ -94,21 +107,32 @@ fn request_is_complete(uri: &Uri, scheme: &Scheme) -> bool {
 /// Whether the request is gRPC, which needs HTTP/2.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let grpc = b"application/grpc";
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(grpc))
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(grpc))
 }
 
 /// RFC 9110 section 7.6.1: fields for one connection only. `Connection` stays where it asks for an
 /// upgrade; the length of a chunked request is in its chunks.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    const PLAIN: [HeaderName; 2] =
-        [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+    const PLAIN: [HeaderName; 2] = [
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ];
     if headers.contains_key(CONNECTION) {
         let upgrade = headers.contains_key(UPGRADE)
-            && headers.get_all(CONNECTION).iter().any(|value| names(value).any(|n| n == "upgrade"));
+            && headers
+                .get_all(CONNECTION)
+                .iter()
+                .any(|value| names(value).any(|n| n == "upgrade"));
         let named: Vec<_> = headers
             .get_all(CONNECTION)
             .iter()
-            .flat_map(|value| names(value).filter_map(|n| n.parse::<HeaderName>().ok()).collect::<Vec<_>>())
+            .flat_map(|value| {
+                names(value)
+                    .filter_map(|n| n.parse::<HeaderName>().ok())
+                    .collect::<Vec<_>>()
+            })
             .filter(|name| *name != UPGRADE && *name != TE && *name != HOST)
             .collect();
         for name in named {
@@ -144,7 +168,11 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names::new(Some("reviews.shop"), "127.0.0.1:80".parse().expect("an address"), false)
+        Names::new(
+            Some("reviews.shop"),
+            "127.0.0.1:80".parse().expect("an address"),
+            false,
+        )
     }
 
     fn request(uri: &str, headers: &[(&'static str, &str)]) -> Request<()> {
@@ -159,7 +187,11 @@ mod tests {
     fn http1_has_origin_form_and_one_host() {
         for (uri, sent, host) in [
             ("http://reviews.shop/a?b=1", &[][..], "reviews.shop"),
-            ("http://reviews.shop/a?b=1", &[("host", "evil")], "reviews.shop"),
+            (
+                "http://reviews.shop/a?b=1",
+                &[("host", "evil")],
+                "reviews.shop",
+            ),
             ("http://me@other.shop:81/a?b=1", &[], "other.shop:81"),
             ("/a?b=1", &[], "reviews.shop"),
             ("/a?b=1", &[("host", "kept")], "kept"),
@@ -167,7 +199,11 @@ mod tests {
             let mut request = request(uri, sent);
             names().for_http1(&mut request);
             assert_eq!(request.uri(), "/a?b=1", "{uri}");
-            assert_eq!(request.headers().get_all(HOST).iter().collect::<Vec<_>>(), [host], "{uri}");
+            assert_eq!(
+                request.headers().get_all(HOST).iter().collect::<Vec<_>>(),
+                [host],
+                "{uri}"
+            );
         }
     }
 
@@ -177,7 +213,11 @@ mod tests {
             ("/a", &[][..], "http://reviews.shop/a"),
             ("/a", &[("host", "other.shop")], "http://other.shop/a"),
             ("/a", &[("host", "reviews.shop")], "http://reviews.shop/a"),
-            ("https://x.shop:1/a", &[("host", "evil")], "http://x.shop:1/a"),
+            (
+                "https://x.shop:1/a",
+                &[("host", "evil")],
+                "http://x.shop:1/a",
+            ),
         ] {
             let mut request = request(uri, sent);
             names().for_http2(&mut request);

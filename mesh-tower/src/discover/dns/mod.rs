@@ -93,19 +93,29 @@ impl Resolver {
 
     /// Addresses, and when to ask again.
     async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, Instant), MeshError> {
-        let found = self.0.lookup_ip(host).await.map_err(|error| failed(host, error))?;
+        let found = self
+            .0
+            .lookup_ip(host)
+            .await
+            .map_err(|error| failed(host, error))?;
         let until = found.as_lookup().valid_until();
         Ok((found.iter().collect(), until))
     }
 
     /// RFC 2782: the lowest priority number is what to use; weights are ours to follow.
     async fn services(&self, name: &str) -> Result<(Vec<EndpointInfo>, Instant), MeshError> {
-        let found =
-            self.0.lookup(name, RecordType::SRV).await.map_err(|error| failed(name, error))?;
-        let records = found.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(srv),
-            _ => None,
-        });
+        let found = self
+            .0
+            .lookup(name, RecordType::SRV)
+            .await
+            .map_err(|error| failed(name, error))?;
+        let records = found
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::SRV(srv) => Some(srv),
+                _ => None,
+            });
         let mut by_priority: BTreeMap<u16, Vec<_>> = BTreeMap::new();
         for srv in records {
             by_priority.entry(srv.priority).or_default().push(srv);
@@ -151,11 +161,12 @@ fn no_configuration(why: &str) -> MeshError {
     MeshError::new(ErrorKind::Dns, what)
 }
 
-fn failed(
-    name: &str,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> MeshError {
-    MeshError::new(ErrorKind::Dns, format!("{name} cannot be resolved: {error}")).with_source(error)
+fn failed(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> MeshError {
+    MeshError::new(
+        ErrorKind::Dns,
+        format!("{name} cannot be resolved: {error}"),
+    )
+    .with_source(error)
 }
 
 // === impl Dns ===
@@ -163,12 +174,20 @@ fn failed(
 impl Dns {
     /// A and AAAA records (AAAA only where there is no A), with a fixed port.
     pub fn addresses(host: impl AsRef<str>, port: u16) -> Self {
-        Self { host: host.as_ref().to_owned(), port: Some(port), resolver: None }
+        Self {
+            host: host.as_ref().to_owned(),
+            port: Some(port),
+            resolver: None,
+        }
     }
 
     /// SRV records, such as `_http._tcp.reviews.shop`.
     pub fn services(name: impl AsRef<str>) -> Self {
-        Self { host: name.as_ref().to_owned(), port: None, resolver: None }
+        Self {
+            host: name.as_ref().to_owned(),
+            port: None,
+            resolver: None,
+        }
     }
 
     /// Another resolver than the process's own.
@@ -203,7 +222,10 @@ impl Dns {
             Some(port) => {
                 let (addresses, until) = resolver.addresses(&self.host).await?;
                 let endpoint = |ip| EndpointInfo::new(SocketAddr::new(ip, port));
-                (addresses.into_iter().map(endpoint).collect::<Vec<_>>(), until)
+                (
+                    addresses.into_iter().map(endpoint).collect::<Vec<_>>(),
+                    until,
+                )
             }
             None => resolver.services(&self.host).await?,
         };
@@ -234,7 +256,9 @@ impl Dns {
                         }
                         changed
                     });
-                    until.saturating_duration_since(Instant::now()).clamp(TTL.0, TTL.1)
+                    until
+                        .saturating_duration_since(Instant::now())
+                        .clamp(TTL.0, TTL.1)
                 }
                 Err(error) => {
                     tracing::warn!(target: "mesh::discover", "the last endpoints stay: {error}");

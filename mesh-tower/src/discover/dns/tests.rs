@@ -41,11 +41,17 @@ async fn server(records: Vec<(&'static str, u32, RData)>) -> Server {
     let task = AbortOnDrop::spawn(async move {
         let mut buffer = [0; 4096];
         while let Ok((n, from)) = socket.recv_from(&mut buffer).await {
-            let Ok(query) = Message::from_vec(&buffer[..n]) else { continue };
+            let Ok(query) = Message::from_vec(&buffer[..n]) else {
+                continue;
+            };
             let _ = socket.send_to(&answer(&query, &known), from).await;
         }
     });
-    Server { zone, resolver: resolver.expect("a resolver"), _task: task }
+    Server {
+        zone,
+        resolver: resolver.expect("a resolver"),
+        _task: task,
+    }
 }
 
 fn answer(query: &Message, zone: &Zone) -> Vec<u8> {
@@ -60,8 +66,8 @@ fn answer(query: &Message, zone: &Zone) -> Vec<u8> {
                 continue;
             }
             answer.metadata.response_code = ResponseCode::NoError;
-            let wanted = asked.query_type() == RecordType::ANY
-                || asked.query_type() == data.record_type();
+            let wanted =
+                asked.query_type() == RecordType::ANY || asked.query_type() == data.record_type();
             if wanted {
                 answer.add_answer(Record::from_rdata(name(owner), *ttl, data.clone()));
             }
@@ -93,11 +99,16 @@ async fn addresses_come_sorted_and_with_the_port() {
 
 #[tokio::test]
 async fn services_bring_ports_and_weights_of_the_first_priority() {
-    let srv = |priority, weight, port, target| RData::SRV(SRV::new(priority, weight, port, name(target)));
+    let srv =
+        |priority, weight, port, target| RData::SRV(SRV::new(priority, weight, port, name(target)));
     let server = server(vec![
         ("_http._tcp.reviews.shop.", 60, srv(1, 3, 8081, "one.shop.")),
         ("_http._tcp.reviews.shop.", 60, srv(1, 0, 8082, "two.shop.")),
-        ("_http._tcp.reviews.shop.", 60, srv(2, 9, 8083, "spare.shop.")),
+        (
+            "_http._tcp.reviews.shop.",
+            60,
+            srv(2, 9, 8083, "spare.shop."),
+        ),
         ("one.shop.", 60, a(1)),
         ("two.shop.", 60, a(2)),
         ("spare.shop.", 60, a(3)),
@@ -106,7 +117,13 @@ async fn services_bring_ports_and_weights_of_the_first_priority() {
     let dns = Dns::services("_http._tcp.reviews.shop.").with_resolver(server.resolver.clone());
     let (found, _) = dns.lookup().await.expect("found");
     assert_eq!(addrs(&found), [at(1, 8081), at(2, 8082)]);
-    assert_eq!(found.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!(
+        found
+            .iter()
+            .map(|endpoint| endpoint.weight)
+            .collect::<Vec<_>>(),
+        [3, 1]
+    );
 }
 
 /// The life of a record is on the wall clock (at least 1 s): this waits for the event, bounded.
@@ -124,14 +141,24 @@ async fn changes_are_found_when_the_records_end_and_failures_keep_the_last_answe
     // Gone altogether: the last answer stays, then the next good one takes over.
     server.zone.lock().expect("a lock").clear();
     let lookup = Dns::addresses("reviews.shop.", 80).with_resolver(server.resolver.clone());
-    assert_eq!(lookup.lookup().await.expect_err("gone").code().to_string(), "M2011");
-    server.zone.lock().expect("a lock").push(("reviews.shop.", 1, a(2)));
+    assert_eq!(
+        lookup.lookup().await.expect_err("gone").code().to_string(),
+        "M2011"
+    );
+    server
+        .zone
+        .lock()
+        .expect("a lock")
+        .push(("reviews.shop.", 1, a(2)));
     assert_eq!(next().await, [at(2, 80)]);
 }
 
 #[tokio::test]
 async fn an_address_needs_no_server() {
-    let (found, _) = Dns::addresses("10.0.0.9", 80).lookup().await.expect("found");
+    let (found, _) = Dns::addresses("10.0.0.9", 80)
+        .lookup()
+        .await
+        .expect("found");
     assert_eq!(addrs(&found), [at(9, 80)]);
 }
 

@@ -40,13 +40,18 @@ fn made(
 
 #[tokio::test]
 async fn a_refused_connection_names_the_address_and_may_be_tried_elsewhere() {
-    let addr = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
+    let addr = TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("an address");
     for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Auto] {
         let pool = pool(PoolConfig::new(addr).with_protocol(protocol));
         let error = call(&pool, "/").await.expect_err("nobody listens");
         assert_eq!(error.kind(), ErrorKind::Connect);
         assert!(error.flags().never_sent && error.is_retryable());
-        assert_eq!(error.to_string(), format!("{addr}: connection refused [M2010]"));
+        assert_eq!(
+            error.to_string(),
+            format!("{addr}: connection refused [M2010]")
+        );
     }
 }
 
@@ -72,7 +77,10 @@ async fn those_who_waited_share_the_failure() {
         })
         .collect();
     for one in calls {
-        assert_eq!(one.await.expect("a task").expect_err("silence").kind(), ErrorKind::Connect);
+        assert_eq!(
+            one.await.expect("a task").expect_err("silence").kind(),
+            ErrorKind::Connect
+        );
     }
     assert_eq!(start.elapsed(), Duration::from_secs(1));
 }
@@ -123,7 +131,9 @@ async fn broken_answers_are_protocol_errors_and_not_retryable() {
         assert!(!error.is_retryable(), "{error}");
         assert!(error.to_string().contains(said), "{error}");
     }
-    let pool = made(Protocol::Http2, || answers(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let pool = made(Protocol::Http2, || {
+        answers(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    });
     let error = call(&pool, "/").await.expect_err("not HTTP/2");
     // Whether the request was written before the end came is a matter of moments.
     let unsent = error.kind() == ErrorKind::Connect && error.flags().never_sent;
@@ -154,6 +164,8 @@ pub(super) async fn dropped_upstream(protocol: Protocol) {
         });
         until("the call is there", || server.requests() == n).await;
         one.abort();
-        tokio::time::timeout(LONG, gone.recv()).await.expect("dropped in time");
+        tokio::time::timeout(LONG, gone.recv())
+            .await
+            .expect("dropped in time");
     }
 }

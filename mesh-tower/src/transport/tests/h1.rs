@@ -37,13 +37,17 @@ async fn answers_without_a_body_free_the_connection_and_keep_their_framing() {
     let server = server().start(|request: Request<hyper::body::Incoming>| async move {
         let answer = Response::builder();
         match request.uri().path() {
-            "/204" => answer.status(StatusCode::NO_CONTENT).body(MeshBody::empty()),
+            "/204" => answer
+                .status(StatusCode::NO_CONTENT)
+                .body(MeshBody::empty()),
             "/empty" => answer.body(MeshBody::empty()),
-            _ => answer.header("content-length", "5").body(if request.method() == Method::HEAD {
-                MeshBody::empty()
-            } else {
-                MeshBody::full("hello")
-            }),
+            _ => answer
+                .header("content-length", "5")
+                .body(if request.method() == Method::HEAD {
+                    MeshBody::empty()
+                } else {
+                    MeshBody::full("hello")
+                }),
         }
         .expect("a response")
     });
@@ -58,10 +62,21 @@ async fn answers_without_a_body_free_the_connection_and_keep_their_framing() {
         let mut request = get(path);
         *request.method_mut() = method.clone();
         let response = pool.call(request).await.expect("an answer");
-        let length = response.headers().get("content-length").map(|v| v.to_str().expect("text"));
+        let length = response
+            .headers()
+            .get("content-length")
+            .map(|v| v.to_str().expect("text"));
         assert_eq!(length, header, "{method} {path}");
-        assert_eq!(response.body().size_hint().exact(), Some(size), "{method} {path}");
-        assert_eq!(response.body().is_end_stream(), size == 0, "{method} {path}");
+        assert_eq!(
+            response.body().size_hint().exact(),
+            Some(size),
+            "{method} {path}"
+        );
+        assert_eq!(
+            response.body().is_end_stream(),
+            size == 0,
+            "{method} {path}"
+        );
         // Not even read: its end was known with its headers.
         kept.push(response);
     }
@@ -73,9 +88,19 @@ async fn an_answer_that_is_not_read_to_its_end_costs_its_connection() {
     let server = server().start(|_| async { Response::new(MeshBody::full(vec![b'x'; 1 << 20])) });
     let pool = pool(http1(server.addr));
     let mut response = pool.call(get("/")).await.expect("an answer");
-    response.body_mut().frame().await.expect("a frame").expect("data");
+    response
+        .body_mut()
+        .frame()
+        .await
+        .expect("a frame")
+        .expect("data");
     drop(response);
-    assert_eq!(text(pool.call(get("/")).await.expect("an answer")).await.len(), 1 << 20);
+    assert_eq!(
+        text(pool.call(get("/")).await.expect("an answer"))
+            .await
+            .len(),
+        1 << 20
+    );
     assert_eq!(server.connections(), 2);
     until("the first is closed", || pool.stats().open == 1).await;
 }
@@ -83,9 +108,15 @@ async fn an_answer_that_is_not_read_to_its_end_costs_its_connection() {
 #[tokio::test]
 async fn answers_say_where_they_come_from() {
     let server = server().start(echo);
-    let response = pool(http1(server.addr)).call(get("/")).await.expect("an answer");
+    let response = pool(http1(server.addr))
+        .call(get("/"))
+        .await
+        .expect("an answer");
     let info = response.extensions().get::<ConnInfo>().expect("connection");
-    assert_eq!((info.remote, info.tls, info.peer.is_none()), (Some(server.addr), false, true));
+    assert_eq!(
+        (info.remote, info.tls, info.peer.is_none()),
+        (Some(server.addr), false, true)
+    );
 }
 
 /// A server that reads one request, answers, and closes when told to, saying when that is done.
@@ -116,7 +147,12 @@ fn closing() -> Closing {
             let _ = tell.send(());
         }
     });
-    Closing { addr, close, closed, requests }
+    Closing {
+        addr,
+        close,
+        closed,
+        requests,
+    }
 }
 
 fn answer_once(stream: &mut TcpStream) -> bool {
@@ -128,7 +164,9 @@ fn answer_once(stream: &mut TcpStream) -> bool {
             Ok(n) => seen.extend_from_slice(&buffer[..n]),
         }
     }
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_ok()
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .is_ok()
 }
 
 /// The server closes its idle connection at the moment when the next call begins: the close is in
@@ -143,7 +181,10 @@ async fn a_close_just_before_a_call_loses_none_in_a_thousand() {
     for n in 1..=1000 {
         let mut request = get("/");
         *request.method_mut() = Method::POST;
-        let response = pool.call(request).await.unwrap_or_else(|error| panic!("{n}: {error:#}"));
+        let response = pool
+            .call(request)
+            .await
+            .unwrap_or_else(|error| panic!("{n}: {error:#}"));
         assert_eq!(text(response).await, "ok");
         server.close.send(()).expect("the server lives");
         server.closed.recv_timeout(LONG).expect("closed");
@@ -186,7 +227,10 @@ async fn more_calls_than_connections_wait_their_turn() {
         })
         .collect();
     for (n, one) in calls.into_iter().enumerate() {
-        let answer = tokio::time::timeout(LONG, one).await.expect("in time").expect("a task");
+        let answer = tokio::time::timeout(LONG, one)
+            .await
+            .expect("in time")
+            .expect("a task");
         assert_eq!(answer.expect("an answer"), format!("/{n}"));
     }
     assert_eq!(server.connections(), 2);
@@ -255,8 +299,12 @@ async fn an_upgrade_passes_bytes_both_ways() {
     });
     let pool = pool(http1(server.addr));
     let mut request = get("/");
-    request.headers_mut().insert("connection", "upgrade".parse().expect("a value"));
-    request.headers_mut().insert("upgrade", "echo".parse().expect("a value"));
+    request
+        .headers_mut()
+        .insert("connection", "upgrade".parse().expect("a value"));
+    request
+        .headers_mut()
+        .insert("upgrade", "echo".parse().expect("a value"));
     let mut response = pool.call(request).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let upgraded = hyper::upgrade::on(&mut response).await.expect("upgraded");

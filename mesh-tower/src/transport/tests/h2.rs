@@ -30,7 +30,10 @@ async fn a_burst_of_first_calls_shares_one_connection() {
     let pool = Arc::new(pool(http2(&server)));
     let calls: Vec<_> = (0..100).map(|n| spawn(&pool, format!("/{n}"))).collect();
     for (n, one) in calls.into_iter().enumerate() {
-        assert_eq!(one.await.expect("a task").expect("an answer"), format!("/{n}"));
+        assert_eq!(
+            one.await.expect("a task").expect("an answer"),
+            format!("/{n}")
+        );
     }
     assert_eq!(server.connections(), 1);
     assert_eq!(pool.stats().opened, 1);
@@ -82,7 +85,11 @@ async fn at_the_limit_of_connections_calls_queue_on_the_one_there_is() {
     call(&pool, "/").await.expect("an answer");
     let calls: Vec<_> = (0..20).map(|n| spawn(&pool, format!("/{n}"))).collect();
     for one in calls {
-        tokio::time::timeout(LONG, one).await.expect("in time").expect("a task").expect("an answer");
+        tokio::time::timeout(LONG, one)
+            .await
+            .expect("in time")
+            .expect("a task")
+            .expect("an answer");
     }
     assert_eq!(server.connections(), 1);
 }
@@ -148,7 +155,12 @@ async fn a_slow_reader_holds_back_its_own_stream_only() {
     });
     let pool = pool(http2(&server));
     let mut stalled = pool.call(get("/flood")).await.expect("an answer");
-    stalled.body_mut().frame().await.expect("a frame").expect("data");
+    stalled
+        .body_mut()
+        .frame()
+        .await
+        .expect("a frame")
+        .expect("data");
     for n in 0..200 {
         let path = format!("/{n}");
         assert_eq!(call(&pool, &path).await.expect("an answer"), path);
@@ -169,10 +181,18 @@ async fn trailers_pass() {
     let server = server().start(|_| async {
         let mut trailers = http::HeaderMap::new();
         trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
-        let frames = [Ok::<_, BoxError>(Frame::data(Bytes::from("x"))), Ok(Frame::trailers(trailers))];
-        Response::new(MeshBody::new(StreamBody::new(futures_util::stream::iter(frames))))
+        let frames = [
+            Ok::<_, BoxError>(Frame::data(Bytes::from("x"))),
+            Ok(Frame::trailers(trailers)),
+        ];
+        Response::new(MeshBody::new(StreamBody::new(futures_util::stream::iter(
+            frames,
+        ))))
     });
-    let response = pool(http2(&server)).call(get("/")).await.expect("an answer");
+    let response = pool(http2(&server))
+        .call(get("/"))
+        .await
+        .expect("an answer");
     assert_eq!(response.status(), StatusCode::OK);
     let collected = response.into_body().collect().await.expect("a body");
     assert_eq!(collected.trailers().expect("trailers")["grpc-status"], "0");

@@ -23,11 +23,18 @@ fn pool(config: PoolConfig) -> EndpointPool {
 }
 
 fn get(path: &str) -> Request<MeshBody> {
-    Request::builder().uri(path).body(MeshBody::empty()).expect("a request")
+    Request::builder()
+        .uri(path)
+        .body(MeshBody::empty())
+        .expect("a request")
 }
 
 async fn text(response: Response<MeshBody>) -> String {
-    let bytes = response.into_body().collect_to_bytes(1 << 20).await.expect("a body");
+    let bytes = response
+        .into_body()
+        .collect_to_bytes(1 << 20)
+        .await
+        .expect("a body");
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
@@ -42,5 +49,8 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    assert!(tokio::time::timeout(LONG, wait).await.is_ok(), "{what}: never");
+    assert!(
+        tokio::time::timeout(LONG, wait).await.is_ok(),
+        "{what}: never"
+    );
 }

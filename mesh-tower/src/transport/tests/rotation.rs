@@ -20,7 +20,9 @@ fn reviews() -> Expect {
 #[tokio::test]
 async fn alpn_decides_and_answers_carry_the_peer() {
     let authority = Authority::new();
-    let server = server().tls(ServerTls::required(&authority.credentials(REVIEWS))).start(echo);
+    let server = server()
+        .tls(ServerTls::required(&authority.credentials(REVIEWS)))
+        .start(echo);
     let tls = ClientTls::new(&authority.credentials(WEB));
     for (protocol, version) in [
         (Protocol::Auto, http::Version::HTTP_2),
@@ -46,21 +48,29 @@ async fn rotation_under_load_loses_nothing() {
     let server = Arc::new(server().tls(ServerTls::required(&upstream)).start(echo));
     let config = PoolConfig::new(server.addr).with_tls(ClientTls::new(&client), reviews());
     let kept = Arc::new(pool(config.clone()));
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, done) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let load = tokio::spawn({
         let (kept, stop, done) = (kept.clone(), stop.clone(), done.clone());
         async move {
             while !stop.load(Relaxed) {
                 call(&kept, "/kept").await.expect("no call is lost");
                 // A pool of its own: a handshake for each.
-                call(&pool(config.clone()), "/new").await.expect("no call is lost");
+                call(&pool(config.clone()), "/new")
+                    .await
+                    .expect("no call is lost");
                 done.fetch_add(1, Relaxed);
             }
         }
     });
     let some_more = async || {
         let seen = done.load(Relaxed);
-        until("more calls", || done.load(Relaxed) > seen + 3 || load.is_finished()).await;
+        until("more calls", || {
+            done.load(Relaxed) > seen + 3 || load.is_finished()
+        })
+        .await;
     };
     some_more().await;
     // Leaves first, of the same authority.
@@ -92,7 +102,9 @@ async fn rotation_under_load_loses_nothing() {
 #[tokio::test]
 async fn a_refusal_by_the_server_is_an_identity_error_of_the_call() {
     let authority = Authority::new();
-    let server = server().tls(ServerTls::required(&authority.credentials(REVIEWS))).start(echo);
+    let server = server()
+        .tls(ServerTls::required(&authority.credentials(REVIEWS)))
+        .start(echo);
     let rogue = Authority::new();
     let credentials = authority.credentials(WEB);
     credentials.set_identity(rogue.identity(WEB));

@@ -42,7 +42,10 @@ pub(super) struct Builder {
 }
 
 pub(super) fn server() -> Builder {
-    Builder { tls: None, max_streams: None }
+    Builder {
+        tls: None,
+        max_streams: None,
+    }
 }
 
 impl Builder {
@@ -69,7 +72,9 @@ impl Builder {
         let (count, ending) = (seen.clone(), finish.clone());
         let accept = AbortOnDrop::spawn(async move {
             loop {
-                let Ok((io, _)) = poll_fn(|cx| listener.poll_accept(cx)).await else { return };
+                let Ok((io, _)) = poll_fn(|cx| listener.poll_accept(cx)).await else {
+                    return;
+                };
                 count.connections.fetch_add(1, Relaxed);
                 let (tls, max, handler) = (self.tls.clone(), self.max_streams, handler.clone());
                 let (count, ending) = (count.clone(), ending.subscribe());
@@ -85,7 +90,12 @@ impl Builder {
                 });
             }
         });
-        Server { addr, seen, finish, _accept: accept }
+        Server {
+            addr,
+            seen,
+            finish,
+            _accept: accept,
+        }
     }
 }
 
