@@ -116,18 +116,17 @@ fn clients(seen: &Observed, found: &mut Vec<pb::Finding>) {
                 "meshctl clients; update the client or take the change back",
             ));
         }
-        if let Some(time) = client.behind_for.filter(|time| *time > BEHIND_AFTER) {
-            if client.nacks.is_empty() {
-                found.push(warning(
-                    "M5004",
-                    &client.name,
-                    format!(
-                        "has not confirmed the current revision for {}",
-                        seconds(time)
-                    ),
-                    "look at the process's log; it may be stuck or its connection slow",
-                ));
-            }
+        let late = client.behind_for.filter(|time| *time > BEHIND_AFTER);
+        if let (Some(time), true) = (late, client.nacks.is_empty()) {
+            found.push(warning(
+                "M5004",
+                &client.name,
+                format!(
+                    "has not confirmed the current revision for {}",
+                    seconds(time)
+                ),
+                "look at the process's log; it may be stuck or its connection slow",
+            ));
         }
     }
     if found.len() == before {

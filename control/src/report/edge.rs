@@ -152,7 +152,6 @@ impl Cell {
                 .iter()
                 .map(|(_, count)| u64::from(*count))
                 .collect(),
-            ..Default::default()
         };
         pb::EdgeReport {
             to: to.to_owned(),

@@ -10,7 +10,6 @@ fn edge(to: &str, calls: u64, failures: u64) -> pb::EdgeReport {
         latency: Some(pb::Histogram {
             index: vec![100],
             count: vec![calls],
-            ..Default::default()
         }),
         ..Default::default()
     }
@@ -171,7 +170,6 @@ fn a_report_of_unbounded_size_is_refused() {
     wide.latency = Some(pb::Histogram {
         index: vec![0; 1001],
         count: vec![0; 1001],
-        ..Default::default()
     });
     assert!(check(&report(vec![wide])).is_err());
     let mut named = report(Vec::new());
