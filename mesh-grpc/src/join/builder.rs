@@ -65,6 +65,8 @@ pub struct Join {
     from_env: bool,
     invalid: Option<MeshError>,
     adjust: Option<Adjust>,
+    /// What `MESH_SERVICE` says, whatever the program says.
+    env_service: Option<String>,
 }
 
 impl Join {
@@ -80,6 +82,7 @@ impl Join {
             from_env: true,
             invalid: None,
             adjust: None,
+            env_service: None,
         }
     }
 
@@ -167,6 +170,18 @@ impl Join {
     }
 
     async fn run(mut self) -> Result<Mesh, MeshError> {
+        let settings = self.settings()?;
+        let admin = settings.admin;
+        let mesh = self.start(settings).await?;
+        if let Some(addr) = admin {
+            let addr = mesh.serve_admin(addr).await?;
+            tracing::info!(target: "mesh::join", %addr, "/livez, /readyz and /metrics");
+        }
+        Ok(mesh)
+    }
+
+    /// What the program said, then what the environment says.
+    fn settings(&mut self) -> Result<Settings, MeshError> {
         if let Some(error) = self.invalid.take() {
             return Err(error);
         }
@@ -180,9 +195,12 @@ impl Join {
             }))?,
             false => Settings::default(),
         };
-        let env_service = env.service.clone();
-        let settings = std::mem::take(&mut self.settings).or(env);
-        let service = self.name(settings.service.as_deref(), env_service.as_deref())?;
+        self.env_service = env.service.clone();
+        Ok(std::mem::take(&mut self.settings).or(env))
+    }
+
+    async fn start(mut self, settings: Settings) -> Result<Mesh, MeshError> {
+        let service = self.name(settings.service.as_deref(), self.env_service.as_deref())?;
         let namespace = self
             .namespace
             .clone()

@@ -1,5 +1,6 @@
 //! What the environment says.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mesh_core::error::{ErrorKind, MeshError};
@@ -40,6 +41,7 @@ pub(super) struct Settings {
     pub(super) identity: Option<Source>,
     pub(super) policy: Option<PathBuf>,
     pub(super) state: Option<PathBuf>,
+    pub(super) admin: Option<SocketAddr>,
 }
 
 impl Settings {
@@ -66,6 +68,7 @@ impl Settings {
                 "MESH_TOKEN" => token = Some(Source::Token(value)),
                 "MESH_POLICY" => settings.policy = Some(value.into()),
                 "MESH_STATE" => settings.state = Some(value.into()),
+                "MESH_ADMIN" => settings.admin = Some(admin(&value)?),
                 _ => {}
             }
         }
@@ -81,6 +84,7 @@ impl Settings {
             identity: self.identity.or(other.identity),
             policy: self.policy.or(other.policy),
             state: self.state.or(other.state),
+            admin: self.admin.or(other.admin),
         }
     }
 
@@ -103,6 +107,15 @@ impl std::str::FromStr for Source {
             ))),
         }
     }
+}
+
+fn admin(text: &str) -> Result<SocketAddr, MeshError> {
+    text.parse().map_err(|_| {
+        bad(format!(
+            "MESH_ADMIN is an address such as 127.0.0.1:7199, not `{}`",
+            shorten(text)
+        ))
+    })
 }
 
 /// A value that cannot be used (M1003).

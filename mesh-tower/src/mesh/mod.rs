@@ -13,6 +13,7 @@
 //! # drop(reviews); Ok(()) }
 //! ```
 
+mod admin;
 mod builder;
 mod feed;
 mod file;
