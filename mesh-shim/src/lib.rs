@@ -9,14 +9,79 @@
 //! application -> :7140 forward proxy, or one port per service -> client stack ==mTLS==> mesh
 //! ```
 
+mod admin;
 mod cli;
 mod config;
 mod error;
+mod inbound;
+mod join;
+mod lifecycle;
+mod listeners;
 mod logging;
 mod proxy;
 mod supervise;
+mod worker;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
 
 pub use self::config::{
     App, AppProtocol, Config, DrainTimes, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND, Upstream,
 };
 pub use self::error::ShimError;
+pub use self::listeners::Ports;
+
+/// The binary: the arguments of this process, its exit code.
+pub fn main() -> ExitCode {
+    main_with(std::env::args_os(), |_| {})
+}
+
+/// The same with given arguments (the first is the program's name), for programs that contain the
+/// shim. `on_ready` is told the ports once requests are taken.
+pub fn main_with(
+    args: impl IntoIterator<Item = OsString>,
+    on_ready: impl FnOnce(&Ports),
+) -> ExitCode {
+    let cli = match cli::Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` is an "error" with code 0. Nobody listening is no reason to fail.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    logging::start();
+    match cli.into_config().and_then(|config| run(config, on_ready)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "mesh-shim: {error}");
+            // 2 as for a flag that clap refuses: the command line is to be changed.
+            ExitCode::from(if error.code() == Some("M1003") { 2 } else { 1 })
+        }
+    }
+}
+
+/// Runs the shim on this thread until its end; gives its exit code.
+///
+/// # Errors
+///
+/// When it cannot start: a port in use, no way into the mesh, a command that is not there, an
+/// application that does not accept on its port.
+pub fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result<u8, ShimError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            ShimError::plain(
+                format!("cannot start: {error}"),
+                "look at the process's limits",
+            )
+        })?;
+    let code = runtime.block_on(lifecycle::run(config, on_ready));
+    // A worker that did not end in time must not hold the exit.
+    runtime.shutdown_background();
+    code
+}

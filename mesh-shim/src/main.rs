@@ -1,3 +1,7 @@
 //! `mesh-shim`: see the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mesh_shim::main()
+}

@@ -100,11 +100,6 @@ impl Child {
         Ok(Self { inner, pid })
     }
 
-    /// The application's process id, until it was waited for.
-    pub(crate) fn id(&self) -> Option<u32> {
-        self.inner.id()
-    }
-
     /// Passes a signal on to the application and what it started. One that is gone is no error.
     pub(crate) fn signal(&self, signal: Signal) {
         // After the wait the number may belong to somebody else.

@@ -1,0 +1,53 @@
+//! The way into the mesh: through a control server, or by files alone.
+
+use mesh_core::error::MeshError;
+use mesh_grpc::Join;
+use mesh_tower::Mesh;
+
+use crate::config::Config;
+use crate::error::ShimError;
+
+/// Joins as the flags say, and as the environment says where they say nothing. With neither a
+/// control server nor a policy file there is no mesh to join.
+pub(crate) async fn join(config: &Config) -> Result<Mesh, ShimError> {
+    let options = &config.join;
+    let given = |flag: &Option<String>, variable| {
+        flag.is_some() || std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+    };
+    if !given(&options.control, "MESH_CONTROL") && !given(&options.policy, "MESH_POLICY") {
+        return Err(ShimError::configuration(
+            "no way into the mesh: neither a control server nor a policy file",
+            "set MESH_CONTROL=https://host:7443 and MESH_IDENTITY=token:PATH, or give --policy FILE",
+        ));
+    }
+    let mut join = Join::builder().service(&config.service);
+    if let Some(control) = &options.control {
+        join = join.control(control);
+    }
+    if let Some(identity) = &options.identity {
+        join = join.identity(identity);
+    }
+    if let Some(policy) = &options.policy {
+        join = join.policy(policy);
+    }
+    if let Some(state) = &options.state {
+        join = join.state(state);
+    }
+    join.join().await.map_err(|error| match error.mesh_error() {
+        Some(error) => of_mesh(&error),
+        None => ShimError::plain(error.to_string(), "meshctl explain M1002"),
+    })
+}
+
+/// An error of the mesh at start, with where to read on.
+fn of_mesh(error: &MeshError) -> ShimError {
+    let code = error.code().to_string();
+    let text = error.to_string();
+    // The text ends in its code already.
+    let message = text
+        .strip_suffix(&format!(" [{code}]"))
+        .unwrap_or(&text)
+        .to_owned();
+    let next = format!("meshctl explain {code}");
+    ShimError::new(code, message, next)
+}

@@ -1,0 +1,217 @@
+//! Every port of the shim, opened before anything else: a port in use is known at once.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::error::ShimError;
+use crate::proxy::{Share, bind};
+
+/// The addresses as they are, with port 0 replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports {
+    /// Mutual TLS of the mesh; none without an application.
+    pub inbound: Option<SocketAddr>,
+    /// The forward proxy.
+    pub outbound: Option<SocketAddr>,
+    /// Explicit ports, in the order of the configuration.
+    pub upstreams: Vec<SocketAddr>,
+    /// `/livez` and `/readyz`.
+    pub health: SocketAddr,
+    /// `/metrics`.
+    pub metrics: SocketAddr,
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(inbound) = self.inbound {
+            write!(f, "inbound={inbound} ")?;
+        }
+        if let Some(outbound) = self.outbound {
+            write!(f, "outbound={outbound} ")?;
+        }
+        for upstream in &self.upstreams {
+            write!(f, "upstream={upstream} ")?;
+        }
+        write!(f, "health={} metrics={}", self.health, self.metrics)
+    }
+}
+
+/// Listeners that nobody has taken yet.
+pub(crate) struct Listeners {
+    ports: Ports,
+    health: Option<std::net::TcpListener>,
+    metrics: Option<std::net::TcpListener>,
+    workers: Vec<Option<WorkerListeners>>,
+}
+
+/// Those of one worker; the same ports for each.
+pub(crate) struct WorkerListeners {
+    pub(crate) inbound: Option<std::net::TcpListener>,
+    pub(crate) outbound: Option<std::net::TcpListener>,
+    pub(crate) upstreams: Vec<std::net::TcpListener>,
+}
+
+impl Listeners {
+    pub(crate) fn open(config: &Config) -> Result<Self, ShimError> {
+        let (health, health_addr) = open("health", config.health, Share::No)?;
+        let (metrics, metrics_addr) = open("metrics", config.metrics, Share::No)?;
+        let mut ports = Ports {
+            inbound: config.app.map(|_| config.inbound),
+            outbound: config.outbound,
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.listen)
+                .collect(),
+            health: health_addr,
+            metrics: metrics_addr,
+        };
+        let workers = (0..config.workers.get())
+            .map(|index| {
+                // The first worker learns which port 0 became; the others open the same.
+                let one = |what, addr: &mut SocketAddr| {
+                    if index == 0 && addr.port() != 0 {
+                        // Another process's listener that shares too must not pass unnoticed.
+                        open(what, *addr, Share::No)?;
+                    }
+                    let (listener, actual) = open(what, *addr, Share::Workers)?;
+                    *addr = actual;
+                    Ok::<_, ShimError>(listener)
+                };
+                Ok(Some(WorkerListeners {
+                    inbound: ports
+                        .inbound
+                        .as_mut()
+                        .map(|a| one("inbound", a))
+                        .transpose()?,
+                    outbound: ports
+                        .outbound
+                        .as_mut()
+                        .map(|a| one("outbound", a))
+                        .transpose()?,
+                    upstreams: ports
+                        .upstreams
+                        .iter_mut()
+                        .map(|addr| one("upstream", addr))
+                        .collect::<Result<_, _>>()?,
+                }))
+            })
+            .collect::<Result<_, ShimError>>()?;
+        Ok(Self {
+            ports,
+            health: Some(health),
+            metrics: Some(metrics),
+            workers,
+        })
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(crate) fn health(&mut self) -> Result<TcpListener, ShimError> {
+        into_tokio(self.health.take())
+    }
+
+    pub(crate) fn metrics(&mut self) -> Result<TcpListener, ShimError> {
+        into_tokio(self.metrics.take())
+    }
+
+    pub(crate) fn worker(&mut self, index: usize) -> Option<WorkerListeners> {
+        self.workers.get_mut(index)?.take()
+    }
+}
+
+fn open(
+    what: &'static str,
+    addr: SocketAddr,
+    share: Share,
+) -> Result<(std::net::TcpListener, SocketAddr), ShimError> {
+    let opened = bind(addr, share).and_then(|listener| {
+        let actual = listener.local_addr()?;
+        Ok((listener, actual))
+    });
+    opened.map_err(|error| ShimError::port(what, addr, &error))
+}
+
+fn into_tokio(listener: Option<std::net::TcpListener>) -> Result<TcpListener, ShimError> {
+    let listener = listener.map(TcpListener::from_std).transpose();
+    listener.ok().flatten().ok_or_else(|| {
+        ShimError::plain(
+            "a listener could not be handed to the runtime",
+            "start it again",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{App, AppProtocol, DrainTimes, JoinOptions};
+    use std::time::Duration;
+
+    fn config(workers: usize) -> Config {
+        let any = "127.0.0.1:0".parse().unwrap();
+        Config {
+            service: "x".into(),
+            app: Some(App {
+                addr: "127.0.0.1:1".parse().unwrap(),
+                protocol: AppProtocol::Http,
+                ready_within: Duration::from_secs(1),
+            }),
+            command: Vec::new(),
+            inbound: any,
+            advertise: None,
+            outbound: Some(any),
+            upstreams: vec!["reviews=127.0.0.1:0".parse().unwrap()],
+            health: any,
+            metrics: any,
+            workers: workers.try_into().unwrap(),
+            drain: DrainTimes {
+                unready: Duration::ZERO,
+                in_flight: Duration::ZERO,
+            },
+            join: JoinOptions::default(),
+        }
+    }
+
+    #[test]
+    fn all_workers_share_the_ports() {
+        let mut listeners = Listeners::open(&config(3)).unwrap();
+        let ports = listeners.ports().clone();
+        for index in 0..3 {
+            let worker = listeners.worker(index).unwrap();
+            let addr = worker.outbound.unwrap().local_addr().unwrap();
+            assert_eq!(Some(addr), ports.outbound);
+            assert_eq!(
+                worker.upstreams[0].local_addr().unwrap(),
+                ports.upstreams[0]
+            );
+        }
+        assert!(listeners.worker(0).is_none() && listeners.worker(3).is_none());
+    }
+
+    #[test]
+    fn a_port_in_use_names_its_flag() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = config(1);
+        config.metrics = taken.local_addr().unwrap();
+        let error = Listeners::open(&config).err().unwrap();
+        assert_eq!(error.code(), Some("M1004"));
+        assert!(error.to_string().contains("--metrics"), "{error}");
+    }
+
+    #[test]
+    fn two_shims_do_not_share_a_port_unnoticed() {
+        let first = Listeners::open(&config(2)).unwrap();
+        let mut second = config(2);
+        second.outbound = first.ports().outbound;
+        assert_eq!(
+            Listeners::open(&second).err().unwrap().code(),
+            Some("M1004")
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Worker threads of the data path: one single-threaded runtime each, no work stealing, and pools
+//! of their own.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use http::uri::Authority;
+use mesh_tower::Mesh;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{App, Config};
+use crate::error::ShimError;
+use crate::inbound;
+use crate::listeners::{Listeners, WorkerListeners};
+use crate::proxy::{self, Outbound, Tunnels};
+
+/// How the main thread tells the workers what time it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gates {
+    inbound: CancellationToken,
+    end: CancellationToken,
+}
+
+impl Gates {
+    /// The application accepts: take requests for it.
+    pub(crate) fn open_inbound(&self) {
+        self.inbound.cancel();
+    }
+
+    /// The application has ended: nobody needs the workers any more.
+    pub(crate) fn end(&self) {
+        self.end.cancel();
+    }
+}
+
+/// What one worker does.
+struct Work {
+    index: usize,
+    mesh: Mesh,
+    app: Option<App>,
+    listeners: WorkerListeners,
+    services: Vec<Authority>,
+    tunnels: Arc<Tunnels>,
+    gates: Gates,
+}
+
+/// Starts all workers. They end after [`Gates::end`].
+pub(crate) fn start(
+    config: &Config,
+    mesh: &Mesh,
+    tunnels: &Arc<Tunnels>,
+    listeners: &mut Listeners,
+    gates: &Gates,
+) -> Result<Vec<JoinHandle<()>>, ShimError> {
+    let failed = |what: &str, error: &std::io::Error| {
+        ShimError::plain(
+            format!("cannot start {what}: {error}"),
+            "look at the process's limits",
+        )
+    };
+    let services = services(config)?;
+    let mut threads = Vec::with_capacity(config.workers.get());
+    for index in 0..config.workers.get() {
+        let Some(listeners) = listeners.worker(index) else {
+            continue;
+        };
+        let work = Work {
+            index,
+            mesh: mesh.clone(),
+            app: config.app,
+            listeners,
+            services: services.clone(),
+            tunnels: tunnels.clone(),
+            gates: gates.clone(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| failed("a runtime", &error))?;
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                mesh_tower::runtime::set_worker_index(index);
+                if let Err(error) = runtime.block_on(work.run()) {
+                    tracing::error!(worker = index, "{error}");
+                }
+            })
+            .map_err(|error| failed("a worker thread", &error))?;
+        threads.push(thread);
+    }
+    Ok(threads)
+}
+
+/// The name that each explicit port's requests are addressed to.
+fn services(config: &Config) -> Result<Vec<Authority>, ShimError> {
+    let parse = |name: &str| {
+        // `shop/reviews` is no host name; `reviews.shop` is.
+        let name = name.split_once('/').map_or_else(
+            || name.to_owned(),
+            |(namespace, name)| format!("{name}.{namespace}"),
+        );
+        name.parse::<Authority>().map_err(|error| {
+            ShimError::configuration(
+                format!("upstream `{name}`: {error}"),
+                "write --upstream reviews=127.0.0.1:9001 or --upstream reviews.shop:8080=...",
+            )
+        })
+    };
+    config
+        .upstreams
+        .iter()
+        .map(|upstream| parse(&upstream.service))
+        .collect()
+}
+
+impl Work {
+    async fn run(self) -> Result<(), std::io::Error> {
+        let Self {
+            index,
+            mesh,
+            app,
+            listeners,
+            services,
+            tunnels,
+            gates,
+        } = self;
+        let outbound = TaskTracker::new();
+        let tunnels_open = TaskTracker::new();
+        if let Some(listener) = listeners.outbound {
+            let proxy = Outbound::proxy(mesh.proxy_client(), tunnels, tunnels_open.clone());
+            let listener = TcpListener::from_std(listener)?;
+            outbound.spawn(proxy::serve(listener, proxy, gates.end.clone()));
+        }
+        for (listener, service) in listeners.upstreams.into_iter().zip(services) {
+            let port = Outbound::port(mesh.client(service.as_str()), service);
+            let listener = TcpListener::from_std(listener)?;
+            outbound.spawn(proxy::serve(listener, port, gates.end.clone()));
+        }
+        if let (Some(app), Some(listener)) = (app, listeners.inbound) {
+            if gates
+                .end
+                .run_until_cancelled(gates.inbound.cancelled())
+                .await
+                .is_some()
+            {
+                match inbound::serve(&mesh, app, listener) {
+                    // Ends with the mesh's drain.
+                    Ok(server) => drop(gates.end.run_until_cancelled(server.done()).await),
+                    Err(error) => tracing::error!(worker = index, "inbound: {error}"),
+                }
+            }
+        }
+        gates.end.cancelled().await;
+        outbound.close();
+        outbound.wait().await;
+        // Tunnels end with the application, which has ended.
+        Ok(())
+    }
+}
