@@ -93,7 +93,8 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// The real binary, running.
+/// The real binary, running. Asked twice to stop when dropped: killed, it would leave its
+/// application behind.
 pub(crate) struct Shim {
     pub(crate) child: Child,
     pub(crate) ports: Vec<(String, SocketAddr)>,
@@ -115,7 +116,6 @@ impl Shim {
             .stdin(Stdio::null())
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -175,5 +175,14 @@ impl Shim {
             .await
             .unwrap()
             .unwrap()
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        if self.child.id().is_some() {
+            self.signal(rustix::process::Signal::TERM);
+            self.signal(rustix::process::Signal::TERM);
+        }
     }
 }
