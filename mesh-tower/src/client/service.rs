@@ -17,7 +17,7 @@ use crate::mesh::Inner;
 use crate::route::{Source, Target};
 use crate::stack::Describe;
 
-/// A client of one service, or of all services by authority. See the [module](self).
+/// A client of one service, or of all services by authority. See [`crate::client`].
 ///
 /// `Clone` is cheap. Each clone keeps the view of the policy that it saw last, so a clone per task
 /// is better than one behind a lock.

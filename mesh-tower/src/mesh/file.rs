@@ -14,6 +14,9 @@ use mesh_core::policy::{PolicyErrors, Severity};
 /// How often the file is looked at. Polling sees what editors, `mv` and mounted volumes do alike.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How long a changed file must stay as it is before it is applied.
+const SETTLE: Duration = Duration::from_millis(100);
+
 pub(crate) struct FileSource {
     path: PathBuf,
     /// Hash of the content that was last looked at, valid or not: one mistake is reported once.
@@ -45,13 +48,24 @@ impl FileSource {
         }
     }
 
-    async fn look(&mut self, store: &Store) {
+    async fn read(&self) -> Option<String> {
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
+        read.ok()?.ok()
+    }
+
+    async fn look(&mut self, store: &Store) {
         // Missing for a moment is what a replacement by rename can look like: keep what we have.
-        let Ok(Ok(text)) = read else { return };
+        let Some(text) = self.read().await else {
+            return;
+        };
         let now = hash(&text);
         if now == self.seen {
+            return;
+        }
+        // A file that is being written looks empty or cut short, which can be valid and wrong.
+        tokio::time::sleep(SETTLE).await;
+        if self.read().await.is_none_or(|again| again != text) {
             return;
         }
         self.seen = now;

@@ -207,3 +207,42 @@ async fn what_is_wanted_includes_the_backends_of_routes() {
         ["reviews", "reviews-v1"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_policy_file_applies_and_a_wrong_one_does_not() {
+    let net = TestNet::new();
+    let [one, two] = ["10.0.0.1:80", "10.0.0.2:80"].map(|addr| net.endpoint(addr));
+    let text = |addr: std::net::SocketAddr| {
+        format!("service: shop/reviews\nendpoints: {{ static: [{{ address: '{addr}' }}] }}\n")
+    };
+    let name = format!(
+        "mesh-policy-{}-{}.yaml",
+        std::process::id(),
+        fastrand::u64(..)
+    );
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text(one.addr())).unwrap();
+    let mesh = net.mesh("web").policy_file(&path).build().unwrap();
+    let client = mesh.client("reviews.shop");
+    assert_eq!(status(&client, get("/")).await.unwrap(), 200);
+
+    std::fs::write(&path, "service: shop/reviews\nendpoint: 7\n").unwrap();
+    let mut policy = mesh.store().watch();
+    policy.mark_unchanged();
+    let changed = tokio::time::timeout(Duration::from_secs(5), policy.changed()).await;
+    assert!(changed.is_err(), "a policy with a mistake was applied");
+    assert_eq!(status(&client, get("/")).await.unwrap(), 200);
+
+    std::fs::write(&path, text(two.addr())).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), policy.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(status(&client, get("/")).await.unwrap(), 200);
+    assert_eq!((one.calls(), two.calls()), (2, 1));
+    std::fs::remove_file(&path).unwrap();
+
+    let missing = net.mesh("web").policy_file("/nowhere/policy.yaml").build();
+    assert_eq!(missing.unwrap_err().code().to_string(), "M3000");
+}
