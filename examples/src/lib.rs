@@ -1,3 +1,4 @@
 //! Programs that show the mesh at work; `demo` is the main one.
 
+pub mod demo;
 pub mod shop;

@@ -97,10 +97,7 @@ fn dependencies_point_one_way() {
                 "socket2",
             ],
         ),
-        (
-            "mesh-tower",
-            &["mesh-grpc", "mesh-shim", "mesh-control"],
-        ),
+        ("mesh-tower", &["mesh-grpc", "mesh-shim", "mesh-control"]),
         ("mesh-grpc", &["mesh-shim", "mesh-control"]),
         ("mesh-control", &["mesh-shim"]),
         ("mesh-shim", &["mesh-control"]),

@@ -67,7 +67,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     let seconds: u64 = number.parse().map_err(|_| bad())?;
     let seconds = seconds.checked_mul(unit).ok_or_else(bad)?;
     if !(40..=3_600).contains(&seconds) {
-        return Err(format!("`{text}`: between 40s and 60m, for every break needs its time"));
+        return Err(format!(
+            "`{text}`: between 40s and 60m, for every break needs its time"
+        ));
     }
     Ok(Duration::from_secs(seconds))
 }
@@ -82,7 +84,10 @@ mod tests {
         assert!(cli.options.headless && cli.options.assert);
         assert_eq!(cli.options.time, Duration::from_secs(60));
         let cli = Cli::try_parse_from(["demo", "break", "flaky"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Break { what: Break::Flaky })));
+        assert!(matches!(
+            cli.command,
+            Some(Command::Break { what: Break::Flaky })
+        ));
         assert!(Cli::try_parse_from(["demo", "break", "fire"]).is_err());
     }
 

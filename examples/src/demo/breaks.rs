@@ -30,8 +30,14 @@ pub(crate) enum Expect {
 
 impl Break {
     /// In the order of a run.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Flaky, Self::Slow, Self::Kill, Self::Control, Self::Cert, Self::Policy];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Flaky,
+        Self::Slow,
+        Self::Kill,
+        Self::Control,
+        Self::Cert,
+        Self::Policy,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -80,10 +86,13 @@ impl FromStr for Break {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|fault| fault.name() == text).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|fault| fault.name()).collect();
-            format!("`{text}` is none of {}", names.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|fault| fault.name() == text)
+            .ok_or_else(|| {
+                let names: Vec<&str> = Self::ALL.iter().map(|fault| fault.name()).collect();
+                format!("`{text}` is none of {}", names.join(", "))
+            })
     }
 }
 
@@ -96,6 +105,11 @@ mod tests {
         for fault in Break::ALL {
             assert_eq!(fault.name().parse(), Ok(fault));
         }
-        assert!("fire".parse::<Break>().unwrap_err().contains("flaky, slow, kill"));
+        assert!(
+            "fire"
+                .parse::<Break>()
+                .unwrap_err()
+                .contains("flaky, slow, kill")
+        );
     }
 }

@@ -19,7 +19,9 @@ pub(crate) struct Member {
 pub(crate) fn members(id: &str) -> Vec<Member> {
     let marker = format!("{RUN}={id}");
     let own = std::process::id().to_string();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let mut members: Vec<Member> = entries
         .flatten()
         .filter_map(|entry| {
@@ -29,14 +31,22 @@ pub(crate) fn members(id: &str) -> Vec<Member> {
             }
             let pid = name.parse().ok()?;
             let environment = fs::read(entry.path().join("environ")).ok()?;
-            let ours = environment.split(|byte| *byte == 0).any(|var| var == marker.as_bytes());
+            let ours = environment
+                .split(|byte| *byte == 0)
+                .any(|var| var == marker.as_bytes());
             if !ours {
                 return None;
             }
             let command = fs::read(entry.path().join("cmdline")).ok()?;
-            let command = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+            let command = command
+                .split(|byte| *byte == 0)
+                .map(String::from_utf8_lossy);
             let command = command.collect::<Vec<_>>().join(" ");
-            Some(Member { pid, command, rss_kib: rss_kib(&entry.path())? })
+            Some(Member {
+                pid,
+                command,
+                rss_kib: rss_kib(&entry.path())?,
+            })
         })
         .collect();
     members.sort_by_key(|member| member.pid);
@@ -52,7 +62,9 @@ pub(crate) fn total_rss_kib(id: &str) -> u64 {
 fn rss_kib(process: &Path) -> Option<u64> {
     let status = fs::read_to_string(process.join("status")).ok()?;
     // A zombie has no VmRSS line.
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -64,8 +76,11 @@ mod tests {
     fn a_process_is_found_by_its_run_and_weighed() {
         let id = format!("census-{}", std::process::id());
         assert_eq!(members(&id), []);
-        let mut child =
-            std::process::Command::new("sleep").arg("60").env(RUN, &id).spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .env(RUN, &id)
+            .spawn()
+            .unwrap();
         let found = members(&id);
         assert_eq!(found.len(), 1);
         assert!(found[0].rss_kib > 0);

@@ -32,11 +32,17 @@ pub(crate) async fn run(started: Instant, options: &Options, first: Option<Break
     let shop = match Shop::open(options.port, options.seed).await {
         Ok(shop) => shop,
         Err(error) => {
-            plain(format_args!("{error}\nnext: the lines above are the end of its log"));
+            plain(format_args!(
+                "{error}\nnext: the lines above are the end of its log"
+            ));
             return ExitCode::FAILURE;
         }
     };
-    let mut console = Console { shop, ticker: Ticker::default(), incidents: Vec::new() };
+    let mut console = Console {
+        shop,
+        ticker: Ticker::default(),
+        incidents: Vec::new(),
+    };
     tokio::select! {
         () = console.serve(started, first) => {}
         () = super::asked_to_stop() => {}
@@ -95,11 +101,20 @@ impl Console {
         }
         let second = self.ticker.next(&self.shop);
         say(second.line(0));
-        say_about("first line", format_args!("after {}", short(started.elapsed())));
+        say_about(
+            "first line",
+            format_args!("after {}", short(started.elapsed())),
+        );
         say_about("page", format_args!("http://{}/", self.shop.page()));
-        say_about("users call", format_args!("http://{}/product/7", self.shop.web()));
+        say_about(
+            "users call",
+            format_args!("http://{}/product/7", self.shop.web()),
+        );
         say_about("meshctl", self.shop.meshctl().command_line());
-        say_about("legacy-stock", format_args!("{} behind mesh-shim", self.shop.legacy()));
+        say_about(
+            "legacy-stock",
+            format_args!("{} behind mesh-shim", self.shop.legacy()),
+        );
         plain(HELP);
     }
 
@@ -119,7 +134,10 @@ impl Console {
             if incident.ejected_after.is_none() {
                 incident.ejected();
                 let after = incident.ejected_after.map(short).unwrap_or_default();
-                say_about("out", format_args!("of rotation after {after} ({})", incident.what.name()));
+                say_about(
+                    "out",
+                    format_args!("of rotation after {after} ({})", incident.what.name()),
+                );
             }
         }
     }
@@ -164,7 +182,10 @@ impl Console {
                     plain(error);
                 }
             }
-            say_about("heal", format_args!("{}: {}", incident.what.name(), incident.verdict()));
+            say_about(
+                "heal",
+                format_args!("{}: {}", incident.what.name(), incident.verdict()),
+            );
         }
         if seen.is_empty() {
             plain("nothing is broken");

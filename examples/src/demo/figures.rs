@@ -23,8 +23,14 @@ impl Default for Figures {
     fn default() -> Self {
         let latency = Histogram::new_with_bounds(1, LONGEST_US, 2);
         // The bounds are constants; an empty histogram that grows is the same for readers.
-        let latency = latency.unwrap_or_else(|_| Histogram::new(2).unwrap_or_else(|_| unreachable!()));
-        Self { ok: 0, failed: 0, codes: BTreeMap::new(), latency }
+        let latency =
+            latency.unwrap_or_else(|_| Histogram::new(2).unwrap_or_else(|_| unreachable!()));
+        Self {
+            ok: 0,
+            failed: 0,
+            codes: BTreeMap::new(),
+            latency,
+        }
     }
 }
 
@@ -71,7 +77,10 @@ impl Figures {
 
     /// The code seen most often.
     pub(crate) fn top_code(&self) -> Option<&str> {
-        self.codes.iter().max_by_key(|(_, count)| **count).map(|(code, _)| code.as_str())
+        self.codes
+            .iter()
+            .max_by_key(|(_, count)| **count)
+            .map(|(code, _)| code.as_str())
     }
 }
 
@@ -125,7 +134,11 @@ mod tests {
     fn success_is_what_users_see_and_without_is_less_the_rescued() {
         let mut figures = Figures::default();
         for n in 0..10 {
-            let outcome = if n == 0 { Err("M4001".to_owned()) } else { Ok(()) };
+            let outcome = if n == 0 {
+                Err("M4001".to_owned())
+            } else {
+                Ok(())
+            };
             figures.record(outcome, Duration::from_millis(n + 1));
         }
         assert_eq!(figures.success(), 90.0);

@@ -24,7 +24,9 @@ pub(crate) async fn run(started: Instant, options: &Options) -> ExitCode {
     let shop = match Shop::open(options.port, options.seed).await {
         Ok(shop) => shop,
         Err(error) => {
-            plain(format_args!("{error}\nnext: the lines above are the end of its log"));
+            plain(format_args!(
+                "{error}\nnext: the lines above are the end of its log"
+            ));
             return ExitCode::FAILURE;
         }
     };
@@ -48,7 +50,11 @@ pub(crate) async fn run(started: Instant, options: &Options) -> ExitCode {
     for complaint in complaints {
         plain(format_args!("FAILED  {complaint}"));
     }
-    if options.assert { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if options.assert {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 struct Run {
@@ -64,7 +70,9 @@ impl Run {
     async fn all(&mut self, started: Instant, time: Duration) {
         self.first_line = self.first_line(started).await;
         self.healthy().await;
-        let left = time.saturating_sub(started.elapsed()).saturating_sub(Duration::from_secs(2));
+        let left = time
+            .saturating_sub(started.elapsed())
+            .saturating_sub(Duration::from_secs(2));
         let each = left / u32::try_from(Break::ALL.len()).unwrap_or(1);
         for what in Break::ALL {
             let incident = self.one(what, each).await;
@@ -79,7 +87,14 @@ impl Run {
 
     /// Stops all, prints the table, gives what did not hold.
     async fn close(self) -> Vec<String> {
-        let Self { shop, incidents, memory_mib, first_line, mut complaints, .. } = self;
+        let Self {
+            shop,
+            incidents,
+            memory_mib,
+            first_line,
+            mut complaints,
+            ..
+        } = self;
         let left = shop.close().await;
         plain("");
         plain(HEAD);
@@ -88,12 +103,18 @@ impl Run {
             complaints.extend(incident.complaints());
         }
         if memory_mib >= MEMORY_MIB {
-            complaints.push(format!("memory: {memory_mib} MiB, less than {MEMORY_MIB} is owed"));
+            complaints.push(format!(
+                "memory: {memory_mib} MiB, less than {MEMORY_MIB} is owed"
+            ));
         }
         plain(format_args!(
             "\nfirst line of traffic after {}   memory of all processes {memory_mib} MiB   left behind: {}",
             short(first_line),
-            if left.is_empty() { "nothing".to_owned() } else { left.join(", ") },
+            if left.is_empty() {
+                "nothing".to_owned()
+            } else {
+                left.join(", ")
+            },
         ));
         complaints.extend(left.into_iter().map(|what| format!("left behind: {what}")));
         complaints
@@ -157,19 +178,24 @@ impl Run {
         say_about(&format!("break {}", what.name()), what.story());
         let mut incident = Incident::new(what);
         if let Err(error) = self.shop.break_it(what).await {
-            self.complaints.push(format!("break {}: {error}", what.name()));
+            self.complaints
+                .push(format!("break {}: {error}", what.name()));
         }
         self.watch(&mut incident, SETTLE, Part::Changing).await;
         // The last look of the broken time asks what the command line says.
-        self.watch_until(&mut incident, heal_at - LOOK_EVERY, Part::Settled).await;
+        self.watch_until(&mut incident, heal_at - LOOK_EVERY, Part::Settled)
+            .await;
         if self.shop.has_control() {
             match self.shop.meshctl().check().await {
                 Ok(findings) => {
                     for finding in findings {
-                        say_about("check", format_args!(
-                            "{} {}: {}  next: {}",
-                            finding.code, finding.subject, finding.message, finding.next
-                        ));
+                        say_about(
+                            "check",
+                            format_args!(
+                                "{} {}: {}  next: {}",
+                                finding.code, finding.subject, finding.message, finding.next
+                            ),
+                        );
                         if !incident.findings.contains(&finding.code) {
                             incident.findings.push(finding.code);
                         }
@@ -179,17 +205,20 @@ impl Run {
             }
         }
         if let Err(error) = self.shop.heal(what).await {
-            self.complaints.push(format!("heal {}: {error}", what.name()));
+            self.complaints
+                .push(format!("heal {}: {error}", what.name()));
         }
         say_about("heal", what.name());
         self.watch(&mut incident, SETTLE, Part::Changing).await;
-        self.watch_until(&mut incident, until, Part::Recovered).await;
+        self.watch_until(&mut incident, until, Part::Recovered)
+            .await;
         say_about(what.name(), incident.verdict());
         incident
     }
 
     async fn watch(&mut self, incident: &mut Incident, time: Duration, part: Part) {
-        self.watch_until(incident, tokio::time::Instant::now() + time, part).await;
+        self.watch_until(incident, tokio::time::Instant::now() + time, part)
+            .await;
     }
 
     /// A line a second until then, and a look at the rotation in between.

@@ -56,7 +56,8 @@ impl Incident {
 
     /// Takes note that something is out of rotation.
     pub(crate) fn ejected(&mut self) {
-        self.ejected_after.get_or_insert_with(|| self.started.elapsed());
+        self.ejected_after
+            .get_or_insert_with(|| self.started.elapsed());
     }
 
     /// Success over the incident in one line.
@@ -110,7 +111,12 @@ impl Incident {
             complaints.push(format!("{name}: nothing was ejected"));
         }
         let named = self.what.findings();
-        if !named.is_empty() && !self.findings.iter().any(|code| named.contains(&code.as_str())) {
+        if !named.is_empty()
+            && !self
+                .findings
+                .iter()
+                .any(|code| named.contains(&code.as_str()))
+        {
             complaints.push(format!(
                 "{name}: meshctl check named {:?}, one of {named:?} is owed",
                 self.findings
@@ -122,8 +128,11 @@ impl Incident {
     /// One row of the table.
     pub(crate) fn row(&self) -> String {
         let dash = || "-".to_owned();
-        let findings =
-            if self.findings.is_empty() { dash() } else { self.findings.join(" ") };
+        let findings = if self.findings.is_empty() {
+            dash()
+        } else {
+            self.findings.join(" ")
+        };
         format!(
             "{:<9}{:>6}{:>10.2}%{:>12.2}%{:>9}{:>10}  {:<7}{findings}",
             self.what.name(),
@@ -162,9 +171,19 @@ mod tests {
             users.record(Ok(()), Duration::from_millis(2));
         }
         for _ in 0..failed {
-            users.record(Err(code.unwrap_or("500").to_owned()), Duration::from_millis(1));
+            users.record(
+                Err(code.unwrap_or("500").to_owned()),
+                Duration::from_millis(1),
+            );
         }
-        Second { users, counted: Counters { retries: 3, rescued: 2, ejections: 0 } }
+        Second {
+            users,
+            counted: Counters {
+                retries: 3,
+                rescued: 2,
+                ejections: 0,
+            },
+        }
     }
 
     #[test]
@@ -202,7 +221,10 @@ mod tests {
         let mut incident = Incident::new(Break::Flaky);
         incident.add(&second(100, None, 0), Part::Settled);
         let row = incident.row();
-        assert!(row.starts_with("flaky       100    100.00%       98.00%"), "{row}");
+        assert!(
+            row.starts_with("flaky       100    100.00%       98.00%"),
+            "{row}"
+        );
         assert!(row.len() < 100);
     }
 }

@@ -32,7 +32,10 @@ const PRODUCTS: u64 = 100;
 
 /// Calls `web` until `stop`, then waits for the calls under way.
 pub(crate) async fn run(web: SocketAddr, recorder: Arc<Recorder>, stop: CancellationToken) {
-    let users = Arc::new(Users { web, idle: Mutex::new(Vec::new()) });
+    let users = Arc::new(Users {
+        web,
+        idle: Mutex::new(Vec::new()),
+    });
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
     let calls = TaskTracker::new();
     let mut pace = tokio::time::interval(Duration::from_secs(1) / RATE);
@@ -69,7 +72,10 @@ struct Users {
 impl Users {
     /// One call; the code of the failure, or the status where the answer has none.
     async fn ask(&self, product: u64) -> Result<(), String> {
-        let mut connection = self.connection().await.map_err(|error| format!("web: {error}"))?;
+        let mut connection = self
+            .connection()
+            .await
+            .map_err(|error| format!("web: {error}"))?;
         let request = Request::get(format!("/product/{product}"))
             .header("host", "shop.example")
             .body(Empty::new())
@@ -77,7 +83,12 @@ impl Users {
         let failed = |error: hyper::Error| format!("web: {error}");
         let answer = connection.send_request(request).await.map_err(failed)?;
         let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(failed)?.to_bytes();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(failed)?
+            .to_bytes();
         if let Ok(mut idle) = self.idle.lock() {
             idle.push(connection);
         }
@@ -97,7 +108,9 @@ impl Users {
                 None => break,
             }
         }
-        let stream = TcpStream::connect(self.web).await.map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(self.web)
+            .await
+            .map_err(|error| error.to_string())?;
         let (connection, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| error.to_string())?;

@@ -34,7 +34,10 @@ pub(crate) struct Finding {
 
 impl Meshctl {
     pub(crate) fn new(run: &str, admin: &str) -> Self {
-        Self { run: run.to_owned(), admin: PathBuf::from(admin) }
+        Self {
+            run: run.to_owned(),
+            admin: PathBuf::from(admin),
+        }
     }
 
     /// What a person types in another terminal.
@@ -72,7 +75,10 @@ impl Meshctl {
         if said.code == 0 {
             return Ok(());
         }
-        Err(format!("meshctl policy apply {path}: {}{}", said.out, said.err))
+        Err(format!(
+            "meshctl policy apply {path}: {}{}",
+            said.out, said.err
+        ))
     }
 
     /// `meshctl check`: what is not ok.
@@ -87,7 +93,11 @@ impl Meshctl {
 fn findings(value: &Value) -> Vec<Finding> {
     let list = value.get("findings").unwrap_or(value).as_array();
     let text = |entry: &Value, key: &str| {
-        entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        entry
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     };
     list.into_iter()
         .flatten()
@@ -113,6 +123,9 @@ mod tests {
         ]});
         let found = findings(&value);
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].code.as_str(), found[0].next.as_str()), ("M5005", "look"));
+        assert_eq!(
+            (found[0].code.as_str(), found[0].next.as_str()),
+            ("M5005", "look")
+        );
     }
 }

@@ -47,7 +47,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(started: Instant, options: args::Options, first: Option<breaks::Break>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             plain(format_args!("cannot start: {error}"));
@@ -76,9 +79,10 @@ fn run(started: Instant, options: args::Options, first: Option<breaks::Break>) -
 /// Ready at the second SIGINT or SIGTERM: the first one asks, the second one insists. The processes
 /// end with this one in either case.
 async fn second_signal() {
-    let (Ok(mut int), Ok(mut term)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut int), Ok(mut term)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     for _ in 0..2 {
@@ -91,9 +95,10 @@ async fn second_signal() {
 
 /// Ready at the first SIGINT or SIGTERM.
 pub(crate) async fn asked_to_stop() {
-    let (Ok(mut int), Ok(mut term)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut int), Ok(mut term)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -9,7 +9,9 @@ const DENIED: &str = "from: [{ service: ratings }]";
 
 /// [`GOOD`], but `web` may not call `reviews`.
 pub(crate) fn denying() -> String {
-    let access = GOOD.find("kind: AccessPolicy\nmetadata: { name: reviews,").unwrap_or(0);
+    let access = GOOD
+        .find("kind: AccessPolicy\nmetadata: { name: reviews,")
+        .unwrap_or(0);
     let (before, after) = GOOD.split_at(access);
     format!("{before}{}", after.replacen(ALLOWED, DENIED, 1))
 }
@@ -21,8 +23,11 @@ mod tests {
     #[test]
     fn the_break_changes_one_line_of_the_policy() {
         let denying = denying();
-        let changed: Vec<_> =
-            GOOD.lines().zip(denying.lines()).filter(|(good, bad)| good != bad).collect();
+        let changed: Vec<_> = GOOD
+            .lines()
+            .zip(denying.lines())
+            .filter(|(good, bad)| good != bad)
+            .collect();
         assert_eq!(changed.len(), 1);
         assert!(changed[0].0.contains(ALLOWED) && changed[0].1.contains(DENIED));
         // The one of `reviews`, not that of `legacy-stock`.

@@ -55,9 +55,13 @@ impl Process {
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(plan: &Plan) -> Result<Self, String> {
         let failed = |what: String| format!("{}: {what}{}", plan.name, tail(&plan.log()));
-        let mut child = plan.spawn().map_err(|error| failed(format!("cannot start: {error}")))?;
+        let mut child = plan
+            .spawn()
+            .map_err(|error| failed(format!("cannot start: {error}")))?;
         let stdin = child.stdin.take();
-        let Some(stdout) = child.stdout.take() else { return Err(failed("no pipe".into())) };
+        let Some(stdout) = child.stdout.take() else {
+            return Err(failed("no pipe".into()));
+        };
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -74,7 +78,13 @@ impl Process {
         };
         let (sender, stats) = watch::channel(Facts::new());
         tokio::spawn(read_stats(lines, sender));
-        Ok(Self { name: plan.name.clone(), child, stdin, ready, stats })
+        Ok(Self {
+            name: plan.name.clone(),
+            child,
+            stdin,
+            ready,
+            stats,
+        })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -89,7 +99,11 @@ impl Process {
 
     /// A number of its last `stats` line; 0 before there is one.
     pub(crate) fn stat(&self, key: &str) -> u64 {
-        self.stats.borrow().get(key).and_then(|value| value.parse().ok()).unwrap_or(0)
+        self.stats
+            .borrow()
+            .get(key)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Tells it something. A process that is gone is told nothing.

@@ -23,7 +23,12 @@ pub(crate) fn plain(text: impl Display) {
 
 fn clock(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// `850us`, `9ms`, `1.2s`.
@@ -43,7 +48,10 @@ mod tests {
 
     #[test]
     fn the_time_of_day_and_short_durations() {
-        assert_eq!(clock(UNIX_EPOCH + Duration::from_secs(86_400 + 3_661)), "01:01:01");
+        assert_eq!(
+            clock(UNIX_EPOCH + Duration::from_secs(86_400 + 3_661)),
+            "01:01:01"
+        );
         assert_eq!(short(Duration::from_micros(850)), "850us");
         assert_eq!(short(Duration::from_millis(9)), "9ms");
         assert_eq!(short(Duration::from_millis(1_234)), "1.2s");

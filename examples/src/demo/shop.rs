@@ -22,8 +22,11 @@ use super::scratch::Scratch;
 pub(crate) const VICTIM: &str = "reviews-v1#2";
 
 /// Instances of `reviews`: name, version.
-const REVIEWS: [(&str, &str); 3] =
-    [("reviews-v1#1", "v1"), (VICTIM, "v1"), ("reviews-v2#1", "v2")];
+const REVIEWS: [(&str, &str); 3] = [
+    ("reviews-v1#1", "v1"),
+    (VICTIM, "v1"),
+    ("reviews-v2#1", "v2"),
+];
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -67,12 +70,18 @@ impl Shop {
     /// Starts everything; returns when `web` is ready and the load is on.
     pub(crate) async fn open(page_port: u16, seed: u64) -> Result<Self, String> {
         let run = format!("{}-{:04x}", std::process::id(), fastrand::u16(..));
-        let scratch = Scratch::new(&run).map_err(|error| format!("temporary directory: {error}"))?;
-        let logs = scratch.dir("logs").map_err(|error| format!("temporary directory: {error}"))?;
+        let scratch =
+            Scratch::new(&run).map_err(|error| format!("temporary directory: {error}"))?;
+        let logs = scratch
+            .dir("logs")
+            .map_err(|error| format!("temporary directory: {error}"))?;
         let start = |listen: u16| control_plan(&run, &scratch, &logs, listen, page_port);
         let control = Process::start(&start(0)).await?;
         let address = |key: &str| -> Result<SocketAddr, String> {
-            control.fact(key)?.parse().map_err(|_| format!("control: bad `{key}`"))
+            control
+                .fact(key)?
+                .parse()
+                .map_err(|_| format!("control: bad `{key}`"))
         };
         let (control_addr, page) = (address("grpc")?, address("page")?);
         let token = control.fact("token")?.to_owned();
@@ -120,7 +129,10 @@ impl Shop {
 
     /// The address that users call.
     pub(crate) fn web(&self) -> &str {
-        self.services.get("web").and_then(|web| web.fact("addr").ok()).unwrap_or("-")
+        self.services
+            .get("web")
+            .and_then(|web| web.fact("addr").ok())
+            .unwrap_or("-")
     }
 
     pub(crate) fn meshctl(&self) -> &Meshctl {
@@ -213,22 +225,31 @@ impl Shop {
                 left.push("the load ended by a panic".to_owned());
             }
         }
-        let mut addresses: Vec<SocketAddr> =
-            [self.web(), &self.control_addr.to_string(), &self.page.to_string()]
-                .iter()
-                .filter_map(|addr| addr.parse().ok())
-                .collect();
+        let mut addresses: Vec<SocketAddr> = [
+            self.web(),
+            &self.control_addr.to_string(),
+            &self.page.to_string(),
+        ]
+        .iter()
+        .filter_map(|addr| addr.parse().ok())
+        .collect();
         addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, self.legacy_port)));
         // Callers first, so that nobody calls what is gone.
         let services = std::mem::take(&mut self.services);
-        let (web, others): (Vec<_>, Vec<_>) =
-            services.into_values().partition(|process| process.name() == "web");
+        let (web, others): (Vec<_>, Vec<_>) = services
+            .into_values()
+            .partition(|process| process.name() == "web");
         for group in [web, others, self.control.take().into_iter().collect()] {
             let stops = group.into_iter().map(|process| async {
                 let name = process.name().to_owned();
                 (!process.stop().await).then(|| format!("{name} did not stop by itself"))
             });
-            left.extend(futures_util::future::join_all(stops).await.into_iter().flatten());
+            left.extend(
+                futures_util::future::join_all(stops)
+                    .await
+                    .into_iter()
+                    .flatten(),
+            );
         }
         for member in census::members(&self.run) {
             left.push(format!("process {}: {}", member.pid, member.command));
@@ -273,7 +294,11 @@ impl Shop {
     /// A second `ratings` first, then the first one leaves: no call falls between them.
     async fn replace_ratings(&mut self, rogue: bool) -> Result<(), String> {
         self.restarts += 1;
-        let args: &[&str] = if rogue { &["ratings", "--rogue"] } else { &["ratings"] };
+        let args: &[&str] = if rogue {
+            &["ratings", "--rogue"]
+        } else {
+            &["ratings"]
+        };
         let mut plan = self.plan("ratings", args);
         plan.name = format!("ratings-{}", self.restarts);
         let fresh = Process::start(&plan).await?;
@@ -284,19 +309,35 @@ impl Shop {
     }
 
     fn service(&self, name: &str) -> Result<&Process, String> {
-        self.services.get(name).ok_or_else(|| format!("{name} is not running"))
+        self.services
+            .get(name)
+            .ok_or_else(|| format!("{name} is not running"))
     }
 
     fn reviews_plan(&self, name: &str, version: &str) -> Plan {
         let seed = self.seed.to_string();
-        self.plan(name, &["reviews", "--name", name, "--release", version, "--seed", &seed])
+        self.plan(
+            name,
+            &[
+                "reviews",
+                "--name",
+                name,
+                "--release",
+                version,
+                "--seed",
+                &seed,
+            ],
+        )
     }
 
     fn legacy_plan(&self) -> Plan {
         let port = self.legacy_port.to_string();
         let script = self.scratch.path().join("stock.py");
         let script = script.to_string_lossy();
-        self.plan("legacy-stock", &["legacy", "--port", &port, "--script", &script])
+        self.plan(
+            "legacy-stock",
+            &["legacy", "--port", &port, "--script", &script],
+        )
     }
 
     fn plan(&self, name: &str, args: &[&str]) -> Plan {
@@ -324,7 +365,12 @@ fn control_plan(
 ) -> Plan {
     let state: PathBuf = scratch.path().join("control");
     let args = ["control", "--state", &state.to_string_lossy()].map(str::to_owned);
-    let ports = ["--listen".to_owned(), listen.to_string(), "--page".to_owned(), page.to_string()];
+    let ports = [
+        "--listen".to_owned(),
+        listen.to_string(),
+        "--page".to_owned(),
+        page.to_string(),
+    ];
     Plan {
         name: "control".to_owned(),
         args: args.into_iter().chain(ports).collect(),
@@ -339,7 +385,8 @@ fn control_plan(
 fn free_port() -> Result<u16, String> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let addr = listener.and_then(|listener| listener.local_addr());
-    addr.map(|addr| addr.port()).map_err(|error| format!("no free port: {error}"))
+    addr.map(|addr| addr.port())
+        .map_err(|error| format!("no free port: {error}"))
 }
 
 /// Whether the legacy application can be the Python one.

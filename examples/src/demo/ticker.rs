@@ -33,7 +33,10 @@ impl Ticker {
             counted.ejections += more.ejections;
         }
         self.before = now;
-        Second { users: shop.recorder.take(), counted }
+        Second {
+            users: shop.recorder.take(),
+            counted,
+        }
     }
 }
 
@@ -48,7 +51,9 @@ impl Second {
             short(users.quantile(0.5)),
             short(users.quantile(0.99)),
         );
-        let Counters { retries, rescued, .. } = self.counted;
+        let Counters {
+            retries, rescued, ..
+        } = self.counted;
         if retries > 0 {
             let _ = write!(line, "   retries {retries}/s, rescued {rescued}");
         }
@@ -71,12 +76,26 @@ mod tests {
     fn a_quiet_second_is_short_and_trouble_is_named() {
         let mut users = Figures::default();
         users.record(Ok(()), Duration::from_millis(3));
-        let quiet = Second { users: users.clone(), counted: Counters::default() }.line(0);
-        assert!(quiet.contains("users see 100.00%") && !quiet.contains("retries"), "{quiet}");
+        let quiet = Second {
+            users: users.clone(),
+            counted: Counters::default(),
+        }
+        .line(0);
+        assert!(
+            quiet.contains("users see 100.00%") && !quiet.contains("retries"),
+            "{quiet}"
+        );
         users.record(Err("M4001".into()), Duration::from_millis(1));
-        let counted = Counters { retries: 5, rescued: 4, ejections: 1 };
+        let counted = Counters {
+            retries: 5,
+            rescued: 4,
+            ejections: 1,
+        };
         let line = Second { users, counted }.line(1);
         assert!(line.contains("retries 5/s, rescued 4"), "{line}");
-        assert!(line.contains("out of rotation 1") && line.contains("1 failed: M4001"), "{line}");
+        assert!(
+            line.contains("out of rotation 1") && line.contains("1 failed: M4001"),
+            "{line}"
+        );
     }
 }

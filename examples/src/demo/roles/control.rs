@@ -13,8 +13,10 @@ pub(crate) fn run(state: PathBuf, listen: u16, page: u16) -> Result<(), Error> {
     start_log();
     let stop = CancellationToken::new();
     read_commands(stop.clone(), |_| {});
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let config = Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, listen)),

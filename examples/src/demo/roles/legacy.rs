@@ -30,16 +30,33 @@ pub(crate) fn run(port: u16, script: &Path) -> ExitCode {
         }
         vec!["python3".into(), script.into()]
     } else {
-        let Ok(exe) = std::env::current_exe() else { return ExitCode::FAILURE };
+        let Ok(exe) = std::env::current_exe() else {
+            return ExitCode::FAILURE;
+        };
         vec![exe.into(), "role".into(), "stock".into()]
     };
     let port = port.to_string();
     let flags = [
-        "mesh-shim", "run", "--as", "shop/legacy-stock", "--port", &port,
-        "--inbound", "127.0.0.1:0", "--outbound", "127.0.0.1:0",
-        "--health", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
+        "mesh-shim",
+        "run",
+        "--as",
+        "shop/legacy-stock",
+        "--port",
+        &port,
+        "--inbound",
+        "127.0.0.1:0",
+        "--outbound",
+        "127.0.0.1:0",
+        "--health",
+        "127.0.0.1:0",
+        "--metrics",
+        "127.0.0.1:0",
         // Everybody learns of a stop within milliseconds here.
-        "--drain-unready", "200ms", "--drain-in-flight", "3s", "--",
+        "--drain-unready",
+        "200ms",
+        "--drain-in-flight",
+        "3s",
+        "--",
     ];
     let args = flags.iter().map(OsString::from).chain(app);
     mesh_shim::main_with(args, |_| tell("ready"))

@@ -45,8 +45,10 @@ where
             tracing::warn!(line, "not a command");
         }
     });
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut join = Join::builder().service(service).namespace(NAMESPACE);
         for (name, value) in labels {
@@ -75,9 +77,9 @@ async fn report(mesh: Mesh) {
             + sum(&text, names::ENDPOINTS, Some("unreachable"));
         tell(format_args!(
             "stats retries={} rescued={} ejections={} out={out}",
-            sum(&text, names::RETRIES_TOTAL, None),
-            sum(&text, names::RESCUED_TOTAL, None),
-            sum(&text, names::EJECTIONS_TOTAL, None),
+            sum(&text, names::RETRIES, None),
+            sum(&text, names::RESCUED, None),
+            sum(&text, names::EJECTIONS, None),
         ));
     }
 }
@@ -88,10 +90,18 @@ fn sum(text: &str, name: &str, state: Option<&str>) -> u64 {
     text.lines()
         .filter_map(|line| line.strip_prefix(name))
         .filter(|rest| rest.starts_with('{') || rest.starts_with(' '))
-        .filter(|rest| state.as_ref().is_none_or(|state| rest.contains(state.as_str())))
+        .filter(|rest| {
+            state
+                .as_ref()
+                .is_none_or(|state| rest.contains(state.as_str()))
+        })
         .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
         .map(|value| {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "counts"
+            )]
             let value = value.max(0.0) as u64;
             value
         })

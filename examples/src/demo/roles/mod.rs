@@ -66,9 +66,17 @@ enum Kind {
 impl Role {
     pub(crate) fn run(self) -> ExitCode {
         let done = match self.kind {
-            Kind::Control { state, listen, page } => control::run(state, listen, page),
+            Kind::Control {
+                state,
+                listen,
+                page,
+            } => control::run(state, listen, page),
             Kind::Web => web::run(),
-            Kind::Reviews { name, release, seed } => reviews::run(name, release, seed),
+            Kind::Reviews {
+                name,
+                release,
+                seed,
+            } => reviews::run(name, release, seed),
             Kind::Ratings { rogue } => ratings::run(rogue),
             Kind::Legacy { port, script } => return legacy::run(port, &script),
             Kind::Stock => stock::run(),
@@ -86,8 +94,12 @@ impl Role {
 }
 
 fn meshctl(args: Vec<OsString>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return ExitCode::FAILURE };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return ExitCode::FAILURE;
+    };
     let args = std::iter::once(OsString::from("meshctl")).chain(args);
     runtime.block_on(mesh_control::cli::run(args))
 }

@@ -13,8 +13,9 @@ use crate::demo::fault::Fault;
 
 pub(crate) fn run(rogue: bool) -> Result<(), Error> {
     member::run("ratings", &[], async |member: Member| {
-        let router =
-            Router::new().route("/ratings/{id}", get(show)).with_state(member.fault.clone());
+        let router = Router::new()
+            .route("/ratings/{id}", get(show))
+            .with_state(member.fault.clone());
         if rogue {
             // It joined as itself, so that others find it; what it shows them is another's.
             pretend(member.mesh.credentials())?;

@@ -16,15 +16,19 @@ use crate::shop::reviews_server::{Reviews, ReviewsServer};
 use crate::shop::{Answer, Query};
 
 pub(crate) fn run(name: String, release: String, seed: u64) -> Result<(), Error> {
-    member::run("reviews", &[("version", &release)], async |member: Member| {
-        let opinions = Opinions {
-            name,
-            ratings: member.mesh.client("ratings.shop"),
-            fault: member.fault.clone(),
-            dice: Mutex::new(fastrand::Rng::with_seed(seed)),
-        };
-        serve(&member, loopback(), ReviewsServer::new(opinions)).await
-    })
+    member::run(
+        "reviews",
+        &[("version", &release)],
+        async |member: Member| {
+            let opinions = Opinions {
+                name,
+                ratings: member.mesh.client("ratings.shop"),
+                fault: member.fault.clone(),
+                dice: Mutex::new(fastrand::Rng::with_seed(seed)),
+            };
+            serve(&member, loopback(), ReviewsServer::new(opinions)).await
+        },
+    )
 }
 
 struct Opinions {
@@ -40,14 +44,22 @@ impl Reviews for Opinions {
         if let Some(delay) = self.fault.delay() {
             tokio::time::sleep(delay).await;
         }
-        let dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner).u32(0..100);
+        let dice = self
+            .dice
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .u32(0..100);
         if self.fault.fails(dice) {
             return Err(Status::unavailable("told to fail"));
         }
         let id = query.into_inner().id;
         let stars = self.stars(id).await?;
         let text = format!("{stars} of 5 for product {id}");
-        Ok(Response::new(Answer { text, stars, by: self.name.clone() }))
+        Ok(Response::new(Answer {
+            text,
+            stars,
+            by: self.name.clone(),
+        }))
     }
 }
 
@@ -63,14 +75,22 @@ impl Opinions {
             .await
             .map_err(|error: MeshError| mesh_grpc::status(&error))?;
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         if !head.status.is_success() {
             let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-            return Err(Status::unavailable(format!("ratings: {}: {text}", head.status)));
+            return Err(Status::unavailable(format!(
+                "ratings: {}: {text}",
+                head.status
+            )));
         }
         let value: serde_json::Value = serde_json::from_slice(&body.to_bytes())
             .map_err(|error| Status::internal(format!("ratings: {error}")))?;
-        let stars = value["stars"].as_u64().and_then(|stars| u32::try_from(stars).ok());
+        let stars = value["stars"]
+            .as_u64()
+            .and_then(|stars| u32::try_from(stars).ok());
         stars.ok_or_else(|| Status::internal("ratings: no stars"))
     }
 }

@@ -19,7 +19,9 @@ use super::plain;
 
 pub(crate) fn run() -> Result<(), Error> {
     let port: u16 = std::env::var("PORT")?.parse()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let router = Router::new().route("/stock/{id}", get(stock));
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -27,7 +27,9 @@ pub(crate) fn run() -> Result<(), Error> {
             reviews: ReviewsClient::new(member.mesh.client("reviews.shop")),
             stock: member.mesh.client("legacy-stock.shop"),
         };
-        let router = Router::new().route("/product/{id}", get(product)).with_state(shop);
+        let router = Router::new()
+            .route("/product/{id}", get(product))
+            .with_state(shop);
         plain::serve(&member, loopback(), router).await
     })
 }
@@ -60,14 +62,22 @@ async fn stock(client: &mut MeshClient, id: u64) -> Result<serde_json::Value, Re
     let request = http::Request::get(format!("http://legacy-stock.shop/stock/{id}"))
         .body(Empty::<Bytes>::new())
         .map_err(|error| bad(error.to_string()))?;
-    let answer = client.call(request).await.map_err(|error: MeshError| {
-        (error.http_status(), error.to_string()).into_response()
-    })?;
+    let answer = client
+        .call(request)
+        .await
+        .map_err(|error: MeshError| (error.http_status(), error.to_string()).into_response())?;
     let status = answer.status();
-    let body = answer.into_body().collect().await.map_err(|error| bad(error.to_string()))?;
+    let body = answer
+        .into_body()
+        .collect()
+        .await
+        .map_err(|error| bad(error.to_string()))?;
     let body = body.to_bytes();
     if !status.is_success() {
-        return Err(bad(format!("stock: {status}: {}", String::from_utf8_lossy(&body))));
+        return Err(bad(format!(
+            "stock: {status}: {}",
+            String::from_utf8_lossy(&body)
+        )));
     }
     let value: serde_json::Value =
         serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
