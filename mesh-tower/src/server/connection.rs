@@ -25,7 +25,7 @@ use super::{
     admit::Form,
     detect::{self, Http, Rewind},
     dispatch::{Dispatch, Phase},
-    pace::{Busy, Paced},
+    pace::{Line, Paced},
     signal::{Cut, Gate, Signal},
     stack::{Parts, Stack},
 };
@@ -286,7 +286,6 @@ impl Shared {
         remote: SocketAddr,
     ) {
         let phase = Phase::default();
-        let busy = Busy::default();
         let gate = Gate::new(
             self.clone(),
             Rules::live(self.parts.policy.clone(), self.parts.service.clone())
@@ -301,11 +300,12 @@ impl Shared {
             remote: Some(remote),
             tls,
         };
-        let dispatch = Dispatch::new(&self, info, busy.clone(), phase.clone(), http);
         let limits = &self.limits;
         match http {
             Http::One => {
-                let io = TokioIo::new(Paced::new(io, busy, limits.head, limits.idle));
+                let line = Line::new(io);
+                let dispatch = Dispatch::new(&self, info, Some(line.clone()), phase.clone());
+                let io = TokioIo::new(Paced::new(line, limits.head, limits.idle));
                 let connection = http1::Builder::new()
                     // Answers after a client's FIN (boundaries: TCP).
                     .half_close(true)
@@ -323,6 +323,7 @@ impl Shared {
                 .await;
             }
             Http::Two => {
+                let dispatch = Dispatch::new(&self, info, None, phase.clone());
                 let connection = http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(limits.streams)

@@ -2,8 +2,8 @@
 
 use std::{
     cell::RefCell,
-    convert::Infallible,
     future::Future,
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -20,14 +20,17 @@ use tower_service::Service;
 use super::{
     admit,
     connection::Shared,
-    detect::Http,
+    detect::Rewind,
     is_buffered,
-    pace::{Busy, BusyGuard},
+    pace::{BusyGuard, Line},
     stack::Stack,
 };
 use crate::{
-    body::MeshBody, metrics::inbound::PeerHandle, rescue::inbound::refusal, stack::Seam,
-    transport::ConnInfo,
+    body::MeshBody,
+    metrics::inbound::PeerHandle,
+    rescue::inbound::refusal,
+    stack::Seam,
+    transport::{BoxIo, ConnInfo},
 };
 
 /// Whether the connection is to end after the answers it owes.
@@ -43,9 +46,12 @@ pub(super) struct Dispatch {
     shared: Arc<Shared>,
     info: ConnInfo,
     peer: PeerHandle,
-    busy: Option<Busy>,
+    line: Option<Line<Wire>>,
     phase: Phase,
 }
+
+/// What HTTP/1 is read from.
+pub(super) type Wire = Rewind<BoxIo>;
 
 type StackFuture = <Stack<Seam> as Service<Request<MeshBody>>>::Future;
 
@@ -55,11 +61,18 @@ pin_project! {
         #[pin]
         inner: Option<StackFuture>,
         refused: Option<Response<MeshBody>>,
-        busy: Option<BusyGuard>,
+        busy: Option<BusyGuard<Wire>>,
+        line: Option<Line<Wire>>,
         phase: Phase,
         version: Version,
         upgradable: bool,
+        connect: bool,
     }
+}
+
+/// Whether the answer turns the connection into a tunnel.
+fn is_tunnel(status: StatusCode, connect: bool) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS || (connect && status.is_success())
 }
 
 // === impl Phase ===
@@ -81,16 +94,15 @@ impl Dispatch {
     pub(super) fn new(
         shared: &Arc<Shared>,
         info: ConnInfo,
-        busy: Busy,
+        line: Option<Line<Wire>>,
         phase: Phase,
-        http: Http,
     ) -> Self {
         Self {
             stack: RefCell::new(shared.stack.clone()),
             peer: PeerHandle(shared.parts.stats.peer(info.peer.as_ref())),
             shared: shared.clone(),
             info,
-            busy: (http == Http::One).then_some(busy),
+            line,
             phase,
         }
     }
@@ -98,7 +110,8 @@ impl Dispatch {
 
 impl hyper::service::Service<Request<Incoming>> for Dispatch {
     type Response = Response<MeshBody>;
-    type Error = Infallible;
+    /// Only of the connection: the stack always answers.
+    type Error = io::Error;
     type Future = DispatchFuture;
 
     fn call(&self, mut request: Request<Incoming>) -> DispatchFuture {
@@ -106,10 +119,12 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let mut future = DispatchFuture {
             inner: None,
             refused: None,
-            busy: self.busy.as_ref().map(Busy::enter),
+            busy: self.line.as_ref().map(Line::enter),
+            line: self.line.clone(),
             phase: self.phase.clone(),
             version,
             upgradable: false,
+            connect: request.method() == Method::CONNECT,
         };
         if let Err(status) = admit::request(&mut request, self.shared.form, &self.shared.limits) {
             future.refused = Some(refusal(status, version));
@@ -127,21 +142,36 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
 // === impl DispatchFuture ===
 
 impl Future for DispatchFuture {
-    type Output = Result<Response<MeshBody>, Infallible>;
+    type Output = Result<Response<MeshBody>, io::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         if let Some(response) = this.refused.take() {
             return Poll::Ready(Ok(response));
         }
-        let Some(inner) = this.inner.as_pin_mut() else {
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let mut response = match ready!(inner.poll(cx)) {
+        let Poll::Ready(answered) = inner.poll(cx) else {
+            if let Some(line) = this.line {
+                let error = ready!(line.poll_broken(cx));
+                // Nobody is left to be answered: what works for it ends now.
+                this.inner.set(None);
+                return Poll::Ready(Err(error));
+            }
+            return Poll::Pending;
+        };
+        let mut response = match answered {
             Ok(response) => response,
             Err(never) => match never {},
         };
         admit::response(&mut response, *this.version, *this.upgradable);
+        if *this.upgradable
+            && let Some(line) = this.line
+            && is_tunnel(response.status(), *this.connect)
+        {
+            line.unbound();
+        }
         if *this.version < Version::HTTP_2 && this.phase.is_closing() {
             response
                 .headers_mut()

@@ -16,29 +16,47 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
 
-/// Requests of one connection that are in work.
-#[derive(Clone, Default)]
-pub(super) struct Busy(Arc<AtomicUsize>);
+/// How much of what follows a request is read ahead while it is in work.
+const AHEAD: usize = 1024;
+
+/// A connection whose bytes hyper reads through a [`Paced`], while the requests in work watch
+/// whether the peer is still there.
+pub(super) struct Line<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    /// Requests in work.
+    busy: AtomicUsize,
+    /// Only ever locked by the connection's own task.
+    wire: Mutex<Wire<T>>,
+}
+
+struct Wire<T> {
+    io: T,
+    /// Read while a request was in work; hyper has not asked for it yet.
+    ahead: BytesMut,
+    /// The peer has said all that it will say. That is no reason not to answer it.
+    ended: bool,
+}
 
 /// One request in work.
-pub(super) struct BusyGuard(Busy);
+pub(super) struct BusyGuard<T>(Line<T>);
 
 /// A connection that fails its reads when the peer is too slow.
 pub(super) struct Paced<T> {
-    io: T,
-    busy: Busy,
+    line: Line<T>,
     head: Duration,
     idle: Duration,
     wait: Wait,
@@ -55,22 +73,73 @@ enum Wait {
     Head { since: Instant },
 }
 
-// === impl Busy ===
+// === impl Line ===
 
-impl Busy {
-    pub(super) fn enter(&self) -> BusyGuard {
-        self.0.fetch_add(1, Relaxed);
+impl<T> Line<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self(Arc::new(Shared {
+            busy: AtomicUsize::new(0),
+            wire: Mutex::new(Wire {
+                io,
+                ahead: BytesMut::new(),
+                ended: false,
+            }),
+        }))
+    }
+
+    pub(super) fn enter(&self) -> BusyGuard<T> {
+        self.0.busy.fetch_add(1, Relaxed);
         BusyGuard(self.clone())
     }
 
+    /// The connection becomes a tunnel: from now on it may be silent for as long as it likes.
+    pub(super) fn unbound(&self) {
+        self.0.busy.fetch_add(1, Relaxed);
+    }
+
     fn is_busy(&self) -> bool {
-        self.0.load(Relaxed) > 0
+        self.0.busy.load(Relaxed) > 0
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire<T>> {
+        self.0.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for BusyGuard {
+impl<T: AsyncRead + Unpin> Line<T> {
+    /// Ready when the connection is broken: a reset, or TLS that ends without saying so. A peer
+    /// that merely closed its half still gets its answer, which is why hyper, told so, does not
+    /// look itself.
+    pub(super) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let mut wire = self.wire();
+        let wire = &mut *wire;
+        if wire.ended || !wire.ahead.is_empty() {
+            return Poll::Pending;
+        }
+        let mut bytes = [0; AHEAD];
+        let mut buf = ReadBuf::new(&mut bytes);
+        match ready!(Pin::new(&mut wire.io).poll_read(cx, &mut buf)) {
+            Err(error) => Poll::Ready(error),
+            Ok(()) => {
+                wire.ended = buf.filled().is_empty();
+                wire.ahead.extend_from_slice(buf.filled());
+                // It may be a body that hyper waits for, and the wake-up was ours.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> Clone for Line<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Drop for BusyGuard<T> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
+        self.0.0.busy.fetch_sub(1, Relaxed);
     }
 }
 
@@ -79,10 +148,9 @@ impl Drop for BusyGuard {
 impl<T> Paced<T> {
     /// A new connection counts as one whose head has begun: a peer that connects and says nothing
     /// has the head's time, not the idle one's.
-    pub(super) fn new(io: T, busy: Busy, head: Duration, idle: Duration) -> Self {
+    pub(super) fn new(line: Line<T>, head: Duration, idle: Duration) -> Self {
         Self {
-            io,
-            busy,
+            line,
             head,
             idle,
             wait: Wait::Head {
@@ -94,7 +162,7 @@ impl<T> Paced<T> {
 
     /// Pending, or the error of a peer that was silent for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.busy.is_busy() {
+        if self.line.is_busy() {
             self.wait = Wait::Busy;
             return Poll::Pending;
         }
@@ -126,11 +194,21 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        match Pin::new(&mut this.io).poll_read(cx, buf) {
+        let polled = {
+            let mut wire = this.line.wire();
+            if wire.ahead.is_empty() {
+                Pin::new(&mut wire.io).poll_read(cx, buf)
+            } else {
+                let take = buf.remaining().min(wire.ahead.len());
+                buf.put_slice(&wire.ahead.split_to(take));
+                Poll::Ready(Ok(()))
+            }
+        };
+        match polled {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > before {
                     this.wait = match this.wait {
-                        _ if this.busy.is_busy() => Wait::Busy,
+                        _ if this.line.is_busy() => Wait::Busy,
                         Wait::Head { since } => Wait::Head { since },
                         _ => Wait::Head {
                             since: Instant::now(),
@@ -147,31 +225,31 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        Pin::new(&mut self.line.wire().io).poll_write(cx, buf)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line.wire().io).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line.wire().io).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.line.wire().io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.line.wire().io.is_write_vectored()
     }
 }
 
@@ -188,7 +266,7 @@ mod tests {
     async fn a_peer_that_never_speaks_has_the_heads_time() {
         let (_client, server) = duplex(64);
         let start = Instant::now();
-        let mut io = Paced::new(server, Busy::default(), HEAD, IDLE);
+        let mut io = Paced::new(Line::new(server), HEAD, IDLE);
         let error = io.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), HEAD);
@@ -198,7 +276,7 @@ mod tests {
     async fn a_byte_now_and_then_does_not_extend_the_head() {
         let (mut client, server) = duplex(64);
         let start = Instant::now();
-        let mut io = Paced::new(server, Busy::default(), HEAD, IDLE);
+        let mut io = Paced::new(Line::new(server), HEAD, IDLE);
         let drip = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(3)).await;
@@ -220,8 +298,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn between_requests_the_peer_has_the_idle_time() {
         let (mut client, server) = duplex(64);
-        let busy = Busy::default();
-        let mut io = Paced::new(server, busy.clone(), HEAD, IDLE);
+        let busy = Line::new(server);
+        let mut io = Paced::new(busy.clone(), HEAD, IDLE);
         client.write_u8(b'x').await.unwrap();
         io.read_u8().await.unwrap();
         // The head is complete; the handler takes longer than any of the limits.
@@ -233,5 +311,25 @@ mod tests {
         let error = io.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), IDLE);
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_is_not_lost_and_an_end_is_not_a_break() {
+        let (mut client, server) = duplex(64);
+        let line = Line::new(server);
+        let mut io = Paced::new(line.clone(), HEAD, IDLE);
+        let _request = line.enter();
+        client.write_all(b"next").await.unwrap();
+        let watch = std::future::poll_fn(|cx| line.poll_broken(cx));
+        let watched = tokio::time::timeout(Duration::from_millis(1), watch).await;
+        assert!(watched.is_err());
+        let mut next = [0; 4];
+        io.read_exact(&mut next).await.unwrap();
+        assert_eq!(&next, b"next");
+        drop(client);
+        let watch = std::future::poll_fn(|cx| line.poll_broken(cx));
+        let watched = tokio::time::timeout(Duration::from_millis(1), watch).await;
+        assert!(watched.is_err());
+        assert_eq!(io.read(&mut next).await.unwrap(), 0);
     }
 }

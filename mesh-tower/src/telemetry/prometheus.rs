@@ -154,7 +154,6 @@ impl Recorder {
     }
 
     /// Runs [`Recorder::upkeep`] on the current runtime until the answer is dropped.
-    #[must_use]
     pub(crate) fn spawn_upkeep(&self) -> AbortOnDropHandle<()> {
         let recorder = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {

@@ -305,3 +305,121 @@ async fn grpc_is_counted_by_its_trailers() {
     assert_eq!(report.inbound[0].failures, 1);
     assert_eq!(report.inbound[0].codes["grpc-14"], 1);
 }
+
+/// A service that never answers, and says when a request came and when it was dropped.
+fn endless(mesh: &Mesh) -> (ServerHandle, Arc<Notify>, Arc<Notify>) {
+    struct Dropped(Arc<Notify>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let (came, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entered, dropped) = (came.clone(), gone.clone());
+    let service = service_fn(move |_: Request<MeshBody>| {
+        let guard = Dropped(dropped.clone());
+        entered.notify_one();
+        async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+            Ok::<_, Infallible>(Response::new(MeshBody::empty()))
+        }
+    });
+    (start(mesh, service), came, gone)
+}
+
+#[tokio::test]
+async fn a_cancelled_stream_drops_its_handler_at_once() {
+    let mesh = mesh();
+    let (server, came, gone) = endless(&mesh);
+    let mut client = client2(server.local_addr()).await;
+    let request = empty(Request::get("http://reviews.shop/x"));
+    let call = tokio::spawn(async move {
+        let answer = client.send_request(request).await;
+        drop((answer, client));
+    });
+    soon("the request arrives", came.notified()).await;
+    call.abort();
+    soon("the handler is dropped", gone.notified()).await;
+    soon("it is counted", async {
+        while !mesh.recorder().render().contains("class=\"cancelled\"") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reset_connection_drops_its_handler_at_once() {
+    let (server, came, gone) = endless(&mesh());
+    let mut io = TcpStream::connect(server.local_addr()).await.unwrap();
+    io.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    soon("the request arrives", came.notified()).await;
+    // With no time to linger the close is a reset: a FIN alone may be a half-close, and is answered.
+    socket2::SockRef::from(&io)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(io);
+    soon("the handler is dropped", gone.notified()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_still_gets_its_answer() {
+    let server = start(&mesh(), service_fn(echo));
+    let mut io = TcpStream::connect(server.local_addr()).await.unwrap();
+    io.write_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    io.shutdown().await.unwrap();
+    let mut answer = String::new();
+    soon("the answer", io.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    assert!(answer.ends_with("GET /x "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_websocket_is_upgraded_and_may_be_silent() {
+    let service = service_fn(async |mut request: Request<MeshBody>| {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(upgrade.await.unwrap());
+            let mut ping = [0; 4];
+            io.read_exact(&mut ping).await.unwrap();
+            io.write_all(b"pong").await.unwrap();
+        });
+        let answer = Response::builder()
+            .status(101)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket");
+        Ok::<_, Infallible>(answer.body(MeshBody::empty()).unwrap())
+    });
+    let limits = Limits {
+        idle: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let mesh = mesh();
+    let server = mesh
+        .server()
+        .limits(limits)
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap();
+    let mut io = TcpStream::connect(server.local_addr()).await.unwrap();
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    io.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(soon("the head", io.read_u8()).await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    // Far longer than an idle connection may be; a tunnel has no such limit.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    io.write_all(b"ping").await.unwrap();
+    let mut pong = [0; 4];
+    soon("the tunnel", io.read_exact(&mut pong)).await.unwrap();
+    assert_eq!(&pong, b"pong");
+}
