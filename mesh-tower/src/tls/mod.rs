@@ -2,7 +2,7 @@
 //!
 //! rustls checks signatures and paths but knows nothing of SPIFFE, so both verifiers here add the
 //! rules of the X.509-SVID document: exactly one URI name, no CA bit, no keyCertSign, and a path to
-//! the bundle of *the leaf's own* trust domain ([`verify`](self)). An expected identity is
+//! the bundle of *the leaf's own* trust domain. An expected identity is
 //! compared as a whole, never by prefix.
 //!
 //! [`Credentials`] can be swapped at any time. Handshakes that begin afterwards use the new ones;

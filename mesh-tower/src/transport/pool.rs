@@ -240,7 +240,7 @@ impl Shared {
             (agreed, _) => return Ok(agreed),
         }
         let made = async {
-            let raw = self.connect(shard, Alpn::Both).await?;
+            let raw = self.connect(Alpn::Both).await?;
             let agreed = if raw.h2 { HTTP2 } else { HTTP1 };
             if raw.h2 {
                 self.put_h2(shard, raw).await?;
@@ -266,7 +266,7 @@ impl Shared {
             let reused = pooled.is_some();
             let mut connection = match pooled.take() {
                 Some(connection) => connection,
-                None if second => self.new_h1(shard).await?,
+                None if second => self.new_h1().await?,
                 None => self.any_h1(shard).await?,
             };
             match h1::send(&mut connection, request).await {
@@ -318,6 +318,8 @@ impl Shared {
                     if self.closed.load(Relaxed) {
                         return Err(error::closed(self.config.addr));
                     }
+                    // Another worker may sit on idle ones: what it gives up makes room here.
+                    self.close_one_idle();
                     tokio::select! {
                         () = freed => {}
                         permit = self.room.clone().acquire_owned() => drop(permit),
@@ -330,8 +332,13 @@ impl Shared {
         }
     }
 
-    async fn new_h1(self: &Arc<Self>, shard: usize) -> Result<h1::Connection, MeshError> {
-        let raw = self.connect(shard, Alpn::Http1).await?;
+    fn close_one_idle(&self) {
+        let idle = |shard: &Shard| shard.lock().idle.pop();
+        drop(self.shards.iter().find_map(idle));
+    }
+
+    async fn new_h1(self: &Arc<Self>) -> Result<h1::Connection, MeshError> {
+        let raw = self.connect(Alpn::Http1).await?;
         self.open_h1(raw).await
     }
 
@@ -431,7 +438,7 @@ impl Shared {
             return Ok(stream);
         }
         let made = async {
-            let raw = self.connect(shard, Alpn::Http2).await?;
+            let raw = self.connect(Alpn::Http2).await?;
             if !raw.h2 {
                 self.agreed.store(0, Relaxed);
                 let what = "the endpoint does not speak HTTP/2";
@@ -453,13 +460,14 @@ impl Shared {
         Ok(stream)
     }
 
-    async fn connect(&self, shard: usize, alpn: Alpn) -> Result<Raw, MeshError> {
+    async fn connect(&self, alpn: Alpn) -> Result<Raw, MeshError> {
         let permit = match self.room.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
                 let _waiting = Waiting::new(&self.stats);
-                // An idle connection of the other protocol must not keep this call out.
-                self.shards[shard].lock().idle.pop();
+                // Idle connections of the other protocol, or of another worker, must not keep
+                // this call out.
+                self.close_one_idle();
                 let permit = self.room.clone().acquire_owned().await;
                 permit.map_err(|_| error::closed(self.config.addr))?
             }

@@ -238,6 +238,26 @@ async fn more_calls_than_connections_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_of_another_worker_makes_room() {
+    let server = server().start(echo);
+    let config = http1(server.addr).with_max_connections(1).with_shards(2);
+    let pool = Arc::new(pool(config));
+    call(&pool, "/").await.expect("an answer");
+    let other = pool.clone();
+    let worker = std::thread::spawn(move || {
+        crate::runtime::set_worker_index(1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let one = async { tokio::time::timeout(LONG, call(&other, "/other")).await };
+        runtime.expect("a runtime").block_on(one)
+    });
+    until("the other worker is done", || worker.is_finished()).await;
+    let answer = worker.join().expect("a thread").expect("in time");
+    assert_eq!(answer.expect("an answer"), "/other");
+}
+
+#[tokio::test]
 async fn old_idle_connections_are_closed() {
     let server = server().start(echo);
     let mut config = http1(server.addr);
