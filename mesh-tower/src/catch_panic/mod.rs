@@ -1,7 +1,7 @@
 //! A panic in a handler is an answer (500, M2099), not a dead connection.
 //!
 //! tower-http's layer does the same but answers with its own body type, and tells nobody below
-//! that the request ended by a panic: here the layers inside see [`unwinding`] while they are
+//! that the request ended by a panic: here the layers inside know of it while they are
 //! dropped, so the request is counted and logged as what it was.
 //!
 //! ```

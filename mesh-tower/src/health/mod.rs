@@ -2,6 +2,21 @@
 //!
 //! *Health* says that the process runs; *ready* that it wants traffic: its identity and policy
 //! have arrived and it is not draining. Both pass the access policy.
+//!
+//! ```
+//! use mesh_tower::{MeshBody, health::HealthLayer};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let service = ServiceBuilder::new().layer(HealthLayer::new(|| Some("warming up"))).service(
+//!     service_fn(async |_: http::Request<MeshBody>| {
+//!         Ok::<_, std::convert::Infallible>(http::Response::new(MeshBody::full("application")))
+//!     }),
+//! );
+//! let probe = http::Request::get("/.mesh/ready").body(MeshBody::empty()).unwrap();
+//! assert_eq!(service.oneshot(probe).await.unwrap().status(), 503);
+//! # });
+//! ```
 
 mod layer;
 mod service;

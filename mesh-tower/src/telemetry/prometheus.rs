@@ -145,8 +145,8 @@ impl Recorder {
         }
     }
 
-    /// Folds recorded samples into the buckets. Call it every few seconds, or let
-    /// [`Recorder::spawn_upkeep`] do so: without it samples pile up until somebody scrapes.
+    /// Folds recorded samples into the buckets. Call it every few seconds (a
+    /// [`Mesh`](crate::Mesh) does): without it samples pile up until somebody scrapes.
     pub fn upkeep(&self) {
         if let Some(inner) = &self.inner {
             inner.handle.run_upkeep();
