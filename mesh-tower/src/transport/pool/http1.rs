@@ -1,0 +1,161 @@
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::{Request, Response};
+use mesh_core::error::MeshError;
+
+use super::stats::Waiting;
+use super::{Held, Raw, Shard, Shared, answer};
+use crate::body::MeshBody;
+use crate::runtime::AbortOnDrop;
+use crate::tls::Alpn;
+use crate::transport::{ConnInfo, error, h1};
+
+impl Shared {
+    pub(super) async fn call_h1(
+        self: &Arc<Self>,
+        shard: usize,
+        mut request: Request<MeshBody>,
+    ) -> Result<Response<MeshBody>, MeshError> {
+        self.names.for_http1(&mut request);
+        let mut pooled = self.take_idle(shard).await;
+        let mut second = false;
+        loop {
+            let reused = pooled.is_some();
+            let mut connection = match pooled.take() {
+                Some(connection) => connection,
+                None if second => self.new_h1().await?,
+                None => self.any_h1(shard).await?,
+            };
+            match h1::send(&mut connection, request).await {
+                Ok(mut response) => {
+                    response
+                        .extensions_mut()
+                        .insert(ConnInfo::clone(&connection.info));
+                    let busy = connection.busy(self.clone(), shard);
+                    return Ok(answer(response, Held::H1(busy)));
+                }
+                Err((_, Some(unsent))) if reused && !second => {
+                    // Provably not written: nothing can be duplicated by sending it again.
+                    second = true;
+                    request = *unsent;
+                }
+                Err((error, unsent)) => {
+                    self.forget(&error);
+                    let late = connection.late.as_ref().and_then(|late| late.get());
+                    return Err(error::call(self.config.addr, error, unsent.is_some(), late));
+                }
+            }
+        }
+    }
+
+    /// A connection from the pool that is good for one more request.
+    async fn take_idle(&self, shard: usize) -> Option<h1::Connection> {
+        loop {
+            let mut connection = self.shards[shard].lock().idle.pop()?;
+            if connection.is_usable(self.config.verify_idle_after).await {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// A new connection, or one that is freed before there is room for a new one.
+    async fn any_h1(self: &Arc<Self>, shard: usize) -> Result<h1::Connection, MeshError> {
+        loop {
+            match self.room.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    let raw = self.connect_with(permit, Alpn::Http1).await?;
+                    return self.open_h1(raw).await;
+                }
+                Err(_) => {
+                    let _waiting = Waiting::new(&self.stats);
+                    let freed = self.shards[shard].freed.notified();
+                    if let Some(connection) = self.take_idle(shard).await {
+                        return Ok(connection);
+                    }
+                    if self.closed.load(Relaxed) {
+                        return Err(error::closed(self.config.addr));
+                    }
+                    // Another worker may sit on idle ones: what it gives up makes room here.
+                    self.close_one_idle();
+                    tokio::select! {
+                        () = freed => {}
+                        permit = self.room.clone().acquire_owned() => drop(permit),
+                    }
+                    if let Some(connection) = self.take_idle(shard).await {
+                        return Ok(connection);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn close_one_idle(&self) {
+        let idle = |shard: &Shard| shard.lock().idle.pop();
+        drop(self.shards.iter().find_map(idle));
+    }
+
+    async fn new_h1(self: &Arc<Self>) -> Result<h1::Connection, MeshError> {
+        let raw = self.connect(Alpn::Http1).await?;
+        self.open_h1(raw).await
+    }
+
+    pub(super) async fn open_h1(self: &Arc<Self>, raw: Raw) -> Result<h1::Connection, MeshError> {
+        h1::open(raw, self)
+            .await
+            .map_err(|error| error::handshake(self.config.addr, error))
+    }
+
+    /// Keeps a connection for the next call.
+    pub(in crate::transport) fn put_idle(
+        self: &Arc<Self>,
+        shard: usize,
+        connection: h1::Connection,
+    ) {
+        if self.closed.load(Relaxed) {
+            return;
+        }
+        let here = &self.shards[shard];
+        let mut lists = here.lock();
+        if lists.idle.len() >= self.config.max_idle {
+            return;
+        }
+        lists.idle.push(connection);
+        if lists.reaper.as_ref().is_none_or(AbortOnDrop::is_finished)
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            lists.reaper = Some(AbortOnDrop::spawn(reap(Arc::downgrade(self), shard)));
+        }
+        drop(lists);
+        if self.stats.waiting.load(Relaxed) > 0 {
+            here.freed.notify_one();
+        }
+    }
+}
+
+/// Closes idle connections that have grown old; ends when there are none.
+async fn reap(shared: Weak<Shared>, shard: usize) {
+    loop {
+        let Some(period) = shared
+            .upgrade()
+            .map(|shared| shared.config.idle_timeout / 2)
+        else {
+            return;
+        };
+        tokio::time::sleep(period.max(Duration::from_millis(10))).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let mut lists = shared.shards[shard].lock();
+        let limit = shared.config.idle_timeout;
+        lists.idle.retain(|connection| {
+            !connection.send.is_closed() && connection.idle_since.elapsed() < limit
+        });
+        if lists.idle.is_empty() {
+            // Dropping the handle of the task that runs this would only mark it aborted.
+            lists.reaper = None;
+            return;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The pool: [`EndpointPool`] is the handle, `Shared` what its calls and connections have in
+//! common, a `Shard` what one worker keeps.
+
+mod http1;
+mod http2;
+mod shard;
+mod shared;
+mod stats;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use mesh_core::error::MeshError;
+
+use self::shard::Shard;
+pub(super) use self::shared::{Raw, Shared};
+use super::request::is_grpc;
+use super::{Connect, PoolConfig, Protocol, h1, h2};
+use crate::body::MeshBody;
+use crate::runtime::worker_index;
+
+/// The connections to one endpoint.
+///
+/// Each worker of the process has its own shard, so that neither a connection nor its wake-ups
+/// cross threads; an application has one shard, behind a mutex that is held for a push or a pop.
+///
+/// A call's future owns its stream: dropping the future, or the answer's body, gives the call up at
+/// the peer too. Dropping the pool lets calls in flight end and closes the rest.
+pub struct EndpointPool(Arc<Shared>);
+
+/// What a pool holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Open connections of both protocols.
+    pub open: usize,
+    /// HTTP/1.1 connections without a call.
+    pub idle: usize,
+    /// Calls that wait for a connection because of the limit.
+    pub waiting: usize,
+    /// Connections opened since the start.
+    pub opened: u64,
+}
+
+/// The connection that an answer's body comes from.
+pub(crate) enum Held {
+    H1(h1::Busy),
+    H2(#[expect(dead_code, reason = "counts until it is dropped")] h2::Stream),
+}
+
+// === impl EndpointPool ===
+
+impl EndpointPool {
+    /// No connection yet: the first call makes it.
+    pub fn new(config: PoolConfig, connect: Arc<dyn Connect>) -> Self {
+        Self(Arc::new(Shared::new(config, connect)))
+    }
+
+    /// Sends one request. No time limit of its own beyond that of connecting.
+    ///
+    /// # Errors
+    ///
+    /// Kinds Connect, Tls, Identity and Protocol, with flags that say whether the request may have
+    /// been processed. A request that met a dead pooled connection and provably was not written
+    /// has already been sent again, once, on a new one.
+    pub async fn call(&self, request: Request<MeshBody>) -> Result<Response<MeshBody>, MeshError> {
+        let shared = &self.0;
+        let shard = worker_index() % shared.shards.len();
+        let h2 = match shared.config.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => shared.uses_http2(shard, is_grpc(request.headers())).await?,
+        };
+        if h2 {
+            shared.call_h2(shard, request).await
+        } else {
+            shared.call_h1(shard, request).await
+        }
+    }
+
+    /// Takes no more calls; those in flight end, then their connections close.
+    pub fn close(&self) {
+        self.0.closed.store(true, Relaxed);
+        for shard in &self.0.shards {
+            let lists = std::mem::take(&mut *shard.lock());
+            drop(lists);
+            shard.freed.notify_waiters();
+        }
+    }
+
+    /// What it holds now.
+    pub fn stats(&self) -> PoolStats {
+        let stats = &self.0.stats;
+        PoolStats {
+            open: stats.open.load(Relaxed),
+            idle: self
+                .0
+                .shards
+                .iter()
+                .map(|shard| shard.lock().idle.len())
+                .sum(),
+            waiting: stats.waiting.load(Relaxed),
+            opened: stats.opened.load(Relaxed),
+        }
+    }
+
+    /// How it reaches its endpoint.
+    pub fn config(&self) -> &PoolConfig {
+        &self.0.config
+    }
+}
+
+impl Drop for EndpointPool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for EndpointPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointPool")
+            .field("addr", &self.0.config.addr)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl PoolStats ===
+
+impl PoolStats {
+    /// Open connections of both protocols.
+    pub fn connections(&self) -> usize {
+        self.open
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// The answer has been read to its end.
+    pub(crate) fn reuse(self) {
+        if let Self::H1(busy) = self {
+            busy.reuse();
+        }
+    }
+}
+
+fn answer(response: Response<Incoming>, held: Held) -> Response<MeshBody> {
+    response.map(|body| MeshBody::incoming(body).with_connection(held))
+}
+
+/// The pool is shared between threads, and its calls travel between them.
+const _: () = {
+    const fn send<T: Send>() {}
+    const fn sync<T: Sync>() {}
+    send::<EndpointPool>();
+    sync::<EndpointPool>();
+};
+
+#[expect(dead_code, reason = "checked by the compiler")]
+fn calls_are_send(pool: &EndpointPool, request: Request<MeshBody>) -> impl Future + Send {
+    pool.call(request)
+}
