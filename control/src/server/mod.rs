@@ -97,13 +97,7 @@ impl Server {
 
         let mut directory = config.policy_dir.clone().map(PolicyDir::new);
         let texts = match &mut directory {
-            Some(directory) => directory.poll().unwrap_or(Ok(Vec::new())).map_err(|why| {
-                Error::new(
-                    "M1003",
-                    format!("policy directory {}: {why}", directory.path().display()),
-                    "give --policy-dir an existing directory of *.yaml files",
-                )
-            })?,
+            Some(directory) => tasks::first_look(directory).await?,
             None => Vec::new(),
         };
         let options = Options::whole().with_default_namespace(config.default_namespace.as_str());

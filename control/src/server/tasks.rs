@@ -9,7 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::state::Shared;
 use crate::registry::{Instance, LeaseFile};
-use crate::store::PolicyDir;
+use crate::Error;
+use crate::store::{File, Look, PolicyDir, SETTLE};
 
 /// How often windows move on and the directory is looked at.
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,27 +59,54 @@ pub(super) fn save_leases(shared: &Shared, file: &LeaseFile) -> io::Result<()> {
     file.save(instances)
 }
 
+/// The texts of the directory at the start, settled like every later change of it.
+pub(super) async fn first_look(directory: &mut PolicyDir) -> Result<Vec<File>, Error> {
+    loop {
+        match directory.look() {
+            Look::Changed(content) => {
+                return content.map_err(|why| {
+                    Error::new(
+                        "M1003",
+                        format!("policy directory {}: {why}", directory.path().display()),
+                        "give --policy-dir an existing directory of *.yaml files",
+                    )
+                });
+            }
+            Look::Same => return Ok(Vec::new()),
+            Look::Unsettled => tokio::time::sleep(SETTLE).await,
+        }
+    }
+}
+
 pub(super) async fn watch_directory(shared: Arc<Shared>, mut directory: PolicyDir) {
     let mut every = interval(SECOND);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut again = false;
     loop {
-        every.tick().await;
+        if again {
+            tokio::time::sleep(SETTLE).await;
+        } else {
+            every.tick().await;
+        }
         let state = shared.clone();
         // Files, validation and a synced write: none of them for the runtime's threads.
         let looked = tokio::task::spawn_blocking(move || {
-            match directory.poll() {
-                Some(Ok(files)) => state.take_directory(files),
-                Some(Err(why)) => {
+            let look = directory.look();
+            let unsettled = look == Look::Unsettled;
+            match look {
+                Look::Changed(Ok(files)) => state.take_directory(files),
+                Look::Changed(Err(why)) => {
                     let subject = directory.path().display().to_string();
                     let text = format!("cannot be read, the old policy stays in force: {why}");
                     state.event("policy", subject, text, "M1003");
                 }
-                None => {}
+                Look::Same | Look::Unsettled => {}
             }
-            directory
+            (directory, unsettled)
         });
         match looked.await {
-            Ok(back) => directory = back,
+            // One that changes with every look is left until the next second.
+            Ok((back, unsettled)) => (directory, again) = (back, unsettled && !again),
             Err(error) => {
                 tracing::error!(%error, "the policy directory is no longer watched");
                 return;

@@ -2,38 +2,73 @@
 //!
 //! Polled, not watched: inotify does not see what lies behind the symlinks that Kubernetes swaps,
 //! and says nothing on network file systems.
+//!
+//! A file that is being written looks empty or cut short, which can be valid policy and wrong: a
+//! change is taken only when two looks in a row read the same. The caller leaves [`SETTLE`] between
+//! them.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mesh_core::policy::text::limits::TEXT_BYTES;
 
 use super::File;
 
+/// The time between a look that found a change and the one that confirms it.
+pub(crate) const SETTLE: Duration = Duration::from_millis(100);
+
+/// The texts, or why they cannot be read.
+type Content = Result<Vec<File>, String>;
+
 /// A policy directory and what was last read from it.
 #[derive(Debug)]
 pub(crate) struct PolicyDir {
     path: PathBuf,
-    last: Option<Result<Vec<File>, String>>,
+    /// What was taken.
+    last: Option<Content>,
+    /// Another content, seen once.
+    unsettled: Option<Content>,
+}
+
+/// What one look at the directory found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// What was taken already.
+    Same,
+    /// Something new that may still be being written: look again after [`SETTLE`].
+    Unsettled,
+    /// Something new, seen twice.
+    Changed(Content),
 }
 
 impl PolicyDir {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, last: None }
+        Self {
+            path,
+            last: None,
+            unsettled: None,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is there now, if that is not what was there the last time.
-    pub(crate) fn poll(&mut self) -> Option<Result<Vec<File>, String>> {
+    /// Looks once.
+    pub(crate) fn look(&mut self) -> Look {
         let now = read_texts(&self.path).map_err(|error| error.to_string());
         if self.last.as_ref() == Some(&now) {
-            return None;
+            self.unsettled = None;
+            return Look::Same;
         }
+        if self.unsettled.as_ref() != Some(&now) {
+            self.unsettled = Some(now);
+            return Look::Unsettled;
+        }
+        self.unsettled = None;
         self.last = Some(now.clone());
-        Some(now)
+        Look::Changed(now)
     }
 }
 

@@ -12,7 +12,7 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use directory::{PolicyDir, read_texts};
+pub(crate) use directory::{Look, PolicyDir, SETTLE, read_texts};
 pub(crate) use saved::File;
 
 use std::path::{Path, PathBuf};

@@ -115,7 +115,10 @@ fn the_directory_is_read_by_name_and_told_only_when_it_changed() {
     write(".hidden.yaml", "no");
     write("notes.txt", "no");
     let mut policies = PolicyDir::new(dir.path().to_owned());
-    let files = policies.poll().unwrap().unwrap();
+    assert_eq!(policies.look(), Look::Unsettled);
+    let Look::Changed(Ok(files)) = policies.look() else {
+        panic!("settled");
+    };
     assert_eq!(
         files
             .iter()
@@ -123,12 +126,36 @@ fn the_directory_is_read_by_name_and_told_only_when_it_changed() {
             .collect::<Vec<_>>(),
         ["a", "b"]
     );
-    assert!(policies.poll().is_none());
-    write("a.yaml", "A");
-    assert_eq!(policies.poll().unwrap().unwrap()[0].text, "A");
+    assert_eq!(policies.look(), Look::Same);
 
     let mut missing = PolicyDir::new(dir.path().join("missing"));
-    assert!(missing.poll().unwrap().is_err() && missing.poll().is_none());
+    assert_eq!(missing.look(), Look::Unsettled);
+    assert!(matches!(missing.look(), Look::Changed(Err(_))));
+    assert_eq!(missing.look(), Look::Same);
+}
+
+#[test]
+fn a_file_between_truncation_and_write_is_not_taken() {
+    let dir = Scratch::new("policies");
+    let write = |text: &str| std::fs::write(dir.path().join("a.yaml"), text).unwrap();
+    write("a");
+    let mut policies = PolicyDir::new(dir.path().to_owned());
+    policies.look();
+    assert!(matches!(policies.look(), Look::Changed(Ok(_))));
+    write("");
+    assert_eq!(policies.look(), Look::Unsettled);
+    write("b");
+    assert_eq!(policies.look(), Look::Unsettled, "another content again");
+    let Look::Changed(Ok(files)) = policies.look() else {
+        panic!("settled");
+    };
+    assert_eq!(files[0].text, "b");
+    write("");
+    assert_eq!(policies.look(), Look::Unsettled);
+    write("b");
+    assert_eq!(policies.look(), Look::Same, "it was rewritten as it was");
+    write("");
+    assert_eq!(policies.look(), Look::Unsettled, "looks before do not count");
 }
 
 #[test]
