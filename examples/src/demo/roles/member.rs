@@ -8,6 +8,7 @@ use std::time::Duration;
 use mesh_core::telemetry::names;
 use mesh_grpc::Join;
 use mesh_tower::Mesh;
+use mesh_tower::drain::Timing;
 use tokio_util::sync::CancellationToken;
 
 use super::lines::{read_commands, start_log, tell};
@@ -18,6 +19,10 @@ pub(crate) const NAMESPACE: &str = "shop";
 
 /// Between two `stats` lines: how finely the demo can see an ejection.
 const STATS_EVERY: Duration = Duration::from_millis(100);
+
+/// Everybody hears of a stop within milliseconds here; the defaults are for whole data centres.
+const DRAIN: Timing =
+    Timing { unready: Duration::from_millis(200), in_flight: Duration::from_secs(3) };
 
 /// Any error of a role, with its text.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -55,6 +60,7 @@ where
             join = join.label(name, value);
         }
         let mesh = join.join().await?;
+        mesh.drain().set_timing(DRAIN);
         let stats = tokio::spawn(report(mesh.clone()));
         let done = work(Member { mesh, fault, stop }).await;
         stats.abort();
