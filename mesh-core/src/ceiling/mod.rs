@@ -29,7 +29,7 @@ pub struct Permit(Arc<Shared>);
 pub struct Ceilings {
     /// Connections.
     pub connections: Ceiling,
-    /// Calls that wait for a connection.
+    /// Calls that wait for an endpoint or a connection.
     pub pending: Ceiling,
     /// Calls in flight.
     pub requests: Ceiling,
@@ -50,7 +50,12 @@ impl Ceiling {
 
     /// A permit, or `None` when the limit is reached.
     pub fn try_acquire(&self) -> Option<Permit> {
-        let limit = self.limit();
+        self.try_acquire_beside(0)
+    }
+
+    /// The same with `more` above the limit.
+    pub fn try_acquire_beside(&self, more: u32) -> Option<Permit> {
+        let limit = self.limit().saturating_add(more);
         self.0
             .used
             .fetch_update(Relaxed, Relaxed, |used| (used < limit).then_some(used + 1))
@@ -66,6 +71,11 @@ impl Ceiling {
     /// The limit.
     pub fn limit(&self) -> u32 {
         self.0.limit.load(Relaxed)
+    }
+
+    /// Whether no permit is left now.
+    pub fn is_full(&self) -> bool {
+        self.used() >= self.limit()
     }
 
     /// How many permits are out.
@@ -99,6 +109,16 @@ impl Ceilings {
             requests: Ceiling::new(policy.requests()),
             retries: Ceiling::new(policy.retries()),
         }
+    }
+
+    /// A permit for a retry. As many as the ceiling says may be in flight beside those that the
+    /// budget pays for: `percent` of the calls in flight. Envoy's form (the larger of 3 and 20 % of
+    /// the calls), added instead of compared: the ceiling is what a calm destination has, and the
+    /// share grows with what is in flight.
+    pub fn try_retry(&self, percent: u32) -> Option<Permit> {
+        let paid = u64::from(self.requests.used()) * u64::from(percent) / 100;
+        self.retries
+            .try_acquire_beside(u32::try_from(paid).unwrap_or(u32::MAX))
     }
 
     /// Applies a changed policy; what is counted stays counted.
@@ -153,6 +173,16 @@ mod tests {
         });
         assert!(highest.into_inner() <= 5);
         assert_eq!(ceiling.used(), 0);
+    }
+
+    #[test]
+    fn retries_in_flight_are_the_ceiling_and_a_share_of_the_calls() {
+        let ceilings = Ceilings::new(&CeilingsPolicy::default().with_retries(3));
+        let _calls: Vec<_> = (0..14).map(|_| ceilings.requests.try_acquire()).collect();
+        let retries: Vec<_> = (0..10).filter_map(|_| ceilings.try_retry(20)).collect();
+        assert_eq!(retries.len(), 5, "3, and 20 % of 14");
+        drop(retries);
+        assert!(ceilings.try_retry(0).is_some());
     }
 
     #[test]

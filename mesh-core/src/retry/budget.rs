@@ -89,6 +89,13 @@ impl Budget {
         taken
     }
 
+    /// Gives a withdrawn retry back that was not made after all.
+    pub fn refund(&self, now: Instant) {
+        let slot = self.advance(now);
+        add(&self.withdrawals, slot, COST);
+        self.balance.fetch_add(COST, Relaxed);
+    }
+
     /// How many retries it would pay for now.
     pub fn balance(&self, now: Instant) -> u64 {
         self.advance(now);

@@ -96,6 +96,8 @@ pub enum StopReason {
     Deadline,
     /// The budget is empty.
     Budget,
+    /// As many retries are in flight as the ceiling allows.
+    Ceiling,
 }
 
 /// The decision after an attempt. Asks the budget last, and only when everything else allows: a
@@ -241,6 +243,7 @@ impl StopReason {
             Self::Pushback => "pushback",
             Self::Deadline => "deadline",
             Self::Budget => "budget",
+            Self::Ceiling => "ceiling",
         }
     }
 }
@@ -258,6 +261,7 @@ impl fmt::Display for StopReason {
             Self::Pushback => "the server asked for no retry",
             Self::Deadline => "no time left before the deadline",
             Self::Budget => "retry budget empty",
+            Self::Ceiling => "the ceiling of retries in flight (maxRetries) is reached",
         })
     }
 }

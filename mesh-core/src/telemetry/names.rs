@@ -104,7 +104,7 @@ metrics! {
     POOL_WAITING = "mesh_pool_waiting", Gauge, "calls", [SERVICE],
         "Calls that wait for a connection.";
     CEILING_REACHED = "mesh_ceiling_reached_total", Counter, "calls", [SERVICE, REASON],
-        "Calls refused because a ceiling was reached: connections, pending, requests, retries.";
+        "Calls that a ceiling refused (pending, requests), kept waiting (connections) or did not let be retried (retries).";
     SERVER_REQUESTS = "mesh_server_requests_total", Counter, "requests", [FROM, CLASS, STATUS, ERROR_TYPE],
         "Requests taken, by the caller's service.";
     SERVER_DURATION = "mesh_server_duration_seconds", Histogram, "seconds", [FROM],

@@ -11,6 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::body::MeshBody;
+use crate::ceiling::crowded;
 use crate::context::CallContext;
 use crate::ejection::{EjectionLayer, EjectionService, Outliers};
 use crate::endpoint::{EndpointLayer, EndpointService};
@@ -172,6 +173,11 @@ async fn wait_for_endpoint(
     backend: &Arc<BackendView>,
     wait: Duration,
 ) -> Result<Arc<BackendView>, MeshError> {
+    let pending = &backend.state().ceilings().pending;
+    let Some(_waiting) = pending.try_acquire() else {
+        backend.count(names::CEILING_REACHED, "pending");
+        return Err(crowded(pending.limit()));
+    };
     let began = runtime::now();
     let wait = call.remaining(began).map_or(wait, |left| left.min(wait));
     let mut latest = backend.state().latest().subscribe();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use mesh_core::ceiling::{Ceiling, Permit};
-use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::error::{ErrorKind, Flags, MeshError};
 use mesh_core::telemetry::names;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -123,8 +123,22 @@ where
 }
 
 fn error(limit: u32) -> MeshError {
-    let message = format!("{limit} calls are in flight, which is the ceiling");
+    let message = format!("{limit} calls are in flight, which is the ceiling (maxRequests)");
     MeshError::new(ErrorKind::Ceiling, message)
+}
+
+/// Too many calls wait for an endpoint or a connection. It was not sent; another attempt would only
+/// wait in the same place.
+pub(crate) fn crowded(limit: u32) -> MeshError {
+    let message = format!(
+        "{limit} calls wait for an endpoint or a connection, which is the ceiling \
+         (maxPendingRequests)"
+    );
+    MeshError::new(ErrorKind::Ceiling, message).with_flags(Flags {
+        never_sent: true,
+        non_retryable: true,
+        ..Flags::default()
+    })
 }
 
 // === impl CeilingFuture ===

@@ -11,10 +11,13 @@ use super::Endpoint;
 use crate::ejection::Outliers;
 use crate::stack::Seam;
 use crate::telemetry::Recorder;
+use crate::transport::Room;
 
 /// What survives policy and discovery changes for a backend.
 pub(crate) struct BackendState {
     ceilings: Ceilings,
+    /// What the pools of all endpoints share of the ceilings.
+    room: Room,
     detector: Arc<Detector>,
     /// Seam A: the stack that makes attempts.
     logical: Seam,
@@ -40,9 +43,22 @@ pub(crate) struct BackendView {
 // === impl BackendState ===
 
 impl BackendState {
-    pub(crate) fn new(policy: &Backend, logical: Seam) -> Self {
+    pub(crate) fn new(policy: &Backend, logical: Seam, recorder: &Recorder) -> Self {
+        let ceilings = Ceilings::new(policy.ceilings());
+        let service = policy.service().to_string();
+        let reached = |which| {
+            let labels = [(names::SERVICE, &*service), (names::REASON, which)];
+            recorder.counter(names::CEILING_REACHED, &labels)
+        };
+        let room = Room::new(
+            ceilings.connections.clone(),
+            ceilings.pending.clone(),
+            reached("connections"),
+            reached("pending"),
+        );
         Self {
-            ceilings: Ceilings::new(policy.ceilings()),
+            ceilings,
+            room,
             detector: Arc::new(Detector::new()),
             logical,
             latest: watch::Sender::new(None),
@@ -51,6 +67,16 @@ impl BackendState {
 
     pub(crate) fn ceilings(&self) -> &Ceilings {
         &self.ceilings
+    }
+
+    /// Applies changed ceilings; what is counted stays counted.
+    pub(super) fn update(&self, policy: &Backend) {
+        self.ceilings.update(policy.ceilings());
+        self.room.changed();
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     pub(crate) fn logical(&self) -> &Seam {

@@ -4,7 +4,7 @@ use mesh_core::balance::EndpointInfo;
 use mesh_core::policy::model::{AppProtocol, Backend, Discovery, TlsMode};
 
 use crate::tls::{ClientTls, Credentials, Expect};
-use crate::transport::{Connect, EndpointPool, PoolConfig, Protocol};
+use crate::transport::{Connect, EndpointPool, PoolConfig, Protocol, Room};
 
 /// Makes the connection pools of endpoints.
 pub(crate) struct Connector {
@@ -29,19 +29,17 @@ impl Connector {
 
     /// The pool of one endpoint. Whether it speaks TLS is fixed with it: an endpoint with an
     /// identity is never dialled in plaintext, whatever the state of our own credentials.
-    pub(super) fn pool(&self, policy: &Backend, info: &EndpointInfo) -> EndpointPool {
+    pub(super) fn pool(&self, policy: &Backend, info: &EndpointInfo, room: &Room) -> EndpointPool {
         let protocol = match policy.app_protocol() {
             AppProtocol::Http2 | AppProtocol::Grpc => Protocol::Http2,
             _ => Protocol::Auto,
         };
-        let connections = usize::try_from(policy.ceilings().connections()).unwrap_or(usize::MAX);
         let mut config = PoolConfig::new(info.addr)
             .with_protocol(protocol)
             .with_connect_timeout(policy.connect_timeout())
-            .with_max_connections(connections)
             .with_shards(self.workers);
         config.tls = self.tls(policy, info);
-        EndpointPool::new(config, self.connect.clone())
+        EndpointPool::sharing(config, self.connect.clone(), room.clone())
     }
 
     fn tls(&self, policy: &Backend, info: &EndpointInfo) -> Option<(ClientTls, Expect)> {

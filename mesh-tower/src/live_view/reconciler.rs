@@ -263,7 +263,7 @@ impl Reconciler {
         if !held.discovered.is(policy.discovery()) {
             held.discovered = Discovered::start(policy.discovery(), &self.shared);
         }
-        held.state.ceilings().update(policy.ceilings());
+        held.state.update(policy);
         held.used = true;
 
         let answer = held.discovered.answer();
@@ -304,9 +304,12 @@ impl Reconciler {
             let key = (info.addr, info.identity.clone());
             let endpoint = match held.endpoints.get(&key) {
                 Some(endpoint) => endpoint.clone(),
-                None => Arc::new(Endpoint::new(self.connector.pool(policy, info), |seam| {
-                    UserLayers::apply(&self.layers.endpoint, seam)
-                })),
+                None => {
+                    let pool = self.connector.pool(policy, info, held.state.room());
+                    Arc::new(Endpoint::new(pool, |seam| {
+                        UserLayers::apply(&self.layers.endpoint, seam)
+                    }))
+                }
             };
             endpoints.insert(key, endpoint.clone());
             in_order.push(endpoint);
@@ -332,7 +335,7 @@ impl Reconciler {
 
     fn hold(&self, policy: &Arc<Backend>, recorder: &Recorder) -> Held {
         let logical = logical_stack(&self.layers, self.settings.wait, recorder.tracing());
-        let state = Arc::new(BackendState::new(policy, logical));
+        let state = Arc::new(BackendState::new(policy, logical, recorder));
         let view = Arc::new(BackendView::new(
             policy.clone(),
             state.clone(),

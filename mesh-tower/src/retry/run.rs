@@ -3,10 +3,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use mesh_core::ceiling::Permit;
 use mesh_core::classify::{self, grpc::Pushback};
 use mesh_core::error::{Flags, MeshError};
 use mesh_core::policy::RetryPolicy;
 use mesh_core::retry::{Budget, Failed, Limits, StopReason, Verdict, may_retry};
+use mesh_core::telemetry::names;
 use tower_service::Service;
 
 use super::replay::{KEPT, Replay};
@@ -71,6 +73,8 @@ where
     let (replay, body) = Replay::new(body, KEPT);
     let mut next = Request::from_parts(parts, body);
     let mut story = Story::default();
+    // The place of a retry under its ceiling, from the decision to its answer.
+    let mut retrying: Option<Permit> = None;
     let mut attempt = 1;
     loop {
         call.set_attempt(attempt);
@@ -103,7 +107,20 @@ where
                 result.is_ok().then(|| now.saturating_duration_since(began)),
             ),
         };
-        let verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
+        // The retry that has just failed is over.
+        drop(retrying.take());
+        let mut verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
+        if matches!(verdict, Verdict::Retry { .. })
+            && let (Rules::Routed, Some(chosen)) = (&rules, call.chosen())
+        {
+            let percent = chosen.backend.policy().budget().percent();
+            retrying = chosen.backend.state().ceilings().try_retry(percent);
+            if retrying.is_none() {
+                budget.refund(now);
+                chosen.backend.count(names::CEILING_REACHED, "retries");
+                verdict = Verdict::Stop(StopReason::Ceiling);
+            }
+        }
         let (pause, reason) = match verdict {
             Verdict::Retry { pause, reason } => (pause, reason),
             Verdict::Stop(why) => {

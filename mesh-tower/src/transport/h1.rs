@@ -42,7 +42,7 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connec
     let Raw {
         io,
         info,
-        permit,
+        place,
         late,
         ..
     } = raw;
@@ -53,7 +53,7 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connec
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(target: "mesh::pool", %error, "HTTP/1.1 connection ended");
         }
-        drop((permit, counted));
+        drop((place, counted));
     });
     Ok(Connection {
         send,

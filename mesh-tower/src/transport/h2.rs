@@ -2,15 +2,18 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+use std::sync::{Arc, Weak};
 
 use http::Request;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::ConnInfo;
-use super::pool::{Raw, Shared};
+use super::pool::{Raw, Room, Shared};
 use crate::body::MeshBody;
 use crate::tls::{LateFailure, TlsFailure};
 
@@ -22,17 +25,24 @@ pub(super) struct Connection {
     /// The peer's limit on streams, as far as it has told.
     limit: Arc<AtomicUsize>,
     late: Option<LateFailure>,
+    room: Room,
+    /// The pool and the shard that it is in.
+    pool: (Weak<Shared>, usize),
 }
 
 /// A stream whose answer is being read.
 pub(crate) struct Stream(Arc<Connection>);
 
 /// Sends the preface and starts the connection's tasks.
-pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Arc<Connection>> {
+pub(super) async fn open(
+    raw: Raw,
+    shared: &Arc<Shared>,
+    shard: usize,
+) -> hyper::Result<Arc<Connection>> {
     let Raw {
         io,
         info,
-        permit,
+        place,
         late,
         ..
     } = raw;
@@ -58,7 +68,9 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Arc<Co
         .await?;
     let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let counted = shared.stats.opened();
+    let room = shared.room.clone();
     let (known, shared) = (limit.clone(), Arc::downgrade(shared));
+    let pool = (shared.clone(), shard);
     // On no list: it belongs to the handle in `send`, whose drop ends it.
     tokio::spawn(async move {
         let mut connection = pin!(connection);
@@ -78,7 +90,7 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Arc<Co
         if let Err(error) = end.await {
             tracing::debug!(target: "mesh::pool", %error, "HTTP/2 connection ended");
         }
-        drop((permit, counted));
+        drop((place, counted));
     });
     Ok(Arc::new(Connection {
         send,
@@ -86,6 +98,8 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Arc<Co
         streams: AtomicUsize::new(0),
         limit,
         late,
+        room,
+        pool,
     }))
 }
 
@@ -102,7 +116,7 @@ impl Connection {
     }
 
     pub(super) fn streams(&self) -> usize {
-        self.streams.load(Relaxed)
+        self.streams.load(SeqCst)
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> Stream {
@@ -140,6 +154,13 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Relaxed);
+        let last = self.0.streams.fetch_sub(1, SeqCst) == 1;
+        if last
+            && self.0.room.waiting() > 0
+            && let Some(pool) = self.0.pool.0.upgrade()
+        {
+            // Calls to other endpoints wait for the place that this connection has.
+            pool.give_up_h2(self.0.pool.1, &self.0);
+        }
     }
 }

@@ -22,7 +22,7 @@ pub use self::info::ConnInfo;
 pub use self::io::{BoxIo, Io};
 pub use self::pool::{EndpointPool, PoolStats};
 
-pub(crate) use self::pool::Held;
+pub(crate) use self::pool::{Held, Room};
 
 #[cfg(test)]
 mod tests;

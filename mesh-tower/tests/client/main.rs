@@ -1,6 +1,7 @@
 //! The assembled client on paused time, with endpoints in memory.
 
 mod calls;
+mod ceilings;
 mod context;
 mod layers;
 mod live;

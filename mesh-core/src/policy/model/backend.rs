@@ -86,7 +86,7 @@ tunables! {
     pub struct CeilingsPolicy {
         /// Connections.
         connections / with_connections: u32 = defaults::MAX_CONNECTIONS;
-        /// Calls that wait for a connection.
+        /// Calls that wait for an endpoint or a connection.
         pending / with_pending: u32 = defaults::MAX_PENDING;
         /// Calls in flight.
         requests / with_requests: u32 = defaults::MAX_REQUESTS;

@@ -1,12 +1,11 @@
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{Request, Response};
 use mesh_core::error::MeshError;
 
-use super::stats::Waiting;
-use super::{Held, Raw, Shard, Shared, answer};
+use super::{Held, Raw, Shared, answer};
 use crate::body::MeshBody;
 use crate::runtime::AbortOnDrop;
 use crate::tls::Alpn;
@@ -62,38 +61,47 @@ impl Shared {
 
     /// A new connection, or one that is freed before there is room for a new one.
     async fn any_h1(self: &Arc<Self>, shard: usize) -> Result<h1::Connection, MeshError> {
-        loop {
-            match self.room.clone().try_acquire_owned() {
-                Ok(permit) => {
-                    let raw = self.connect_with(permit, Alpn::Http1).await?;
-                    return self.open_h1(raw).await;
-                }
-                Err(_) => {
-                    let _waiting = Waiting::new(&self.stats);
-                    let freed = self.shards[shard].freed.notified();
+        let here = &self.shards[shard];
+        let place = match self.room.try_take() {
+            Some(place) => place,
+            None => {
+                let _waiting = self.waiting(Some(here))?;
+                loop {
+                    let freed = here.freed.notified();
                     if let Some(connection) = self.take_idle(shard).await {
                         return Ok(connection);
                     }
                     if self.closed.load(Relaxed) {
                         return Err(error::closed(self.config.addr));
                     }
-                    // Another worker may sit on idle ones: what it gives up makes room here.
-                    self.close_one_idle();
+                    // Another worker or endpoint may sit on idle ones: what it gives up makes
+                    // room here.
+                    self.room.make(self);
                     tokio::select! {
                         () = freed => {}
-                        permit = self.room.clone().acquire_owned() => drop(permit),
-                    }
-                    if let Some(connection) = self.take_idle(shard).await {
-                        return Ok(connection);
+                        place = self.room.take() => break place,
                     }
                 }
             }
-        }
+        };
+        let raw = self.connect_with(place, Alpn::Http1).await?;
+        self.open_h1(raw).await
     }
 
-    pub(super) fn close_one_idle(&self) {
-        let idle = |shard: &Shard| shard.lock().idle.pop();
-        drop(self.shards.iter().find_map(idle));
+    /// Closes a connection without a call, if there is any.
+    pub(super) fn close_one_idle(&self) -> bool {
+        self.shards.iter().any(|shard| {
+            let mut lists = shard.lock();
+            if let Some(idle) = lists.idle.pop() {
+                drop(lists);
+                drop(idle);
+                return true;
+            }
+            let free = lists.h2.iter().position(|one| one.streams() == 0);
+            let free = free.map(|at| lists.h2.swap_remove(at));
+            drop(lists);
+            free.is_some()
+        })
     }
 
     async fn new_h1(self: &Arc<Self>) -> Result<h1::Connection, MeshError> {
@@ -121,6 +129,11 @@ impl Shared {
         if lists.idle.len() >= self.config.max_idle {
             return;
         }
+        if self.room.waiting() > here.waiting.load(SeqCst) {
+            // Calls to other endpoints, or on other workers, wait for what this one holds.
+            drop(lists);
+            return;
+        }
         lists.idle.push(connection);
         if lists.reaper.as_ref().is_none_or(AbortOnDrop::is_finished)
             && tokio::runtime::Handle::try_current().is_ok()
@@ -128,7 +141,7 @@ impl Shared {
             lists.reaper = Some(AbortOnDrop::spawn(reap(Arc::downgrade(self), shard)));
         }
         drop(lists);
-        if self.stats.waiting.load(Relaxed) > 0 {
+        if here.waiting.load(SeqCst) > 0 {
             here.freed.notify_one();
         }
     }

@@ -60,10 +60,17 @@ impl Shared {
             .map(h2::Connection::begin)
     }
 
+    /// Lets go of a connection that nobody uses.
+    pub(in crate::transport) fn give_up_h2(&self, shard: usize, free: &Arc<h2::Connection>) {
+        let mut lists = self.shards[shard].lock();
+        let unused = |one: &Arc<h2::Connection>| Arc::ptr_eq(one, free) && one.streams() == 0;
+        lists.h2.retain(|one| !unused(one));
+    }
+
     async fn make_h2(self: &Arc<Self>, shard: usize) -> Result<h2::Stream, MeshError> {
         let here = &self.shards[shard];
         let seen = here.failures.load(Relaxed);
-        let mut last = here.making.lock().await;
+        let mut last = self.turn(here).await?;
         if let Some(stream) = self.find_h2(shard) {
             return Ok(stream);
         }
@@ -72,7 +79,7 @@ impl Shared {
         {
             return Err(error.clone());
         }
-        if self.room.available_permits() == 0
+        if self.room.is_full()
             && let Some(stream) = self.crowded_h2(shard)
         {
             return Ok(stream);
@@ -94,7 +101,7 @@ impl Shared {
         shard: usize,
         raw: Raw,
     ) -> Result<h2::Stream, MeshError> {
-        let connection = h2::open(raw, self)
+        let connection = h2::open(raw, self, shard)
             .await
             .map_err(|error| error::handshake(self.config.addr, error))?;
         let stream = connection.begin();

@@ -3,6 +3,7 @@
 
 mod http1;
 mod http2;
+mod room;
 mod shard;
 mod shared;
 mod stats;
@@ -16,6 +17,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use mesh_core::error::MeshError;
 
+pub(crate) use self::room::Room;
 use self::shard::Shard;
 pub(super) use self::shared::{Raw, Shared};
 use super::request::is_grpc;
@@ -56,7 +58,15 @@ pub(crate) enum Held {
 impl EndpointPool {
     /// No connection yet: the first call makes it.
     pub fn new(config: PoolConfig, connect: Arc<dyn Connect>) -> Self {
-        Self(Arc::new(Shared::new(config, connect)))
+        let room = Room::alone(config.max_connections);
+        Self::sharing(config, connect, room)
+    }
+
+    /// One of several pools with common limits; that of the configuration does not count.
+    pub(crate) fn sharing(config: PoolConfig, connect: Arc<dyn Connect>, room: Room) -> Self {
+        let shared = Arc::new(Shared::new(config, connect, room));
+        shared.room.join(&shared);
+        Self(shared)
     }
 
     /// Sends one request. No time limit of its own beyond that of connecting.

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_core::error::MeshError;
@@ -12,6 +12,8 @@ use crate::transport::{h1, h2};
 pub(super) struct Shard {
     pub(super) lists: Mutex<Lists>,
     pub(super) freed: Notify,
+    /// Calls that wait for `freed`, or for room.
+    pub(super) waiting: AtomicUsize,
     /// Held while a connection that others wait for is being made: one handshake, not one for
     /// each of a burst of calls.
     pub(super) making: tokio::sync::Mutex<Option<MeshError>>,

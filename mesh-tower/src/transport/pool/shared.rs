@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 use mesh_core::error::MeshError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 
 use super::Shard;
+use super::room::{Place, Room};
 use super::stats::{Stats, Waiting};
 use crate::tls::{Alpn, LateFailure};
 use crate::transport::request::Names;
@@ -17,7 +18,7 @@ pub(in crate::transport) struct Shared {
     pub(in crate::transport) stats: Arc<Stats>,
     connect: Arc<dyn Connect>,
     pub(super) names: Names,
-    pub(super) room: Arc<Semaphore>,
+    pub(in crate::transport) room: Room,
     pub(super) closed: AtomicBool,
     /// What ALPN came to: 0 not known, 1 HTTP/1.1, 2 HTTP/2.
     pub(super) agreed: AtomicU8,
@@ -31,7 +32,7 @@ pub(in crate::transport) struct Shared {
 pub(in crate::transport) struct Raw {
     pub(in crate::transport) io: BoxIo,
     pub(in crate::transport) info: ConnInfo,
-    pub(in crate::transport) permit: OwnedSemaphorePermit,
+    pub(in crate::transport) place: Place,
     /// What becomes of TLS after the handshake; `None` for plaintext.
     pub(in crate::transport) late: Option<LateFailure>,
     pub(super) h2: bool,
@@ -43,13 +44,12 @@ const HTTP2: u8 = 2;
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(config: PoolConfig, connect: Arc<dyn Connect>) -> Self {
+    pub(super) fn new(config: PoolConfig, connect: Arc<dyn Connect>, room: Room) -> Self {
         let names = Names::new(
             config.authority.as_deref(),
             config.addr,
             config.tls.is_some(),
         );
-        let room = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let shards = (0..config.shards.max(1))
             .map(|_| Shard::default())
             .collect();
@@ -57,7 +57,7 @@ impl Shared {
             stats: Arc::default(),
             connect,
             names,
-            room: Arc::new(Semaphore::new(room)),
+            room,
             closed: AtomicBool::new(false),
             agreed: AtomicU8::new(0),
             streams: AtomicUsize::new(100),
@@ -92,7 +92,7 @@ impl Shared {
     async fn agree(self: &Arc<Self>, shard: usize) -> Result<u8, MeshError> {
         let here = &self.shards[shard];
         let seen = here.failures.load(Relaxed);
-        let mut last = here.making.lock().await;
+        let mut last = self.turn(here).await?;
         match (self.agreed.load(Relaxed), &*last) {
             (0, Some(error)) if here.failures.load(Relaxed) != seen => return Err(error.clone()),
             (0, _) => {}
@@ -114,25 +114,43 @@ impl Shared {
     }
 
     pub(super) async fn connect(&self, alpn: Alpn) -> Result<Raw, MeshError> {
-        let permit = match self.room.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waiting = Waiting::new(&self.stats);
-                // Idle connections of the other protocol, or of another worker, must not keep
-                // this call out.
-                self.close_one_idle();
-                let permit = self.room.clone().acquire_owned().await;
-                permit.map_err(|_| error::closed(self.config.addr))?
+        let place = match self.room.try_take() {
+            Some(place) => place,
+            None => {
+                let _waiting = self.waiting(None)?;
+                // Idle connections of the other protocol, of another worker or of another
+                // endpoint must not keep this call out.
+                self.room.make(self);
+                self.room.take().await
             }
         };
-        self.connect_with(permit, alpn).await
+        self.connect_with(place, alpn).await
     }
 
-    pub(super) async fn connect_with(
+    /// Begins a wait, unless too many calls wait already.
+    pub(super) fn waiting<'a>(&'a self, here: Option<&'a Shard>) -> Result<Waiting<'a>, MeshError> {
+        let waiter = self.room.wait().map_err(crate::ceiling::crowded)?;
+        let here = here.map(|shard| &shard.waiting);
+        Ok(Waiting::new(&self.stats, here, waiter))
+    }
+
+    /// The turn to make the connection that others wait for too. Who waits behind a call that has
+    /// no room waits like it.
+    pub(super) async fn turn<'a>(
         &self,
-        permit: OwnedSemaphorePermit,
-        alpn: Alpn,
-    ) -> Result<Raw, MeshError> {
+        here: &'a Shard,
+    ) -> Result<MutexGuard<'a, Option<MeshError>>, MeshError> {
+        if let Ok(turn) = here.making.try_lock() {
+            return Ok(turn);
+        }
+        let _waiting = match self.room.is_full() {
+            true => Some(self.waiting(None)?),
+            false => None,
+        };
+        Ok(here.making.lock().await)
+    }
+
+    pub(super) async fn connect_with(&self, place: Place, alpn: Alpn) -> Result<Raw, MeshError> {
         let addr = self.config.addr;
         if self.closed.load(Relaxed) {
             return Err(error::closed(addr));
@@ -152,7 +170,7 @@ impl Shared {
                 io,
                 info,
                 h2: alpn == Alpn::Http2,
-                permit,
+                place,
                 late: None,
             });
         };
@@ -165,7 +183,7 @@ impl Shared {
                     io: connected.io,
                     info,
                     h2: connected.h2,
-                    permit,
+                    place,
                     late,
                 })
             }

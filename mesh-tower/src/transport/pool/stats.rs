@@ -1,5 +1,10 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use super::room::Waiter;
 
 #[derive(Default)]
 pub(in crate::transport) struct Stats {
@@ -12,7 +17,12 @@ pub(in crate::transport) struct Stats {
 pub(in crate::transport) struct Counted(Arc<Stats>);
 
 /// A call that waits for a connection.
-pub(super) struct Waiting<'a>(&'a Stats);
+pub(super) struct Waiting<'a> {
+    stats: &'a Stats,
+    /// Where a connection that comes free would do as well as room for a new one.
+    shard: Option<&'a AtomicUsize>,
+    _waiter: Waiter,
+}
 
 // === impl Stats ===
 
@@ -33,14 +43,24 @@ impl Drop for Counted {
 // === impl Waiting ===
 
 impl<'a> Waiting<'a> {
-    pub(super) fn new(stats: &'a Stats) -> Self {
+    pub(super) fn new(stats: &'a Stats, shard: Option<&'a AtomicUsize>, waiter: Waiter) -> Self {
         stats.waiting.fetch_add(1, Relaxed);
-        Self(stats)
+        if let Some(shard) = shard {
+            shard.fetch_add(1, SeqCst);
+        }
+        Self {
+            stats,
+            shard,
+            _waiter: waiter,
+        }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        self.stats.waiting.fetch_sub(1, Relaxed);
+        if let Some(shard) = self.shard {
+            shard.fetch_sub(1, SeqCst);
+        }
     }
 }

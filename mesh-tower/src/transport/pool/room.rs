@@ -1,0 +1,160 @@
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use mesh_core::ceiling::{Ceiling, Permit};
+use mesh_core::policy::model::CeilingsPolicy;
+use tokio::sync::Notify;
+
+use super::Shared;
+use crate::telemetry::Counter;
+
+/// How many connections may be open, and how many calls may wait for one, over all pools that
+/// share it: those of one destination.
+///
+/// The limits are ceilings, so they can change while connections are open. A call that finds no
+/// room makes some, by closing a connection without a call, whichever pool it is in; and a
+/// connection that comes free while calls of others wait is closed instead of kept. Otherwise the
+/// endpoints used first would keep all the others out.
+#[derive(Clone)]
+pub(crate) struct Room(Arc<Inner>);
+
+struct Inner {
+    connections: Ceiling,
+    pending: Ceiling,
+    kept_waiting: Counter,
+    refused: Counter,
+    freed: Notify,
+    waiting: AtomicUsize,
+    /// Looked through only when there is no room.
+    pools: Mutex<Vec<Weak<Shared>>>,
+}
+
+/// One connection's place.
+pub(in crate::transport) struct Place {
+    permit: Option<Permit>,
+    room: Room,
+}
+
+/// A call that waits for room.
+pub(super) struct Waiter {
+    room: Room,
+    _pending: Permit,
+}
+
+// === impl Room ===
+
+impl Room {
+    /// Shares `connections` and `pending`; says in the counters what they did.
+    pub(crate) fn new(
+        connections: Ceiling,
+        pending: Ceiling,
+        kept_waiting: Counter,
+        refused: Counter,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            connections,
+            pending,
+            kept_waiting,
+            refused,
+            freed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            pools: Mutex::default(),
+        }))
+    }
+
+    /// For one pool alone: `connections`, and the default number of calls that wait.
+    pub(super) fn alone(connections: usize) -> Self {
+        let connections = u32::try_from(connections.max(1)).unwrap_or(u32::MAX);
+        let pending = CeilingsPolicy::default().pending();
+        Self::new(
+            Ceiling::new(connections),
+            Ceiling::new(pending),
+            Counter::noop(),
+            Counter::noop(),
+        )
+    }
+
+    pub(super) fn join(&self, pool: &Arc<Shared>) {
+        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    /// The limit may have risen.
+    pub(crate) fn changed(&self) {
+        self.0.freed.notify_waiters();
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.0.connections.is_full()
+    }
+
+    /// Calls that wait for room, in all pools.
+    pub(in crate::transport) fn waiting(&self) -> usize {
+        self.0.waiting.load(SeqCst)
+    }
+
+    pub(super) fn try_take(&self) -> Option<Place> {
+        let permit = self.0.connections.try_acquire()?;
+        Some(Place {
+            permit: Some(permit),
+            room: self.clone(),
+        })
+    }
+
+    /// Waits for a place; whoever waits longest is told first.
+    pub(super) async fn take(&self) -> Place {
+        loop {
+            let mut freed = std::pin::pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            if let Some(place) = self.try_take() {
+                return place;
+            }
+            freed.await;
+        }
+    }
+
+    /// Begins a wait; the limit is the error when too many wait already.
+    pub(super) fn wait(&self) -> Result<Waiter, u32> {
+        let Some(pending) = self.0.pending.try_acquire() else {
+            self.0.refused.increment(1);
+            return Err(self.0.pending.limit());
+        };
+        self.0.kept_waiting.increment(1);
+        // Before the look for idle connections: who frees one later sees this.
+        self.0.waiting.fetch_add(1, SeqCst);
+        Ok(Waiter {
+            room: self.clone(),
+            _pending: pending,
+        })
+    }
+
+    /// Closes one connection that has no call, of `own` if it has any.
+    pub(super) fn make(&self, own: &Shared) {
+        if own.close_one_idle() {
+            return;
+        }
+        let pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = pools
+            .iter()
+            .filter_map(Weak::upgrade)
+            .any(|pool| pool.close_one_idle());
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.room.0.freed.notify_one();
+    }
+}
+
+// === impl Waiter ===
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.room.0.waiting.fetch_sub(1, SeqCst);
+    }
+}
