@@ -1,21 +1,39 @@
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use mesh_core::classify::grpc;
+use mesh_core::error::{ErrorKind, MeshError};
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 
 use super::Guard;
 use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
 use crate::metrics::Ended;
+use crate::runtime;
 
-/// A response body that keeps a call open until it ends and reads the gRPC status in its trailers.
-pub(crate) struct Watched {
-    inner: MeshBody,
-    open: Option<Open>,
+pin_project! {
+    /// A response body that keeps a call open until it ends, reads the gRPC status in its trailers,
+    /// and ends a body that has been silent for too long.
+    pub(crate) struct Watched {
+        inner: MeshBody,
+        open: Option<Open>,
+        // A gRPC status is still to come.
+        grpc: bool,
+        idle: Option<Duration>,
+        // Since when a reader waits for the next frame.
+        waiting: Option<Instant>,
+        // Made at the first wait and set anew only when it fires, not at each frame: by then the
+        // current wait may be a later one.
+        #[pin]
+        timer: Option<Sleep>,
+    }
 }
 
 struct Open {
@@ -40,22 +58,62 @@ impl Watched {
             }
             return response;
         }
-        if open.call.is_grpc() && grpc::status(response.headers()).is_none() {
-            return response.map(|inner| {
-                MeshBody::new(Self {
-                    inner,
-                    open: Some(open),
-                })
-            });
+        let grpc = open.call.is_grpc() && grpc::status(response.headers()).is_none();
+        let route = open.call.chosen().and_then(|chosen| chosen.route.as_ref());
+        let idle = route.and_then(|route| route.timeouts().idle());
+        if !grpc && idle.is_none() {
+            // Nothing to read or to limit, so holding on until the end is enough.
+            return response.map(|inner| inner.with_guard(open));
         }
-        // Nothing to read in the trailers, so holding on until the end is enough.
-        response.map(|inner| inner.with_guard(open))
+        response.map(|inner| {
+            MeshBody::new(Self {
+                inner,
+                open: Some(open),
+                grpc,
+                idle,
+                waiting: None,
+                timer: None,
+            })
+        })
     }
 
-    fn ended(&mut self, ended: Ended, trailers: &HeaderMap) {
-        if let Some(mut open) = self.open.take() {
-            open.ended(ended, trailers);
+    /// Looks after a body without a frame: the error when its time is up.
+    fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MeshError> {
+        let mut this = self.project();
+        let Some(limit) = *this.idle else {
+            return Poll::Pending;
+        };
+        let now = runtime::now();
+        let since = *this.waiting.get_or_insert(now);
+        loop {
+            let Some(at) = since.checked_add(limit).map(tokio::time::Instant::from_std) else {
+                return Poll::Pending;
+            };
+            let Some(mut timer) = this.timer.as_mut().as_pin_mut() else {
+                this.timer.set(Some(tokio::time::sleep_until(at)));
+                continue;
+            };
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= at {
+                let call = this.open.as_ref().map(|open| &open.call);
+                return Poll::Ready(silent(limit, call));
+            }
+            // It was set for an earlier wait.
+            timer.reset(at);
         }
+    }
+}
+
+fn silent(limit: Duration, call: Option<&CallContext>) -> MeshError {
+    let message = format!("the answer has been silent for {limit:?} and was given up");
+    let error = MeshError::new(ErrorKind::AttemptTimeout, message);
+    let Some(chosen) = call.and_then(CallContext::chosen) else {
+        return error;
+    };
+    let error = error.with_service(chosen.service.name());
+    match &chosen.route {
+        Some(route) => error.with_note("policy", format!("idle timeout of {}", route.origin())),
+        None => error,
     }
 }
 
@@ -83,16 +141,40 @@ impl Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    let code = grpc::status(trailers).unwrap_or(UNKNOWN);
-                    self.ended(Ended::grpc(code), trailers);
+        let mut this = self.as_mut().project();
+        let frame = match Pin::new(&mut *this.inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let error = ready!(self.as_mut().wait(cx));
+                let this = self.project();
+                if let Some(open) = this.open.take() {
+                    // Of the call, not of the endpoint: who is silent may have nothing to say.
+                    open.call.ending().set(Ended::error(&error));
                 }
+                *this.idle = None;
+                // The peer need not send what nobody reads.
+                *this.inner = MeshBody::empty();
+                return Poll::Ready(Some(Err(error.into())));
             }
-            Some(Err(_)) => self.ended(Ended::grpc(UNAVAILABLE), &HeaderMap::new()),
-            None => self.open = None,
+        };
+        *this.waiting = None;
+        let ended = match &frame {
+            Some(Ok(frame)) if *this.grpc => frame.trailers_ref().map(|trailers| {
+                let code = grpc::status(trailers).unwrap_or(UNKNOWN);
+                (Ended::grpc(code), Some(trailers))
+            }),
+            Some(Err(_)) if *this.grpc => Some((Ended::grpc(UNAVAILABLE), None)),
+            _ => None,
+        };
+        if let Some((ended, trailers)) = ended {
+            if let Some(mut open) = this.open.take() {
+                open.ended(ended, trailers.unwrap_or(&HeaderMap::new()));
+            }
+        } else if !matches!(frame, Some(Ok(_))) || (!*this.grpc && this.inner.is_end_stream()) {
+            *this.open = None;
+        }
+        if this.open.is_none() {
+            this.timer.set(None);
         }
         Poll::Ready(frame)
     }

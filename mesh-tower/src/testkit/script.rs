@@ -34,9 +34,11 @@ pub(super) enum Action {
     Answer(Box<Answer>),
     /// Reads the request and never answers.
     Hang,
-    /// Sends the head and one piece of the body, and never ends it.
+    /// Sends the head and pieces of the body, the first at once, and never ends it.
     Stream {
         status: StatusCode,
+        /// The pause after each piece; silence after the first if `None`.
+        every: Option<Duration>,
     },
     /// Drops the connection in the middle of the call.
     Reset,
@@ -91,7 +93,22 @@ impl Reply {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         Self {
             delay: Duration::ZERO,
-            action: Action::Stream { status },
+            action: Action::Stream {
+                status,
+                every: None,
+            },
+        }
+    }
+
+    /// A head, and a piece of a body again after each pause, for ever.
+    pub fn ticking(status: u16, every: Duration) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        Self {
+            delay: Duration::ZERO,
+            action: Action::Stream {
+                status,
+                every: Some(every),
+            },
         }
     }
 
@@ -155,12 +172,16 @@ impl Reply {
         match self.action {
             Action::Hang => std::future::pending().await,
             Action::Reset => None,
-            Action::Stream { status } => {
-                let first = futures_util::stream::iter([Ok::<_, crate::BoxError>(Frame::data(
-                    Bytes::from_static(b"piece"),
-                ))]);
-                let endless =
-                    futures_util::StreamExt::chain(first, futures_util::stream::pending());
+            Action::Stream { status, every } => {
+                let endless = futures_util::stream::unfold(true, move |first| async move {
+                    match every {
+                        _ if first => {}
+                        Some(every) => tokio::time::sleep(every).await,
+                        None => std::future::pending().await,
+                    }
+                    let piece = Frame::data(Bytes::from_static(b"piece"));
+                    Some((Ok::<_, crate::BoxError>(piece), false))
+                });
                 let mut response = Response::new(MeshBody::new(StreamBody::new(endless)));
                 *response.status_mut() = status;
                 Some(response)

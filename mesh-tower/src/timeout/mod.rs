@@ -3,7 +3,9 @@
 //! One layer, two places: above retry it enforces the call's deadline ([`TimeoutLayer::call`]),
 //! below the ejection record it limits one attempt, connecting included
 //! ([`TimeoutLayer::attempt`]). Alone it takes a fixed duration. The body is not limited: a stream
-//! may last longer than any sensible wait for its beginning.
+//! may last longer than any sensible wait for its beginning. What ends a stream is silence: in the
+//! assembled client a reader that has waited for the next piece for the route's idle time (5 min)
+//! gets an error instead.
 //!
 //! ```
 //! use std::time::Duration;

@@ -6,4 +6,5 @@ mod context;
 mod layers;
 mod live;
 mod retries;
+mod streams;
 mod support;

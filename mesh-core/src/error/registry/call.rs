@@ -133,11 +133,13 @@ pub(super) const CODES: &[CodeInfo] = &[
     call(
         ErrorKind::AttemptTimeout,
         "an attempt took too long",
-        "One attempt did not answer within the route's `timeouts.backendRequest`. The call may \
-         still have been processed, so it is repeated only if its method is idempotent or the \
-         route says otherwise.",
+        "One attempt did not answer within the route's `timeouts.backendRequest`, or its answer \
+         began and then was silent for 5 minutes. The call may still have been processed, so it is \
+         repeated only if its method is idempotent or the route says otherwise; an answer that has \
+         begun is never repeated.",
         &[
             "One endpoint is slow or hangs.",
+            "A stream has nothing to say for minutes: let it send something, if only a blank.",
             "The limit is below what the service takes at its busiest.",
         ],
         &[
