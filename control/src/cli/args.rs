@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 ok, 1 findings, 2 usage, 3 control server unreachable.\n\
-                  `policy check`, `policy expand` and `explain` need no control server."
+                  `policy check`, `policy expand` and `explain CODE` need no control server."
 )]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -65,10 +65,12 @@ pub(super) enum Command {
         #[command(flatten)]
         watch: Watch,
     },
-    /// What a code means, its causes and what to do
+    /// What a code means, or which policy holds for a service and where it was written
     Explain {
-        /// An error code, such as M2003; without one, all codes are listed
-        code: Option<String>,
+        /// An error code, such as M2003, or a service, such as reviews or reviews.shop; without
+        /// either, all codes are listed
+        #[arg(value_name = "CODE|SERVICE")]
+        what: Option<String>,
     },
     /// What happened lately
     Events {

@@ -78,7 +78,7 @@ pub(super) fn render(findings: &[Finding], paint: impl Fn(Paint, &str) -> String
 }
 
 /// Breaks at blanks so that no line is longer than `width`; a longer word stands alone.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         let last = lines.len() - 1;

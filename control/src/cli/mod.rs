@@ -127,7 +127,7 @@ async fn command(cli: &Cli, out: &mut Output) -> Result<u8, Failure> {
             .await
         }
         Command::Events { limit } => show::events(control, *limit, format, out).await,
-        Command::Explain { code } => explain::run(code.as_deref(), format, out),
+        Command::Explain { what } => explain::run(control, what.as_deref(), format, out).await,
     }
 }
 

@@ -239,7 +239,11 @@ async fn every_failure_ends_in_a_next_line_and_has_its_exit_code() {
             "/no/such/file.yaml",
         ),
         (vec!["explain", "M9999"], 2, "M9999"),
-        (vec!["explain", "nonsense"], 2, "nonsense"),
+        (
+            vec!["--control", "unix:/no/such.sock", "explain", "reviews"],
+            3,
+            "/no/such.sock",
+        ),
         (vec!["polisy"], 2, "policy"),
         (vec!["policy", "check"], 2, "FILE"),
     ] {

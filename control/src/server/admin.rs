@@ -68,9 +68,19 @@ impl Admin for AdminService {
         &self,
         _: Request<pb::PolicyRequest>,
     ) -> Result<Response<pb::PolicyResponse>, Status> {
-        let current = self.0.current();
+        let (current, files, default_namespace) = {
+            let policy = self.0.policy();
+            let namespace = policy.default_namespace().to_owned();
+            (policy.current().clone(), policy.files(), namespace)
+        };
+        let files = files.into_iter().map(|file| pb::PolicyFile {
+            name: file.name,
+            text: file.text,
+        });
         Ok(Response::new(pb::PolicyResponse {
             revision: current.revision.to_string(),
+            files: files.collect(),
+            default_namespace,
             resources: current
                 .resources
                 .iter()

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::state::Shared;
-use crate::registry::{Instance, LeaseFile};
 use crate::Error;
+use crate::registry::{Instance, LeaseFile};
 use crate::store::{File, Look, PolicyDir, SETTLE};
 
 /// How often windows move on and the directory is looked at.

@@ -111,6 +111,16 @@ impl PolicyStore {
         &self.current
     }
 
+    /// The texts that [`current`](Self::current) was read from.
+    pub(crate) fn files(&self) -> Vec<File> {
+        self.saved.in_force()
+    }
+
+    /// The namespace of resources that do not say theirs.
+    pub(crate) fn default_namespace(&self) -> &str {
+        self.options.default_namespace()
+    }
+
     /// Why the directory's present content is not in force.
     pub(crate) fn refused(&self) -> Option<&Refused> {
         self.refused.as_ref()

@@ -155,7 +155,11 @@ fn a_file_between_truncation_and_write_is_not_taken() {
     write("b");
     assert_eq!(policies.look(), Look::Same, "it was rewritten as it was");
     write("");
-    assert_eq!(policies.look(), Look::Unsettled, "looks before do not count");
+    assert_eq!(
+        policies.look(),
+        Look::Unsettled,
+        "looks before do not count"
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ mod table;
 
 pub use crate::policy::model::Split;
 pub use matcher::accepts;
-pub use table::RouteTable;
+pub use table::{RouteTable, Step};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,17 @@ pub struct RouteTable {
     groups: Vec<Group>,
 }
 
+/// One condition of the table, at its place in the order in which [`RouteTable::find`] tries them.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The host that the request must have; `None` is any.
+    pub host: Option<&'a Hostname>,
+    /// What the request must be like.
+    pub condition: &'a RouteMatch,
+    /// The route that serves it then.
+    pub route: &'a Arc<Route>,
+}
+
 /// The matches for one host, by kind of path.
 #[derive(Clone)]
 struct Group {
@@ -87,6 +98,21 @@ impl RouteTable {
         self.find(&parts.method, &parts.uri, &parts.headers)
     }
 
+    /// Every condition in the order in which they are tried; the first that holds serves. For
+    /// people: [`RouteTable::find`] looks most of them up by hash.
+    pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        self.groups.iter().flat_map(move |group| {
+            let steps = group.in_order().into_iter();
+            steps.filter_map(move |entry| {
+                Some(Step {
+                    host: group.host.as_ref(),
+                    condition: &entry.condition,
+                    route: self.routes.get(entry.route)?,
+                })
+            })
+        })
+    }
+
     /// The routes, in the order of the policy.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
@@ -139,6 +165,20 @@ impl Group {
         }
         self.patterns
             .sort_by_key(|(pattern, entry)| (Reverse(pattern.as_str().len()), entry.rank()));
+    }
+
+    /// The order of [`find`](Self::find). Two paths of one kind and length exclude each other, so
+    /// any order of these will do; it is that of the alphabet.
+    fn in_order(&self) -> Vec<&Entry> {
+        let by_path = |map| {
+            let map: &HashMap<Arc<str>, Vec<Entry>> = map;
+            let mut lists: Vec<_> = map.iter().collect();
+            lists.sort_by_key(|(path, _)| (Reverse(path.len()), Arc::clone(path)));
+            lists.into_iter().flat_map(|(_, list)| list)
+        };
+        let hashed = by_path(&self.exact).chain(by_path(&self.prefixes));
+        let patterns = self.patterns.iter().map(|(_, entry)| entry);
+        hashed.chain(patterns).chain(&self.rest).collect()
     }
 
     fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&Entry> {

@@ -275,6 +275,38 @@ fn any_match() -> impl Strategy<Value = RouteMatch> {
     })
 }
 
+#[test]
+fn steps_name_each_condition_in_the_order_of_precedence() {
+    let hosted = Route::new("host", Split::one(BackendIx(0)))
+        .with_hostnames(vec![Hostname::Exact("a.example".into())]);
+    let plain = [
+        ("rest", RouteMatch::any()),
+        ("regex", regex("/a/.*")),
+        ("a", prefix("/a")),
+        (
+            "a with a header",
+            prefix("/a").with_header(header("x", "1")),
+        ),
+        ("a/b", prefix("/a/b")),
+        ("exact", exact("/a/b")),
+    ];
+    let routes = plain.iter().map(|(name, m)| route(name, vec![m.clone()]));
+    let table = RouteTable::new(routes.chain([Arc::new(hosted)]));
+    let names: Vec<_> = table.steps().map(|step| &**step.route.name()).collect();
+    assert_eq!(
+        names,
+        [
+            "host",
+            "exact",
+            "a/b",
+            "a with a header",
+            "a",
+            "regex",
+            "rest"
+        ]
+    );
+}
+
 proptest! {
     #[test]
     fn the_index_agrees_with_trying_one_by_one(
@@ -291,5 +323,7 @@ proptest! {
             .collect();
         let found = table.find(&method, &uri, &headers).map(|r| &**r.name());
         prop_assert_eq!(found, slow(&routes, &method, &uri, &headers));
+        let first = table.steps().find(|step| accepts(step.condition, &method, &uri, &headers));
+        prop_assert_eq!(found, first.map(|step| &**step.route.name()));
     }
 }

@@ -302,6 +302,12 @@ pub struct PolicyResponse {
     /// All resources.
     #[prost(message, repeated, tag = "2")]
     pub resources: ::prost::alloc::vec::Vec<super::super::policy::v1::Resource>,
+    /// The texts they were read from, so that a reader can name file and line.
+    #[prost(message, repeated, tag = "3")]
+    pub files: ::prost::alloc::vec::Vec<PolicyFile>,
+    /// Namespace of resources that do not say theirs.
+    #[prost(string, tag = "4")]
+    pub default_namespace: ::prost::alloc::string::String,
 }
 /// Which edges.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

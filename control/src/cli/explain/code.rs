@@ -1,12 +1,12 @@
-//! `meshctl explain CODE`: the page of a code, without a control server.
+//! `meshctl explain CODE`.
 
 use mesh_core::error::{Code, CodeInfo, registry};
 use serde::Serialize;
 
-use super::args::Format;
-use super::failure::Failure;
-use super::output::Output;
-use super::table::{Align, Table};
+use crate::cli::args::Format;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::table::{Align, Table};
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -17,11 +17,13 @@ struct Page<'a> {
     next: &'a [&'a str],
 }
 
-pub(super) fn run(code: Option<&str>, format: Format, out: &mut Output) -> Result<u8, Failure> {
-    let Some(text) = code else {
-        list(format, out);
-        return Ok(0);
-    };
+/// Whether a text is meant as a code: `M` and digits only.
+pub(super) fn is_code(text: &str) -> bool {
+    let digits = text.strip_prefix(['M', 'm']).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+pub(super) fn explain(text: &str, format: Format, out: &mut Output) -> Result<u8, Failure> {
     let unknown = || {
         Failure::usage(
             format!("{text} is not a code of the mesh; codes look like M2003 [M1003]"),
@@ -37,7 +39,7 @@ pub(super) fn run(code: Option<&str>, format: Format, out: &mut Output) -> Resul
     Ok(0)
 }
 
-fn list(format: Format, out: &mut Output) {
+pub(super) fn list(format: Format, out: &mut Output) {
     if format == Format::Json {
         let pages: Vec<_> = registry().iter().map(page).collect();
         out.json(&pages);

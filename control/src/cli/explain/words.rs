@@ -1,0 +1,194 @@
+//! Conditions, endpoints and callers in words.
+
+use std::time::Duration;
+
+use mesh_core::policy::model::{
+    AccessRule, AppProtocol, Backend, Discovery, Filter, Hostname, Operation, PathEdit, PathMatch,
+    PathPattern, Peer, Redirect, RouteMatch, Snapshot, TlsMode, ValueMatch,
+};
+use mesh_core::policy::spec::Interval;
+
+/// The condition that always holds.
+pub(super) const ANY: &str = "any";
+
+pub(super) fn time(duration: Duration) -> String {
+    Interval::new(duration).to_string()
+}
+
+pub(super) fn limit(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "none".to_owned(), time)
+}
+
+/// `GET /reviews/* x-user=7 ?page=2`.
+pub(super) fn condition(host: Option<&Hostname>, condition: &RouteMatch) -> String {
+    let mut words = Vec::new();
+    words.extend(host.map(|host| format!("host {host}")));
+    words.extend(condition.is_grpc().then(|| "gRPC".to_owned()));
+    words.extend(condition.method().map(ToString::to_string));
+    words.extend(condition.path().map(|path| match path {
+        PathMatch::Exact(text) => text.to_string(),
+        PathMatch::Prefix(text) => format!("{text}/*"),
+        PathMatch::Regex(pattern) => format!("path ~ {}", pattern.as_str()),
+    }));
+    let value = |value: &ValueMatch| match value {
+        ValueMatch::Exact(text) => format!("={text}"),
+        ValueMatch::Regex(pattern) => format!(" ~ {}", pattern.as_str()),
+    };
+    let headers = condition.headers().iter();
+    words.extend(headers.map(|h| format!("{}{}", h.name(), value(h.value()))));
+    let query = condition.query().iter();
+    words.extend(query.map(|q| format!("?{}{}", q.name(), value(q.value()))));
+    if words.is_empty() {
+        return ANY.to_owned();
+    }
+    words.join(" ")
+}
+
+pub(super) fn redirect(redirect: &Redirect) -> String {
+    let mut text = format!("redirect {}", redirect.status().as_u16());
+    for (what, value) in [("scheme", redirect.scheme()), ("host", redirect.host())] {
+        if let Some(value) = value {
+            text.push_str(&format!(" {what} {value}"));
+        }
+    }
+    if let Some(port) = redirect.port() {
+        text.push_str(&format!(" port {port}"));
+    }
+    if let Some(edit) = redirect.path() {
+        text.push_str(&path_edit(edit));
+    }
+    text
+}
+
+/// What a filter changes.
+pub(super) fn filter(filter: &Filter, snapshot: &Snapshot) -> String {
+    match filter {
+        Filter::RequestHeaders(edit) => format!("request headers: {}", headers(edit)),
+        Filter::ResponseHeaders(edit) => format!("response headers: {}", headers(edit)),
+        Filter::Redirect(edit) => redirect(edit),
+        Filter::Rewrite(edit) => {
+            let mut text = "rewrite".to_owned();
+            if let Some(host) = edit.host() {
+                text.push_str(&format!(" host {host}"));
+            }
+            text + &edit.path().map(path_edit).unwrap_or_default()
+        }
+        Filter::Mirror {
+            backend,
+            per_million,
+        } => {
+            let name = snapshot.outbound().backend(*backend);
+            let name = name.map_or_else(|| "?".to_owned(), |b| b.key().to_string());
+            let percent = f64::from(*per_million) / 10_000.0;
+            format!("mirror {percent}% to {name}")
+        }
+        _ => "a change that this meshctl does not know".to_owned(),
+    }
+}
+
+fn headers(edit: &mesh_core::policy::model::HeaderEdit) -> String {
+    let pairs = |verb: &str, list: &[(http::HeaderName, http::HeaderValue)]| {
+        let names: Vec<_> = list
+            .iter()
+            .map(|(name, value)| {
+                format!(
+                    "{verb} {name}={}",
+                    String::from_utf8_lossy(value.as_bytes())
+                )
+            })
+            .collect();
+        names
+    };
+    let mut words = pairs("set", edit.set());
+    words.extend(pairs("add", edit.add()));
+    words.extend(edit.remove().iter().map(|name| format!("remove {name}")));
+    words.join(", ")
+}
+
+fn path_edit(edit: &PathEdit) -> String {
+    match edit {
+        PathEdit::Full(path) => format!(" path {path}"),
+        PathEdit::Prefix(prefix) => format!(" prefix {prefix}"),
+    }
+}
+
+/// Where endpoints come from.
+pub(super) fn endpoints(backend: &Backend) -> String {
+    let mut text = match backend.discovery() {
+        Discovery::Static(list) => match list.len() {
+            1 => "1 fixed address".to_owned(),
+            count => format!("{count} fixed addresses"),
+        },
+        Discovery::Dns {
+            host, srv: true, ..
+        } => format!("DNS SRV {host}"),
+        Discovery::Dns { host, port, .. } => {
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            format!("DNS {host}{port}")
+        }
+        Discovery::Registered(name) => format!("instances registered as {name}"),
+        Discovery::External { host, port } => format!("outside the mesh, DNS {host}:{port}"),
+    };
+    if !backend.subset().is_empty() {
+        let labels: Vec<_> = backend
+            .subset()
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        text.push_str(&format!(" with {}", labels.join(" ")));
+    }
+    text
+}
+
+pub(super) fn protocol(protocol: AppProtocol) -> &'static str {
+    match protocol {
+        AppProtocol::Http => "http",
+        AppProtocol::Http2 => "http2",
+        AppProtocol::Grpc => "grpc",
+        AppProtocol::Tcp => "tcp",
+    }
+}
+
+pub(super) fn tls(mode: TlsMode) -> &'static str {
+    match mode {
+        TlsMode::Mesh => "mutual TLS",
+        TlsMode::System => "TLS by the system's roots",
+        TlsMode::Plaintext => "plaintext",
+    }
+}
+
+/// `web.shop, namespace ops: GET /a/*`.
+pub(super) fn rule(rule: &AccessRule) -> String {
+    let from: Vec<_> = rule
+        .from()
+        .iter()
+        .map(|peer| match peer {
+            Peer::Service(name) => name.host(),
+            Peer::Namespace(namespace) => format!("namespace {namespace}"),
+            Peer::Identity(id) => id.to_string(),
+        })
+        .collect();
+    let from = match from.is_empty() {
+        true => "nobody".to_owned(),
+        false => from.join(", "),
+    };
+    if rule.to().is_empty() {
+        return format!("{from}: everything");
+    }
+    let to: Vec<_> = rule.to().iter().map(operation).collect();
+    format!("{from}: {}", to.join("; "))
+}
+
+fn operation(operation: &Operation) -> String {
+    let methods = operation.methods().iter().map(ToString::to_string);
+    let paths = operation.paths().iter().map(|path| match path {
+        PathPattern::Exact(text) => text.to_string(),
+        PathPattern::Prefix(text) => format!("{text}/*"),
+    });
+    let grpc = operation.grpc().iter().map(|pattern| {
+        let method = pattern.method().unwrap_or("*");
+        format!("gRPC {}/{method}", pattern.service())
+    });
+    let words: Vec<_> = methods.chain(paths).chain(grpc).collect();
+    words.join(" ")
+}
