@@ -94,9 +94,9 @@ metrics! {
     PANIC = "mesh_balance_panic_total", Counter, "picks", [SERVICE],
         "Picks made among all endpoints because too few were available.";
     ENDPOINT_WAITING = "mesh_endpoint_waiting", Gauge, "calls", [SERVICE],
-        "Calls that wait for a first endpoint or policy.";
+        "Calls that wait for a first endpoint.";
     CONNECTIONS = "mesh_connections", Gauge, "connections", [DIRECTION, SERVICE, STATE],
-        "Open connections, by state: active, idle.";
+        "Open connections. Outbound by state: active, idle; inbound: open.";
     CONNECT_DURATION = "mesh_connect_duration_seconds", Histogram, "seconds", [SERVICE],
         "Time to make a connection, its TLS handshake included.";
     CONNECT_FAILURES = "mesh_connect_failures_total", Counter, "connections", [SERVICE, REASON],
@@ -121,16 +121,14 @@ metrics! {
         "Connections without TLS.";
     CERTIFICATE_EXPIRY = "mesh_certificate_expiry_seconds", Gauge, "seconds", [],
         "Time of expiry of this process's certificate, in seconds since 1970.";
-    POLICY_REVISION = "mesh_policy_revision", Gauge, "info", [LAYER, "revision"],
-        "Always 1; the label says which revision is in force.";
+    POLICY_REVISION = "mesh_policy_revision", Gauge, "hash", [LAYER],
+        "The first 13 hexadecimal digits of the revision in force, as a number: equal where the policy is equal.";
     POLICY_UPDATES = "mesh_policy_updates_total", Counter, "updates", [LAYER, RESULT],
         "Policy updates by result: applied, refused.";
-    POLICY_AGE = "mesh_policy_applied_seconds", Gauge, "seconds", [LAYER],
-        "Time when policy last changed, in seconds since 1970.";
+    POLICY_AGE = "mesh_policy_applied_seconds", Gauge, "seconds", [],
+        "Time when the policy in force last changed, in seconds since 1970.";
     CONTROL_CONNECTED = "mesh_control_connected", Gauge, "bool", [],
         "1 while the stream to the control server is up; 0 means that the last good policy is served.";
-    REPORTS_DROPPED = "mesh_reports_dropped_total", Counter, "reports", [],
-        "Reports that could not be sent to the control server.";
     CONTROL_CLIENTS = "mesh_control_clients", Gauge, "clients", [STATE],
         "At the control server: subscribed processes by state: current, behind, refused.";
     CONTROL_INSTANCES = "mesh_control_instances", Gauge, "instances", [],

@@ -45,16 +45,11 @@ pub(crate) struct BackendView {
 impl BackendState {
     pub(crate) fn new(policy: &Backend, logical: Seam, recorder: &Recorder) -> Self {
         let ceilings = Ceilings::new(policy.ceilings());
-        let service = policy.service().to_string();
-        let reached = |which| {
-            let labels = [(names::SERVICE, &*service), (names::REASON, which)];
-            recorder.counter(names::CEILING_REACHED, &labels)
-        };
         let room = Room::new(
             ceilings.connections.clone(),
             ceilings.pending.clone(),
-            reached("connections"),
-            reached("pending"),
+            &policy.service().to_string(),
+            recorder,
         );
         Self {
             ceilings,
@@ -75,7 +70,7 @@ impl BackendState {
         self.room.changed();
     }
 
-    pub(super) fn room(&self) -> &Room {
+    pub(crate) fn room(&self) -> &Room {
         &self.room
     }
 

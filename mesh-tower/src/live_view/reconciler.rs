@@ -1,7 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mesh_core::identity::SpiffeId;
 use mesh_core::name::ServiceName;
@@ -9,6 +9,7 @@ use mesh_core::policy::model::{Backend, BackendIx, BackendKey, Filter, Service, 
 use mesh_core::policy::spec;
 use mesh_core::policy::{Layer, Options, Store};
 use mesh_core::retry::Budget;
+use mesh_core::telemetry::names;
 use tokio::sync::watch;
 
 use super::discovery::Discovered;
@@ -139,6 +140,12 @@ impl Reconciler {
         let asked = self.shared.asked();
         let (policy_version, snapshot) = self.policy(&asked);
         let unknown = self.shared.unknown();
+        if policy_version > self.views.borrow().policy_version
+            && let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)
+        {
+            let gauge = self.edges.recorder().gauge(names::POLICY_AGE, &[]);
+            gauge.set(now.as_secs_f64());
+        }
         let mut wanted = asked.clone();
         let mut services = HashMap::new();
         for held in self.backends.values_mut() {

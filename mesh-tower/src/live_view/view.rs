@@ -1,14 +1,14 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use mesh_core::live::Live;
 use mesh_core::name::ServiceName;
 use mesh_core::policy::model::Snapshot;
-use mesh_core::report::{EndpointReport, Report};
+use mesh_core::report::{EndpointHealth, EndpointReport, Report};
 use mesh_core::telemetry::names;
 use tokio::sync::watch;
 
-use super::ServiceView;
+use super::{BackendView, ServiceView};
 use crate::metrics::Edges;
 
 /// Everything that a call reads, immutable.
@@ -110,30 +110,79 @@ impl ViewReader {
 
     /// Sets the gauges that are computed when somebody looks.
     pub(crate) fn refresh_gauges(&self) {
-        use mesh_core::report::EndpointHealth;
         let recorder = self.edges.recorder();
+        let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        let set = |name, service: &str, value: f64| {
+            let labels = [(names::SERVICE, service)];
+            recorder.gauge(name, &labels).set(value);
+        };
         for service in self.latest().services.values() {
+            let balance = service.state().budget.balance(crate::runtime::now());
+            let name = service.name().to_string();
+            set(names::BUDGET_BALANCE, &name, balance as f64);
             for backend in service.backends() {
-                let mut counts = [0_u32; 4];
-                for (state, _) in backend.endpoints() {
-                    counts[state.health() as usize] += 1;
-                }
-                let name = backend.policy().service().to_string();
-                for state in [
-                    EndpointHealth::Available,
-                    EndpointHealth::Ejected,
-                    EndpointHealth::Probing,
-                    EndpointHealth::Unreachable,
-                ] {
-                    let state_name = state.to_string();
-                    recorder
-                        .gauge(
-                            names::ENDPOINTS,
-                            &[(names::SERVICE, &name), (names::STATE, &state_name)],
-                        )
-                        .set(f64::from(counts[state as usize]));
+                // A backend of several services is one destination, with one count.
+                if seen.insert(Arc::as_ptr(backend.state())) {
+                    let name = backend.policy().service().to_string();
+                    sums.entry(name).or_default().add(backend);
                 }
             }
+        }
+        for (service, sums) in &sums {
+            set(names::CALLS_IN_FLIGHT, service, sums.calls);
+            set(names::ENDPOINT_WAITING, service, sums.for_endpoint);
+            set(names::POOL_WAITING, service, sums.for_connection);
+            for state in HEALTH {
+                let state_name = state.to_string();
+                let labels = [(names::SERVICE, &**service), (names::STATE, &*state_name)];
+                let value = f64::from(sums.health[state as usize]);
+                recorder.gauge(names::ENDPOINTS, &labels).set(value);
+            }
+            for (state, value) in [("active", sums.open - sums.idle), ("idle", sums.idle)] {
+                let labels = [
+                    (names::DIRECTION, "outbound"),
+                    (names::SERVICE, &**service),
+                    (names::STATE, state),
+                ];
+                recorder.gauge(names::CONNECTIONS, &labels).set(value);
+            }
+        }
+    }
+}
+
+const HEALTH: [EndpointHealth; 4] = [
+    EndpointHealth::Available,
+    EndpointHealth::Ejected,
+    EndpointHealth::Probing,
+    EndpointHealth::Unreachable,
+];
+
+/// What the backends of one service have now.
+#[derive(Default)]
+struct Sums {
+    calls: f64,
+    for_endpoint: f64,
+    for_connection: f64,
+    open: f64,
+    idle: f64,
+    health: [u32; 4],
+}
+
+// === impl Sums ===
+
+impl Sums {
+    fn add(&mut self, backend: &BackendView) {
+        let (ceilings, room) = (backend.state().ceilings(), backend.state().room());
+        let for_connection = room.waiting() as f64;
+        self.calls += f64::from(ceilings.requests.used());
+        self.for_connection += for_connection;
+        self.for_endpoint += (f64::from(ceilings.pending.used()) - for_connection).max(0.0);
+        for (state, endpoint) in backend.endpoints() {
+            self.health[state.health() as usize] += 1;
+            let stats = endpoint.pool().stats();
+            self.open += stats.open as f64;
+            self.idle += stats.idle.min(stats.open) as f64;
         }
     }
 }

@@ -96,6 +96,7 @@ fn apply(source: &Source, store: &Store) -> Result<(), String> {
     let sources = std::slice::from_ref(source);
     let loaded = text::load(sources);
     if has_errors(&loaded.diagnostics) {
+        store.count_refused(Layer::File);
         return Err(loaded.diagnostics.render(sources));
     }
     store

@@ -152,7 +152,7 @@ impl Mesh {
 
     /// All metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
-        self.inner.views.refresh_gauges();
+        super::gauges::refresh(&self.inner);
         self.inner.recorder.render()
     }
 

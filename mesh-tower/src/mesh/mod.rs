@@ -17,6 +17,7 @@ mod admin;
 mod builder;
 mod feed;
 mod file;
+mod gauges;
 mod handle;
 mod shared;
 

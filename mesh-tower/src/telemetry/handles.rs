@@ -24,6 +24,11 @@ impl Counter {
     pub fn increment(&self, n: u64) {
         self.0.increment(n);
     }
+
+    /// Raises it to a total that is counted elsewhere; a smaller one changes nothing.
+    pub fn absolute(&self, total: u64) {
+        self.0.absolute(total);
+    }
 }
 
 // === impl Gauge ===

@@ -5,6 +5,7 @@ mod ceilings;
 mod context;
 mod layers;
 mod live;
+mod metrics;
 mod retries;
 mod streams;
 mod support;

@@ -33,7 +33,18 @@ struct Shared {
 #[derive(Default)]
 struct State {
     layers: BTreeMap<Layer, Applied>,
+    updates: BTreeMap<Layer, Updates>,
     version: u64,
+}
+
+/// Updates of a layer that were not the same resources again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Updates {
+    /// Accepted.
+    pub applied: u64,
+    /// Refused; the last good policy stayed.
+    pub refused: u64,
 }
 
 #[derive(Clone)]
@@ -79,7 +90,18 @@ impl Store {
         };
         let merged = merge(&state.layers, layer, &candidate);
         let before = self.current();
-        let (mut snapshot, _) = validate(&merged, &self.0.options, Some(&before))?;
+        let valid = validate(&merged, &self.0.options, Some(&before));
+        let updates = state.updates.entry(layer).or_default();
+        let (mut snapshot, _) = match valid {
+            Ok(valid) => {
+                updates.applied += 1;
+                valid
+            }
+            Err(errors) => {
+                updates.refused += 1;
+                return Err(errors);
+            }
+        };
         state.layers.insert(layer, candidate);
         if snapshot.revision == before.revision {
             return Ok(before);
@@ -122,6 +144,18 @@ impl Store {
         state.layers.get(&layer).map(|l| l.revision.clone())
     }
 
+    /// Counts an update that was refused before it came here: its text or its form was wrong.
+    pub fn count_refused(&self, layer: Layer) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.updates.entry(layer).or_default().refused += 1;
+    }
+
+    /// How many updates of a layer there were; `None` before the first.
+    pub fn updates(&self, layer: Layer) -> Option<Updates> {
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.updates.get(&layer).copied()
+    }
+
     /// The resources of a layer, as last accepted.
     pub fn layer(&self, layer: Layer) -> Vec<Arc<Resource>> {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +167,20 @@ impl Store {
     pub fn resources(&self) -> Vec<Arc<Resource>> {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         over(state.layers.values().map(|l| l.resources.as_slice()))
+    }
+}
+
+impl Layer {
+    /// All layers, lowest first.
+    pub const ALL: [Self; 3] = [Self::Code, Self::File, Self::Control];
+
+    /// The word used in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::File => "file",
+            Self::Control => "control",
+        }
     }
 }
 

@@ -10,4 +10,4 @@
 
 mod layers;
 
-pub use layers::{Layer, Store};
+pub use layers::{Layer, Store, Updates};

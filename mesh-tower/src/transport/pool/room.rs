@@ -1,12 +1,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use mesh_core::ceiling::{Ceiling, Permit};
+use mesh_core::error::MeshError;
 use mesh_core::policy::model::CeilingsPolicy;
+use mesh_core::telemetry::names;
 use tokio::sync::Notify;
 
 use super::Shared;
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, Histogram, Recorder};
 
 /// How many connections may be open, and how many calls may wait for one, over all pools that
 /// share it: those of one destination.
@@ -23,6 +26,9 @@ struct Inner {
     pending: Ceiling,
     kept_waiting: Counter,
     refused: Counter,
+    took: Histogram,
+    service: Arc<str>,
+    recorder: Recorder,
     freed: Notify,
     waiting: AtomicUsize,
     /// Looked through only when there is no room.
@@ -44,18 +50,26 @@ pub(super) struct Waiter {
 // === impl Room ===
 
 impl Room {
-    /// Shares `connections` and `pending`; says in the counters what they did.
+    /// Shares `connections` and `pending` of a service; counts what they did, and how connecting
+    /// went.
     pub(crate) fn new(
         connections: Ceiling,
         pending: Ceiling,
-        kept_waiting: Counter,
-        refused: Counter,
+        service: &str,
+        recorder: &Recorder,
     ) -> Self {
+        let reached = |which| {
+            let labels = [(names::SERVICE, service), (names::REASON, which)];
+            recorder.counter(names::CEILING_REACHED, &labels)
+        };
         Self(Arc::new(Inner {
             connections,
             pending,
-            kept_waiting,
-            refused,
+            kept_waiting: reached("connections"),
+            refused: reached("pending"),
+            took: recorder.histogram(names::CONNECT_DURATION, &[(names::SERVICE, service)]),
+            service: service.into(),
+            recorder: recorder.clone(),
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
             pools: Mutex::default(),
@@ -69,8 +83,8 @@ impl Room {
         Self::new(
             Ceiling::new(connections),
             Ceiling::new(pending),
-            Counter::noop(),
-            Counter::noop(),
+            "",
+            &Recorder::disabled(),
         )
     }
 
@@ -90,8 +104,22 @@ impl Room {
     }
 
     /// Calls that wait for room, in all pools.
-    pub(in crate::transport) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.0.waiting.load(SeqCst)
+    }
+
+    /// Counts a connection that was made, or not.
+    pub(super) fn connected(&self, took: Duration, failed: Option<&MeshError>) {
+        let Some(error) = failed else {
+            self.0.took.record(took);
+            return;
+        };
+        let labels = [
+            (names::SERVICE, &*self.0.service),
+            (names::REASON, error.kind().label()),
+        ];
+        let counter = self.0.recorder.counter(names::CONNECT_FAILURES, &labels);
+        counter.increment(1);
     }
 
     pub(super) fn try_take(&self) -> Option<Place> {

@@ -151,10 +151,17 @@ impl Shared {
     }
 
     pub(super) async fn connect_with(&self, place: Place, alpn: Alpn) -> Result<Raw, MeshError> {
-        let addr = self.config.addr;
         if self.closed.load(Relaxed) {
-            return Err(error::closed(addr));
+            return Err(error::closed(self.config.addr));
         }
+        let began = tokio::time::Instant::now();
+        let made = self.open(place, alpn).await;
+        self.room.connected(began.elapsed(), made.as_ref().err());
+        made
+    }
+
+    async fn open(&self, place: Place, alpn: Alpn) -> Result<Raw, MeshError> {
+        let addr = self.config.addr;
         let limit = self.config.connect_timeout;
         let io = match timeout(limit, self.connect.connect(addr)).await {
             Ok(Ok(io)) => io,
