@@ -122,13 +122,16 @@ impl Replay {
                 hint.set_lower(hint.lower() + len);
             }
         }
-        Some(MeshBody::new(Attempt {
+        let attempt = Attempt {
             kept: kept.clone(),
             reader: state.reader,
             pending: state.chunks.iter().cloned().collect(),
             trailers: state.trailers.clone(),
             hint,
-        }))
+        };
+        // A new body is asked at once whether it is at its end, which takes the lock again.
+        drop(state);
+        Some(MeshBody::new(attempt))
     }
 
     /// Whether another attempt could have the body.
@@ -270,6 +273,15 @@ mod tests {
             "the first attempt must not steal frames"
         );
         assert_eq!(read(second).await, 60);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_no_attempt_has_read_is_sent_whole() {
+        // As after a refused connection, before the first byte.
+        let (replay, first) = Replay::new(chunks(&[10, 20]), KEPT);
+        let second = replay.again().unwrap();
+        drop(first);
+        assert_eq!(read(second).await, 30);
     }
 
     #[tokio::test]
