@@ -307,6 +307,34 @@ async fn a_member_renews_and_speaks_only_for_its_own_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_often_is_told_when_to_come_back_and_members_still_renew() {
+    let scratch = Scratch::new();
+    let server = start(&scratch).await;
+    let web = joined(&server, "shop/web").await;
+    let stranger = pinned(server.grpc_addr, server.join_token());
+    let mut refused = None;
+    for _ in 0..1000 {
+        let status = sign(stranger.clone(), "mesh1.wrong", Vec::new(), "shop/web").await;
+        let status = status.unwrap_err();
+        if status.code() == Code::ResourceExhausted {
+            refused = Some(status);
+            break;
+        }
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    }
+    let refused = refused.expect("a limit");
+    let text = refused.message();
+    assert!(
+        text.contains("127.0.0.1 asks for certificates too often")
+            && text.contains("try again in ")
+            && text.ends_with("[M4006]"),
+        "{text}"
+    );
+    let key = rcgen::KeyPair::generate().unwrap();
+    sign(web, "", csr(&key), "shop/web").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_did_not_join_may_only_join() {
     let scratch = Scratch::new();
     let server = start(&scratch).await;

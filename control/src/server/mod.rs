@@ -16,6 +16,7 @@ mod config;
 mod identity;
 mod local;
 mod own;
+mod pace;
 mod registry;
 mod report;
 mod rpc;

@@ -42,7 +42,7 @@ impl Members {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         Self {
             ads: shared.ads.clone(),
-            identity: IdentityService(shared.clone()),
+            identity: IdentityService::new(shared.clone()),
             registry: RegistryService::new(shared.clone()),
             report: ReportService(shared.clone()),
         }
