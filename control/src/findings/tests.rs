@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use super::*;
+use crate::report::{DeniedSum, EndpointSum};
+use crate::store::Refused;
 
 fn endpoint(addr: &str, calls: u64, failures: u64, ms: u64) -> EndpointSum {
     EndpointSum {

@@ -1,0 +1,43 @@
+//! What `meshctl check` says: each finding names the fault, its code and the next step.
+//!
+//! A pure function of what was observed ([`Observed`]), so that each rule is a test.
+
+//!
+//! | module | tells about |
+//! | --- | --- |
+//! | `state` | the policy, clients that are behind or refuse, instances that are gone |
+//! | `certificates` | those that end or are refused |
+//! | `traffic` | denied calls, and edges that lose calls |
+//! | `endpoints` | those that stand out from their peers |
+
+mod certificates;
+mod endpoints;
+mod finding;
+mod observed;
+mod state;
+mod traffic;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use observed::{Client, Gone, Observed};
+
+use mesh_grpc::pb::control as pb;
+
+/// Fewest calls for which a share means something.
+const FEW_CALLS: u64 = 10;
+
+/// All findings, worst first; what is well comes last.
+pub(crate) fn findings(seen: &Observed) -> Vec<pb::Finding> {
+    let mut found = Vec::new();
+    state::policy(seen, &mut found);
+    state::clients(seen, &mut found);
+    state::registry(seen, &mut found);
+    certificates::ending(seen, &mut found);
+    let faulty = certificates::refused(seen, &mut found);
+    traffic::denied(seen, &mut found);
+    endpoints::outliers(seen, &faulty, &mut found);
+    traffic::failing(seen, &mut found);
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    found
+}

@@ -1,0 +1,48 @@
+//! What was observed.
+
+use std::time::Duration;
+
+use mesh_grpc::pb::control as pb;
+
+use crate::report::{DeniedSum, EndpointSum};
+use crate::store::Refused;
+
+/// Everything that is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) revision: String,
+    pub(crate) resources: usize,
+    pub(crate) warnings: usize,
+    pub(crate) refused: Option<Refused>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) instances: usize,
+    pub(crate) orphans: Vec<Gone>,
+    pub(crate) lost: Vec<Gone>,
+    pub(crate) endpoints: Vec<EndpointSum>,
+    pub(crate) edges: Vec<(String, pb::EdgeReport)>,
+    pub(crate) denied: Vec<DeniedSum>,
+    pub(crate) plaintext: Vec<(String, u64)>,
+    /// Service, process, end of validity in seconds since 1970.
+    pub(crate) certificates: Vec<(String, String, i64)>,
+    pub(crate) leaf_ttl: Duration,
+    pub(crate) now_unix: i64,
+}
+
+/// One subscribed process.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    pub(crate) name: String,
+    pub(crate) nacks: Vec<String>,
+    pub(crate) revision: String,
+    pub(crate) behind_for: Option<Duration>,
+}
+
+/// An instance whose stream or lease has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    pub(crate) service: String,
+    pub(crate) addr: String,
+    pub(crate) instance: String,
+    /// Since the lease ended; for an orphan, until it ends.
+    pub(crate) time: Duration,
+}
