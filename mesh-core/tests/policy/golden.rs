@@ -59,6 +59,7 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
         ("M3007", partial(), vec![
             "apiVersion: v1\nkind: HttpRoute\nmetadata: { name: a }\n".into(),
             "apiVersion: gateway.networking.k8s.io/v2\nkind: HTTPRoute\nmetadata: { name: a }\n".into(),
+            rule("filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: a } } }]"),
         ]),
         ("M3008", partial(), vec![
             rule("retry: { codes: [200] }"),

@@ -97,12 +97,14 @@ pub(super) const CODES: &[CodeInfo] = &[
     other(
         Code::POLICY_UNKNOWN_KIND,
         "unknown kind or apiVersion",
-        "The document's `kind` with its `apiVersion` is not one that the mesh reads.",
+        "The document's `kind` with its `apiVersion`, or the `type` of a filter, is not one that the \
+         mesh reads or does yet.",
         &[
             "The kind is misspelt.",
             "The apiVersion is not `gateway.networking.k8s.io/v1` (routes), `v1` (Service) or \
              `policy.mesh/v1alpha1` (the rest).",
             "The file holds resources for something else.",
+            "The filter is part of the Gateway API and not supported yet: `RequestMirror`.",
         ],
         &[CHECK],
     ),

@@ -70,6 +70,15 @@ pub(super) fn compile(
                 out.extend(rewrite.map(Filter::Rewrite));
             }
             FilterType::RequestMirror => {
+                // Its settings are still checked, so that all mistakes are told at once.
+                findings
+                    .error(
+                        resource,
+                        format!("{at}.type"),
+                        Code::POLICY_UNKNOWN_KIND,
+                        "RequestMirror is not supported yet: no request would be mirrored",
+                    )
+                    .help("take the filter out");
                 let at = format!("{at}.requestMirror");
                 let mirror = filter.request_mirror.as_ref();
                 out.extend(mirror.and_then(|m| self::mirror(cx, &at, m, backends, findings)));
