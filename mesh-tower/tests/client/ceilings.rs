@@ -133,7 +133,7 @@ async fn a_retry_over_its_ceiling_is_not_made_and_the_story_says_so() {
     let net = TestNet::new();
     let one = net.endpoint("10.0.0.1:80");
     one.reply(Reply::reset());
-    let (mesh, client) = mesh(&net, "maxRetries: 1", &[one.clone()]);
+    let (mesh, client) = mesh(&net, "maxRetries: 1", std::slice::from_ref(&one));
     let calls: Vec<_> = (0..4)
         .map(|_| {
             let client = client.clone();
