@@ -94,7 +94,7 @@ fn mesh(addr: SocketAddr) -> Mesh {
     let policy = format!(
         "apiVersion: policy.mesh/v1alpha1\nkind: Service\nmetadata: {{ name: upstream, namespace: shop }}\n\
          spec:\n  ports: [{{ port: 80 }}]\n  endpoints: {{ static: [{{ address: \"{addr}\" }}] }}\n---\n\
-         service: shop/upstream\nroute:\n- timeout: 5s\n  attemptTimeout: 2s\n  retry: {{ attempts: 2, codes: [503] }}\n"
+         service: shop/upstream\nroute:\n- timeout: 6s\n  attemptTimeout: 2s\n  retry: {{ attempts: 2, codes: [503] }}\n"
     );
     Mesh::builder("shop/bench").policy_text(&policy).build().unwrap_or_else(|e| panic!("{e:#}"))
 }

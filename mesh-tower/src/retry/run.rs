@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use mesh_core::ceiling::Permit;
-use mesh_core::classify::{self, grpc::Pushback};
+use mesh_core::classify::{self, Class, grpc::Pushback};
 use mesh_core::error::{Flags, MeshError};
 use mesh_core::policy::RetryPolicy;
 use mesh_core::retry::{Budget, Failed, Limits, StopReason, Verdict, may_retry};
@@ -38,7 +38,8 @@ struct Head {
     uri: http::Uri,
     version: http::Version,
     headers: http::HeaderMap,
-    extensions: http::Extensions,
+    /// `None` when the call's context is the only one, which the call has anyway.
+    extensions: Option<http::Extensions>,
 }
 
 /// Makes attempts until one is good enough or no other may be made.
@@ -71,104 +72,173 @@ where
     let (parts, body) = request.into_parts();
     let head = Head::of(&parts);
     let (replay, body) = Replay::new(body, KEPT);
-    let mut next = Request::from_parts(parts, body);
-    let mut story = Story::default();
-    // The place of a retry under its ceiling, from the decision to its answer.
-    let mut retrying: Option<Permit> = None;
-    let mut attempt = 1;
-    loop {
-        call.set_attempt(attempt);
-        call.clear_pick();
-        let began = runtime::now();
-        if attempt > 1 {
+    call.set_attempt(1);
+    call.clear_pick();
+    let began = runtime::now();
+    let result = service.call(Request::from_parts(parts, body)).await;
+    match settle(&call, policy, result) {
+        Settled::Final(result) => result,
+        Settled::Failed(ended, result) => {
+            let calls = Calls {
+                call: &call,
+                routed: matches!(rules, Rules::Routed),
+                policy,
+                budget,
+                head,
+                replay,
+            };
+            // Boxed: a future is as large as its largest state, and a call whose first attempt is
+            // good must not carry the room for others.
+            Box::pin(calls.again(service, began, ended, result)).await
+        }
+    }
+}
+
+/// What an attempt came to.
+enum Settled<R> {
+    /// The caller's answer: good, or a gRPC stream whose status is still to come.
+    Final(Result<Response<MeshBody>, MeshError>),
+    /// Another attempt may do better.
+    Failed(Ended, Result<Response<R>, MeshError>),
+}
+
+fn settle<R, E>(
+    call: &CallContext,
+    policy: Option<&RetryPolicy>,
+    result: Result<Response<R>, E>,
+) -> Settled<R>
+where
+    E: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    match result {
+        Ok(response) => match Ended::head(call.is_grpc(), &response) {
+            Some(ended) if ended.class.is_failure() || retries(policy, ended) => {
+                Settled::Failed(ended, Ok(response))
+            }
+            _ => Settled::Final(Ok(response.map(MeshBody::new))),
+        },
+        Err(error) => {
+            let error = into_mesh_error(error);
+            Settled::Failed(Ended::error(&error), Err(error))
+        }
+    }
+}
+
+/// Whether a policy may want to repeat an answer that is no failure.
+fn retries(policy: Option<&RetryPolicy>, ended: Ended) -> bool {
+    policy.is_some_and(|policy| {
+        ended.class != Class::Success
+            || u16::try_from(ended.code).is_ok_and(|status| policy.retries_status(status))
+    })
+}
+
+/// The attempts of one call.
+struct Calls<'a> {
+    call: &'a CallContext,
+    /// The ceiling on retries is the backend's that the call was routed to.
+    routed: bool,
+    policy: Option<&'a RetryPolicy>,
+    budget: &'a Budget,
+    head: Head,
+    replay: Replay,
+}
+
+impl Calls<'_> {
+    /// Makes further attempts after a first that failed.
+    async fn again<S, R>(
+        self,
+        mut service: S,
+        mut began: Instant,
+        mut ended: Ended,
+        mut result: Result<Response<R>, MeshError>,
+    ) -> Result<Response<MeshBody>, MeshError>
+    where
+        S: Service<Request<MeshBody>, Response = Response<R>> + Clone,
+        S::Error: Into<BoxError>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let Self {
+            call,
+            routed,
+            policy,
+            budget,
+            head,
+            replay,
+        } = self;
+        let mut story = Story::default();
+        // The place of a retry under its ceiling, from the decision to its answer.
+        let mut retrying: Option<Permit> = None;
+        let mut attempt = 1;
+        loop {
+            let now = runtime::now();
+            let took = now.saturating_duration_since(began);
+            let failed = failed(&head.method, attempt, &replay, ended, &result);
+            let limits = Limits {
+                policy,
+                arrived_attempt: call.arrived_attempt(),
+                deadline: call.deadline(),
+                expected: expected(call, now, result.is_ok().then_some(took)),
+            };
+            // The retry that has just failed is over.
+            drop(retrying.take());
+            let mut verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
+            if matches!(verdict, Verdict::Retry { .. })
+                && routed
+                && let Some(chosen) = call.chosen()
+            {
+                let percent = chosen.backend.policy().budget().percent();
+                retrying = chosen.backend.state().ceilings().try_retry(percent);
+                if retrying.is_none() {
+                    budget.refund(now);
+                    chosen.backend.count(names::CEILING_REACHED, "retries");
+                    verdict = Verdict::Stop(StopReason::Ceiling);
+                }
+            }
+            let (pause, reason) = match verdict {
+                Verdict::Retry { pause, reason } => (pause, reason),
+                Verdict::Stop(why) => {
+                    note_stop(call, &replay, why);
+                    return match result {
+                        Ok(response) => Ok(response.map(MeshBody::new)),
+                        Err(error) => Err(story.end(call, attempt, error, took, why)),
+                    };
+                }
+            };
+            story.add(call, attempt, ended, result.as_ref().err(), took);
+            // An answer that is not wanted is dropped before the pause: it holds a connection.
+            drop(result);
+            let Some(body) = replay.again() else {
+                // `replayable` said otherwise, so the body failed between the two.
+                let error = MeshError::new(
+                    mesh_core::error::ErrorKind::Protocol,
+                    "the request body failed while it was being sent",
+                );
+                return Err(story.end(call, attempt, error, took, StopReason::Body));
+            };
+            if let Some(edge) = call.edge() {
+                edge.retry(reason.label());
+            }
+            tracing::debug!(attempt, reason = reason.label(), ?pause, "trying again");
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            attempt += 1;
+            call.set_attempt(attempt);
+            call.clear_pick();
+            began = runtime::now();
             // A clone of a service that was ready need not be.
             std::future::poll_fn(|cx| service.poll_ready(cx))
                 .await
                 .map_err(into_mesh_error)?;
-        }
-        let result = service.call(next).await.map_err(into_mesh_error);
-        let now = runtime::now();
-        let ended = match &result {
-            Ok(response) => match Ended::head(call.is_grpc(), response) {
-                Some(ended) if ended.class.is_failure() || policy.is_some() => ended,
-                // Good, or a gRPC stream whose status is still to come.
-                _ => return result.map(|response| response.map(MeshBody::new)),
-            },
-            Err(error) => Ended::error(error),
-        };
-        let failed = failed(&head.method, attempt, &replay, ended, &result);
-        let limits = Limits {
-            policy,
-            arrived_attempt: call.arrived_attempt(),
-            deadline: call.deadline(),
-            expected: expected(
-                &call,
-                now,
-                result.is_ok().then(|| now.saturating_duration_since(began)),
-            ),
-        };
-        // The retry that has just failed is over.
-        drop(retrying.take());
-        let mut verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
-        if matches!(verdict, Verdict::Retry { .. })
-            && let (Rules::Routed, Some(chosen)) = (&rules, call.chosen())
-        {
-            let percent = chosen.backend.policy().budget().percent();
-            retrying = chosen.backend.state().ceilings().try_retry(percent);
-            if retrying.is_none() {
-                budget.refund(now);
-                chosen.backend.count(names::CEILING_REACHED, "retries");
-                verdict = Verdict::Stop(StopReason::Ceiling);
+            let next = service.call(head.request(call, body)).await;
+            match settle(call, policy, next) {
+                Settled::Final(result) => return result,
+                Settled::Failed(how, failed) => (ended, result) = (how, failed),
             }
         }
-        let (pause, reason) = match verdict {
-            Verdict::Retry { pause, reason } => (pause, reason),
-            Verdict::Stop(why) => {
-                note_stop(&call, &replay, why);
-                return match result {
-                    Ok(response) => Ok(response.map(MeshBody::new)),
-                    Err(error) => Err(story.end(
-                        &call,
-                        attempt,
-                        error,
-                        now.saturating_duration_since(began),
-                        why,
-                    )),
-                };
-            }
-        };
-        story.add(
-            &call,
-            attempt,
-            ended,
-            result.as_ref().err(),
-            now.saturating_duration_since(began),
-        );
-        // An answer that is not wanted is dropped before the pause: it holds a connection.
-        drop(result);
-        let Some(body) = replay.again() else {
-            // `replayable` said otherwise, so the body failed between the two.
-            let error = MeshError::new(
-                mesh_core::error::ErrorKind::Protocol,
-                "the request body failed while it was being sent",
-            );
-            return Err(story.end(
-                &call,
-                attempt,
-                error,
-                now.saturating_duration_since(began),
-                StopReason::Body,
-            ));
-        };
-        if let Some(edge) = call.edge() {
-            edge.retry(reason.label());
-        }
-        tracing::debug!(attempt, reason = reason.label(), ?pause, "trying again");
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
-        attempt += 1;
-        next = head.request(body);
     }
 }
 
@@ -263,17 +333,22 @@ impl Head {
             uri: parts.uri.clone(),
             version: parts.version,
             headers: parts.headers.clone(),
-            extensions: parts.extensions.clone(),
+            extensions: (parts.extensions.len() > 1).then(|| parts.extensions.clone()),
         }
     }
 
-    fn request(&self, body: MeshBody) -> Request<MeshBody> {
+    fn request(&self, call: &CallContext, body: MeshBody) -> Request<MeshBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone();
-        *request.extensions_mut() = self.extensions.clone();
+        match &self.extensions {
+            Some(extensions) => *request.extensions_mut() = extensions.clone(),
+            None => {
+                request.extensions_mut().insert(call.clone());
+            }
+        }
         request
     }
 }

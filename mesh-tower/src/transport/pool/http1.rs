@@ -24,8 +24,10 @@ impl Shared {
             let reused = pooled.is_some();
             let mut connection = match pooled.take() {
                 Some(connection) => connection,
-                None if second => self.new_h1().await?,
-                None => self.any_h1(shard).await?,
+                // Boxed: a future is as large as its largest state, and calls that find a
+                // connection must not carry the room for a handshake.
+                None if second => Box::pin(self.new_h1()).await?,
+                None => Box::pin(self.any_h1(shard)).await?,
             };
             match h1::send(&mut connection, request).await {
                 Ok(mut response) => {

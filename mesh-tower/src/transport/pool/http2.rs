@@ -20,7 +20,8 @@ impl Shared {
         loop {
             let stream = match self.find_h2(shard) {
                 Some(stream) => stream,
-                None => self.make_h2(shard).await?,
+                // Boxed, as for HTTP/1.1: most calls find a connection.
+                None => Box::pin(self.make_h2(shard)).await?,
             };
             match stream.send(request).await {
                 Ok(mut response) => {

@@ -76,7 +76,7 @@ impl Shared {
             return Ok(grpc);
         }
         let agreed = match self.agreed.load(Relaxed) {
-            0 => self.agree(shard).await?,
+            0 => Box::pin(self.agree(shard)).await?,
             agreed => agreed,
         };
         if agreed == HTTP1 && grpc {
