@@ -67,6 +67,7 @@ pub(crate) struct Client {
     pub(crate) connected_since_unix: i64,
     pub(crate) revision: String,
     pub(crate) behind: bool,
+    pub(crate) resources_sent: u64,
     pub(crate) refused: Vec<Refusal>,
 }
 
@@ -162,6 +163,7 @@ impl From<pb::ClientRow> for Client {
             connected_since_unix: row.connected_since_unix,
             revision: row.revision,
             behind: row.behind,
+            resources_sent: row.resources_sent,
             refused: refused
                 .map(|each| Refusal {
                     kind: kind(&each.type_url),

@@ -140,6 +140,7 @@ fn clients_show_their_revision_and_what_they_refused() {
         identity: String::new(),
         connected_since_unix: 1_000,
         revision: "1f2e3d4c5b6a7988".into(),
+        resources_sent: 0,
         behind,
         refused: refused
             .iter()

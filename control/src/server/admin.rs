@@ -285,6 +285,7 @@ pub(crate) fn clients(shared: &Shared, wanted: &str) -> pb::ClientsResponse {
                     .unwrap_or_default()
                     .to_owned(),
                 behind: connection.behind,
+                resources_sent: connection.resources_sent,
             }
         })
         .collect();

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod member;
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -76,8 +78,13 @@ pub struct Process {
 
 impl Process {
     pub fn start(state: &Path, more: &[&str]) -> Self {
+        Self::start_at(state, "127.0.0.1:0", more)
+    }
+
+    /// With the gRPC port at `listen`, as after a restart.
+    pub fn start_at(state: &Path, listen: &str, more: &[&str]) -> Self {
         let mut child = command(state)
-            .args(["--listen", "127.0.0.1:0", "--page", "127.0.0.1:0"])
+            .args(["--listen", listen, "--page", "127.0.0.1:0"])
             .args(more)
             .stderr(Stdio::piped())
             .spawn()

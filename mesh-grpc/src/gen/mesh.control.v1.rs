@@ -450,6 +450,9 @@ pub struct ClientRow {
     /// Something was published that it does not hold.
     #[prost(bool, tag = "8")]
     pub behind: bool,
+    /// Resources sent on this connection; 0 if it came back with all that it needs.
+    #[prost(uint64, tag = "9")]
+    pub resources_sent: u64,
 }
 /// One type of one client.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

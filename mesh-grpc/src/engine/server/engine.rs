@@ -40,6 +40,7 @@ pub(super) struct Connection {
     pub(super) node: Option<Node>,
     pub(super) types: BTreeMap<Arc<str>, Subscription>,
     nonce: u64,
+    pub(super) resources_sent: u64,
 }
 
 /// The server's machine: all published resources and all connections. No I/O: requests go into
@@ -333,6 +334,7 @@ impl Engine {
         let mut nonce = String::new();
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.nonce += 1;
+            connection.resources_sent += u64::try_from(batch.resources.len()).unwrap_or(u64::MAX);
             // The connection's number is part of it: an answer to another stream's response never fits.
             nonce = format!("{:x}-{:x}", id.0, connection.nonce);
             if let Some(subscription) = connection.types.get_mut(&type_url) {

@@ -15,10 +15,13 @@ pub struct ConnectionView {
     pub node: Option<Node>,
     /// By type, in push order.
     pub types: Vec<TypeView>,
-    /// The revision that the client runs, as far as it matters to it; `None` before its first ACK.
+    /// The revision that the client runs, as far as it matters to it; `None` before its first ACK,
+    /// unless it came with what it holds.
     pub revision: Option<Arc<str>>,
     /// Something published that the client wants is not confirmed by it.
     pub behind: bool,
+    /// Resources in all responses on this connection. A client that comes back with what it holds costs none.
+    pub resources_sent: u64,
 }
 
 /// State of one type of one connection.
@@ -61,7 +64,9 @@ impl Engine {
             });
         }
         let behind = types.iter().any(|t| t.behind);
-        let heard = types.iter().any(|t| t.acked_revision.is_some());
+        let heard = types
+            .iter()
+            .any(|t| t.acked_revision.is_some() || !t.held.is_empty());
         let revision = if behind || !heard {
             types.iter().rev().find_map(|t| t.acked_revision.clone())
         } else {
@@ -73,6 +78,7 @@ impl Engine {
             types,
             revision,
             behind,
+            resources_sent: connection.resources_sent,
         })
     }
 
