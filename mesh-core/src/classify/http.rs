@@ -10,6 +10,10 @@ use crate::metadata;
 /// The class of an HTTP answer by its status and headers. gRPC answers also have a status in their
 /// trailers: see [`super::grpc()`].
 pub fn http(status: StatusCode, headers: &HeaderMap) -> Class {
+    // The mesh itself answers with a failing status, so most answers need no look-up.
+    if status.as_u16() < 400 {
+        return Class::Success;
+    }
     if let Some(kind) = mesh_reason(headers) {
         return from_reason(kind);
     }
@@ -21,8 +25,7 @@ pub fn http(status: StatusCode, headers: &HeaderMap) -> Class {
         // 501 Not Implemented and 505 are answers about the request, not failures of the endpoint.
         501 | 505 => Class::ClientError,
         500.. => Class::Failure(FailureKind::Server),
-        400..=499 => Class::ClientError,
-        _ => Class::Success,
+        _ => Class::ClientError,
     }
 }
 
