@@ -29,7 +29,7 @@ fn bare(line: &str) -> &str {
 
 #[test]
 fn each_rust_block_stands_in_an_example_that_is_run() {
-    let sources: Vec<String> = ["client", "server", "axum_server", "hyper_client"]
+    let sources: Vec<String> = ["client", "server", "hyper_client"]
         .map(|name| read(&format!("examples/src/bin/{name}.rs")))
         .into();
     let blocks = blocks("rust");

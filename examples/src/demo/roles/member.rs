@@ -21,8 +21,10 @@ pub(crate) const NAMESPACE: &str = "shop";
 const STATS_EVERY: Duration = Duration::from_millis(100);
 
 /// Everybody hears of a stop within milliseconds here; the defaults are for whole data centres.
-const DRAIN: Timing =
-    Timing { unready: Duration::from_millis(200), in_flight: Duration::from_secs(3) };
+const DRAIN: Timing = Timing {
+    unready: Duration::from_millis(200),
+    in_flight: Duration::from_secs(3),
+};
 
 /// Any error of a role, with its text.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
