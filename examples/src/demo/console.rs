@@ -90,7 +90,7 @@ impl Console {
                     }
                 }
                 _ = line_at.tick() => self.tick(),
-                _ = look.tick() => self.look(),
+                _ = look.tick() => self.look().await,
             }
         }
     }
@@ -126,18 +126,16 @@ impl Console {
         }
     }
 
-    fn look(&mut self) {
-        if self.shop.out_of_rotation() == 0 {
-            return;
-        }
+    async fn look(&mut self) {
+        let out = self.shop.out_of_rotation();
         for incident in &mut self.incidents {
-            if incident.ejected_after.is_none() {
-                incident.ejected();
-                let after = incident.ejected_after.map(short).unwrap_or_default();
-                say_about(
-                    "out",
-                    format_args!("of rotation after {after} ({})", incident.what.name()),
-                );
+            if incident.look(out) {
+                let after = incident.ejected_after().map(short).unwrap_or_default();
+                let name = incident.what.name();
+                say_about("EJECTED", format_args!("after {after} ({name})"));
+            }
+            if incident.may_explain() {
+                self.shop.tell_why_out().await;
             }
         }
     }
@@ -161,10 +159,11 @@ impl Console {
     }
 
     async fn break_it(&mut self, what: Break) {
+        let out = self.shop.out_of_rotation();
         match self.shop.break_it(what).await {
             Ok(()) => {
                 say_about(&format!("break {}", what.name()), what.story());
-                self.incidents.push(Incident::new(what));
+                self.incidents.push(Incident::new(what, out));
             }
             Err(error) => plain(error),
         }

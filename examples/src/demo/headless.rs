@@ -176,7 +176,7 @@ impl Run {
         // Six tenths broken, the rest to recover.
         let heal_at = tokio::time::Instant::now() + time.mul_f64(0.6);
         say_about(&format!("break {}", what.name()), what.story());
-        let mut incident = Incident::new(what);
+        let mut incident = Incident::new(what, self.shop.out_of_rotation());
         if let Err(error) = self.shop.break_it(what).await {
             self.complaints
                 .push(format!("break {}: {error}", what.name()));
@@ -232,12 +232,13 @@ impl Run {
         while tokio::time::Instant::now() < until {
             let next = line_at.min(until);
             while tokio::time::Instant::now() < next {
-                if self.shop.out_of_rotation() > 0 && part != Part::Recovered {
-                    if incident.ejected_after.is_none() {
-                        incident.ejected();
-                        let after = incident.ejected_after.map(short).unwrap_or_default();
-                        say_about("out", format_args!("of rotation after {after}"));
-                    }
+                let out = self.shop.out_of_rotation();
+                if part != Part::Recovered && incident.look(out) {
+                    let after = incident.ejected_after().map(short).unwrap_or_default();
+                    say_about("EJECTED", format_args!("after {after}"));
+                }
+                if incident.may_explain() {
+                    self.shop.tell_why_out().await;
                 }
                 sleep_until(next.min(tokio::time::Instant::now() + LOOK_EVERY)).await;
             }

@@ -11,6 +11,9 @@ use super::ticker::Second;
 /// Share of calls that users must see succeed through flaky, slow, kill and control, in percent.
 pub(crate) const UNHARMED: f64 = 99.9;
 
+/// Clients report once a second.
+const REPORTED_WITHIN: Duration = Duration::from_millis(1_200);
+
 /// What was seen of one break.
 #[derive(Debug)]
 pub(crate) struct Incident {
@@ -21,16 +24,23 @@ pub(crate) struct Incident {
     /// Only while broken, and after the time that a change may take.
     settled: Figures,
     counted: Counters,
-    pub(crate) ejected_after: Option<Duration>,
+    /// Endpoints that were out of rotation before it began.
+    out_before: u64,
+    ejected_after: Option<Duration>,
+    /// The reason was told.
+    explained: bool,
     pub(crate) findings: Vec<String>,
     /// The last part of the recovery.
     recovered: Figures,
 }
 
 impl Incident {
-    pub(crate) fn new(what: Break) -> Self {
+    /// Begins now; `out` endpoints are out of rotation already.
+    pub(crate) fn new(what: Break, out: u64) -> Self {
         Self {
             what,
+            out_before: out,
+            explained: false,
             started: Instant::now(),
             users: Figures::default(),
             settled: Figures::default(),
@@ -54,10 +64,30 @@ impl Incident {
         }
     }
 
-    /// Takes note that something is out of rotation.
-    pub(crate) fn ejected(&mut self) {
+    /// Takes note of how many endpoints are out of rotation now. True the first time that there
+    /// are more than before.
+    pub(crate) fn look(&mut self, out: u64) -> bool {
+        self.out_before = self.out_before.min(out);
+        let ejected = self.ejected_after.is_none() && out > self.out_before;
+        if ejected {
+            self.ejected_after = Some(self.started.elapsed());
+        }
+        ejected
+    }
+
+    /// How long after its start something went out of rotation.
+    pub(crate) fn ejected_after(&self) -> Option<Duration> {
         self.ejected_after
-            .get_or_insert_with(|| self.started.elapsed());
+    }
+
+    /// True once, when the reason for the ejection has come in with a report.
+    pub(crate) fn may_explain(&mut self) -> bool {
+        let due = self
+            .ejected_after
+            .is_some_and(|after| self.started.elapsed() > after + REPORTED_WITHIN);
+        let first = due && !self.explained;
+        self.explained |= due;
+        first
     }
 
     /// Success over the incident in one line.
@@ -188,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_unharmed_break_allows_one_in_a_thousand() {
-        let mut incident = Incident::new(Break::Slow);
+        let mut incident = Incident::new(Break::Slow, 0);
         incident.findings.push("M5005".into());
         incident.add(&second(999, None, 1), Part::Settled);
         incident.add(&second(1, None, 0), Part::Recovered);
@@ -199,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_closed_break_must_let_nothing_through_and_name_its_code() {
-        let mut incident = Incident::new(Break::Policy);
+        let mut incident = Incident::new(Break::Policy, 0);
         incident.findings.push("M5006".into());
         incident.add(&second(50, Some("M4001"), 2), Part::Changing);
         incident.add(&second(0, Some("M4001"), 50), Part::Settled);
@@ -211,14 +241,23 @@ mod tests {
 
     #[test]
     fn what_does_not_recover_is_told() {
-        let mut incident = Incident::new(Break::Control);
+        let mut incident = Incident::new(Break::Control, 0);
         incident.add(&second(50, None, 0), Part::Settled);
         assert!(incident.complaints()[0].contains("after heal 0 of 0"));
     }
 
     #[test]
+    fn only_what_goes_out_of_rotation_during_it_counts() {
+        let mut incident = Incident::new(Break::Flaky, 1);
+        assert!(!incident.look(1), "out before");
+        assert!(!incident.look(0), "back again");
+        assert!(incident.look(1) && !incident.look(1));
+        assert!(incident.ejected_after().is_some());
+    }
+
+    #[test]
     fn a_row_fits_its_head() {
-        let mut incident = Incident::new(Break::Flaky);
+        let mut incident = Incident::new(Break::Flaky, 0);
         incident.add(&second(100, None, 0), Part::Settled);
         let row = incident.row();
         assert!(

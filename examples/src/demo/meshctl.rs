@@ -81,6 +81,14 @@ impl Meshctl {
         ))
     }
 
+    /// `meshctl endpoints`: which instances some client has out of rotation, and why.
+    pub(crate) async fn out_of_rotation(&self) -> Result<Vec<(String, String)>, String> {
+        let said = self.run(&["endpoints", "-o", "json"]).await?;
+        let value: Value = serde_json::from_str(&said.out)
+            .map_err(|error| format!("meshctl endpoints: {error}: {}{}", said.out, said.err))?;
+        Ok(out_of_rotation(&value))
+    }
+
     /// `meshctl check`: what is not ok.
     pub(crate) async fn check(&self) -> Result<Vec<Finding>, String> {
         let said = self.run(&["check", "-o", "json"]).await?;
@@ -111,9 +119,45 @@ fn findings(value: &Value) -> Vec<Finding> {
         .collect()
 }
 
+/// Callers see the endpoints of a release, the registry those of the whole service: the address
+/// tells that they are one.
+fn out_of_rotation(value: &Value) -> Vec<(String, String)> {
+    let rows = || value.as_array().into_iter().flatten();
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let instance = |addr: &str| {
+        let named = rows().find(|row| row["addr"] == addr && row["instance"] != "");
+        named.map_or_else(|| addr.to_owned(), |row| text(row, "instance"))
+    };
+    let mut out = Vec::new();
+    for row in rows() {
+        for view in row["views"].as_array().into_iter().flatten() {
+            if view["state"] == "ejected" || view["state"] == "unreachable" {
+                let found = (instance(&text(row, "addr")), text(view, "reason"));
+                if !out.contains(&found) {
+                    out.push(found);
+                }
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_out_is_named_by_its_instance() {
+        let value = serde_json::json!([
+            { "service": "shop/reviews", "addr": "a:1", "instance": "reviews-v1#2", "views": [] },
+            { "service": "shop/reviews-v1", "addr": "a:1", "instance": "", "views": [
+                { "state": "ejected", "reason": "31% failed" }, { "state": "available" } ] },
+        ]);
+        assert_eq!(
+            out_of_rotation(&value),
+            [("reviews-v1#2".into(), "31% failed".into())]
+        );
+    }
 
     #[test]
     fn findings_are_those_with_a_code() {

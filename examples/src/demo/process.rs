@@ -17,6 +17,9 @@ use tokio::sync::watch;
 
 use super::census::RUN;
 
+/// A variable with the name of the process, for tables.
+pub(crate) const NAME: &str = "SHOP_DEMO_NAME";
+
 /// Key and value of one line.
 pub(crate) type Facts = BTreeMap<String, String>;
 
@@ -150,6 +153,7 @@ impl Plan {
             .arg("role")
             .args(&self.args)
             .env(RUN, &self.run)
+            .env(NAME, &self.name)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             // A Ctrl-C at the terminal is for the demo, which then stops all in order.
             .process_group(0)

@@ -16,6 +16,7 @@ use super::load;
 use super::meshctl::Meshctl;
 use super::policy;
 use super::process::{Plan, Process};
+use super::say::say_about;
 use super::scratch::Scratch;
 
 /// The instance that is broken.
@@ -214,6 +215,21 @@ impl Shop {
     /// Endpoints that `web` has out of rotation now.
     pub(crate) fn out_of_rotation(&self) -> u64 {
         self.services.get("web").map_or(0, |web| web.stat("out"))
+    }
+
+    /// Says which endpoints are out of rotation, and why.
+    pub(crate) async fn tell_why_out(&self) {
+        if !self.has_control() {
+            return;
+        }
+        match self.meshctl.out_of_rotation().await {
+            Ok(out) => {
+                for (instance, reason) in out {
+                    say_about("EJECTED", format_args!("{instance} ({reason})"));
+                }
+            }
+            Err(error) => say_about("EJECTED", error),
+        }
     }
 
     /// Stops everything in order and says what was left behind: nothing, if all is well.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lines::{read_commands, start_log, tell};
 use crate::demo::fault::Fault;
+use crate::demo::process::NAME;
 
 /// The namespace of the shop.
 pub(crate) const NAMESPACE: &str = "shop";
@@ -58,6 +59,9 @@ where
         .build()?;
     runtime.block_on(async {
         let mut join = Join::builder().service(service).namespace(NAMESPACE);
+        if let Ok(name) = std::env::var(NAME) {
+            join = join.instance(&name);
+        }
         for (name, value) in labels {
             join = join.label(name, value);
         }
