@@ -77,14 +77,25 @@ fn request(authority: &str) -> Request<Full<Bytes>> {
 
 async fn bare_call(client: &BareClient) {
     let mut request = request("upstream.shop");
-    request.headers_mut().insert("host", http::HeaderValue::from_static("upstream.shop"));
+    request
+        .headers_mut()
+        .insert("host", http::HeaderValue::from_static("upstream.shop"));
     *request.uri_mut() = http::Uri::from_static("/reviews/7");
-    let body = client.call(request).await.into_body().collect().await.expect("a body");
+    let body = client
+        .call(request)
+        .await
+        .into_body()
+        .collect()
+        .await
+        .expect("a body");
     assert_eq!(body.to_bytes(), upstream::ANSWER);
 }
 
 async fn mesh_call(client: &mut MeshClient) {
-    let response = client.call(request("upstream.shop")).await.expect("an answer");
+    let response = client
+        .call(request("upstream.shop"))
+        .await
+        .expect("an answer");
     let body = response.into_body().collect().await.expect("a body");
     assert_eq!(body.to_bytes(), upstream::ANSWER);
 }
@@ -96,7 +107,10 @@ fn mesh(addr: SocketAddr) -> Mesh {
          spec:\n  ports: [{{ port: 80 }}]\n  endpoints: {{ static: [{{ address: \"{addr}\" }}] }}\n---\n\
          service: shop/upstream\nroute:\n- timeout: 6s\n  attemptTimeout: 2s\n  retry: {{ attempts: 2, codes: [503] }}\n"
     );
-    Mesh::builder("shop/bench").policy_text(&policy).build().unwrap_or_else(|e| panic!("{e:#}"))
+    Mesh::builder("shop/bench")
+        .policy_text(&policy)
+        .build()
+        .unwrap_or_else(|e| panic!("{e:#}"))
 }
 
 /// CPU time per request of `concurrency` callers that make `REQUESTS` calls together.
@@ -174,7 +188,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
     let value = |flag: &str| {
-        args.iter().position(|arg| arg == flag).and_then(|at| args.get(at + 1)).cloned()
+        args.iter()
+            .position(|arg| arg == flag)
+            .and_then(|at| args.get(at + 1))
+            .cloned()
     };
     if has("--serve") {
         serve();
@@ -187,14 +204,21 @@ fn main() -> ExitCode {
         .expect("a runtime");
     let local = tokio::task::LocalSet::new();
     if let Some(subject) = value("--subject") {
-        let requests = value("--requests").and_then(|n| n.parse().ok()).unwrap_or(1_000);
+        let requests = value("--requests")
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(1_000);
         local.block_on(&runtime, alone(upstream.addr, &subject, requests));
         return ExitCode::SUCCESS;
     }
-    println!("CPU time per request of the client's thread, {ROUNDS} rounds of {REQUESTS} requests each, medians");
+    println!(
+        "CPU time per request of the client's thread, {ROUNDS} rounds of {REQUESTS} requests each, medians"
+    );
     println!("concurrency    bare hyper         mesh   ratio");
     let ratios = local.block_on(&runtime, async {
-        [compare(upstream.addr, 1).await, compare(upstream.addr, 32).await]
+        [
+            compare(upstream.addr, 1).await,
+            compare(upstream.addr, 32).await,
+        ]
     });
     let worst = ratios.into_iter().fold(0.0, f64::max);
     if has("--assert") && worst > LIMIT {

@@ -22,7 +22,10 @@ impl BareClient {
     /// A client of `addr` without connections.
     #[must_use]
     pub fn new(addr: SocketAddr) -> Self {
-        Self { addr, idle: Mutex::new(Vec::new()) }
+        Self {
+            addr,
+            idle: Mutex::new(Vec::new()),
+        }
     }
 
     async fn connection(&self) -> SendRequest<Full<Bytes>> {
@@ -37,10 +40,13 @@ impl BareClient {
                 None => break,
             }
         }
-        let stream = TcpStream::connect(self.addr).await.expect("the upstream listens");
+        let stream = TcpStream::connect(self.addr)
+            .await
+            .expect("the upstream listens");
         stream.set_nodelay(true).expect("a TCP socket");
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.expect("an HTTP/1.1 peer");
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("an HTTP/1.1 peer");
         tokio::spawn(async move {
             let _ = connection.await;
         });

@@ -53,11 +53,18 @@ impl Picking {
 
     /// One pick, and the load that it puts on the endpoint for as long as the call lives.
     pub fn run(&mut self) -> Option<usize> {
-        let index = self.balancer.pick(&self.set, self.now, &[], &mut self.rng)?;
+        let index = self
+            .balancer
+            .pick(&self.set, self.now, &[], &mut self.rng)?;
         let endpoint = self.set.get(index)?;
         let in_flight = endpoint.begin();
         self.now += Duration::from_micros(10);
-        self.balancer.record(endpoint, Duration::from_millis(5), Outcome::Success, self.now);
+        self.balancer.record(
+            endpoint,
+            Duration::from_millis(5),
+            Outcome::Success,
+            self.now,
+        );
         drop(in_flight);
         Some(index)
     }
@@ -74,7 +81,10 @@ impl Budgeting {
     /// A budget by the default policy.
     #[must_use]
     pub fn new() -> Self {
-        Self { budget: Budget::new(&BudgetPolicy::default()), now: Instant::now() }
+        Self {
+            budget: Budget::new(&BudgetPolicy::default()),
+            now: Instant::now(),
+        }
     }
 
     /// Five calls, of which one is retried.
@@ -122,7 +132,9 @@ impl Ejecting {
         self.calls = self.calls.wrapping_add(1);
         self.now += Duration::from_millis(1);
         let index = self.calls as usize % self.set.len();
-        self.detector.record(&self.policy, &self.set, index, index != 3, self.now).is_some()
+        self.detector
+            .record(&self.policy, &self.set, index, index != 3, self.now)
+            .is_some()
     }
 }
 
@@ -151,14 +163,26 @@ impl Matching {
     pub fn new(count: usize) -> Self {
         let mut text = String::from("service: shop/items\nroute:\n");
         for n in 0..count {
-            let (kind, path) = if n % 2 == 0 { ("Exact", "items") } else { ("PathPrefix", "lists") };
-            text += &format!("- matches: [{{ path: {{ type: {kind}, value: /shop/{path}/{n} }} }}]\n");
+            let (kind, path) = if n % 2 == 0 {
+                ("Exact", "items")
+            } else {
+                ("PathPrefix", "lists")
+            };
+            text +=
+                &format!("- matches: [{{ path: {{ type: {kind}, value: /shop/{path}/{n} }} }}]\n");
         }
         let source = Source::new("bench.yaml", text);
         let checked = policy::check(&[source], &Options::partial());
-        let snapshot = checked.snapshot.unwrap_or_else(|| panic!("{}", checked.rendered));
+        let snapshot = checked
+            .snapshot
+            .unwrap_or_else(|| panic!("{}", checked.rendered));
         let service = ServiceName::new("shop", "items").expect("a valid name");
-        let table = snapshot.outbound().service(&service).expect("the service").routes(None).clone();
+        let table = snapshot
+            .outbound()
+            .service(&service)
+            .expect("the service")
+            .routes(None)
+            .clone();
         let mut headers = HeaderMap::new();
         headers.insert("accept", HeaderValue::from_static("application/json"));
         Self {
@@ -174,6 +198,8 @@ impl Matching {
     /// One look-up.
     #[must_use]
     pub fn run(&self) -> bool {
-        self.table.find(&self.method, &self.uri, &self.headers).is_some()
+        self.table
+            .find(&self.method, &self.uri, &self.headers)
+            .is_some()
     }
 }

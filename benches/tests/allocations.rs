@@ -75,7 +75,10 @@ fn the_budget_allocates_nothing() {
     let mut retries = 0;
     let count = allocations(|| retries = (0..ROUNDS).filter(|_| budgeting.run()).count());
     assert_eq!(count, 0);
-    assert!(retries > ROUNDS / 2, "20 % of the calls are withdrawn: {retries}");
+    assert!(
+        retries > ROUNDS / 2,
+        "20 % of the calls are withdrawn: {retries}"
+    );
 }
 
 #[test]
@@ -84,7 +87,10 @@ fn an_ejection_record_allocates_nothing() {
     let mut changes = 0;
     let count = allocations(|| changes = (0..ROUNDS).filter(|_| ejecting.run()).count());
     assert_eq!(count, 0);
-    assert!(changes > 0, "the failing endpoint is ejected within the run");
+    assert!(
+        changes > 0,
+        "the failing endpoint is ejected within the run"
+    );
 }
 
 #[test]
