@@ -138,18 +138,17 @@ impl Work {
             let listener = TcpListener::from_std(listener)?;
             outbound.spawn(proxy::serve(listener, port, gates.end.clone()));
         }
-        if let (Some(app), Some(listener)) = (app, listeners.inbound) {
-            if gates
+        if let (Some(app), Some(listener)) = (app, listeners.inbound)
+            && gates
                 .end
                 .run_until_cancelled(gates.inbound.cancelled())
                 .await
                 .is_some()
-            {
-                match inbound::serve(&mesh, app, listener) {
-                    // Ends with the mesh's drain.
-                    Ok(server) => drop(gates.end.run_until_cancelled(server.done()).await),
-                    Err(error) => tracing::error!(worker = index, "inbound: {error}"),
-                }
+        {
+            match inbound::serve(&mesh, app, listener) {
+                // Ends with the mesh's drain.
+                Ok(server) => drop(gates.end.run_until_cancelled(server.done()).await),
+                Err(error) => tracing::error!(worker = index, "inbound: {error}"),
             }
         }
         gates.end.cancelled().await;

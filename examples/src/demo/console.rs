@@ -176,10 +176,10 @@ impl Console {
         }
         let mut seen = BTreeSet::new();
         for incident in std::mem::take(&mut self.incidents) {
-            if seen.insert(incident.what.name()) {
-                if let Err(error) = self.shop.heal(incident.what).await {
-                    plain(error);
-                }
+            if seen.insert(incident.what.name())
+                && let Err(error) = self.shop.heal(incident.what).await
+            {
+                plain(error);
             }
             say_about(
                 "heal",

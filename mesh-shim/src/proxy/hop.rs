@@ -24,7 +24,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse().ok())
-            .filter(|name| may_be_named(name))
+            .filter(may_be_named)
             .collect();
         for name in named {
             headers.remove(name);

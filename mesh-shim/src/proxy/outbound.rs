@@ -49,24 +49,19 @@ impl Outbound {
 }
 
 impl Answer for Outbound {
-    fn answer(
-        self,
-        mut request: Request<Incoming>,
-    ) -> impl Future<Output = Response<MeshBody>> + Send + 'static {
-        async move {
-            let checked = match &self.kind {
-                Kind::Proxy(tunnels, open) if request.method() == Method::CONNECT => {
-                    return connect(request, tunnels, open).await;
-                }
-                Kind::Proxy(..) => target::absolute(&mut request),
-                // What the application calls the server (127.0.0.1:9001) means nothing to it.
-                Kind::Port(service) => target::set_authority(&mut request, service),
-            };
-            if let Err(target::BadTarget(why)) = checked {
-                return answer::bad_request(why);
+    async fn answer(self, mut request: Request<Incoming>) -> Response<MeshBody> {
+        let checked = match &self.kind {
+            Kind::Proxy(tunnels, open) if request.method() == Method::CONNECT => {
+                return connect(request, tunnels, open).await;
             }
-            send(self.client, request).await
+            Kind::Proxy(..) => target::absolute(&mut request),
+            // What the application calls the server (127.0.0.1:9001) means nothing to it.
+            Kind::Port(service) => target::set_authority(&mut request, service),
+        };
+        if let Err(target::BadTarget(why)) = checked {
+            return answer::bad_request(why);
         }
+        send(self.client, request).await
     }
 }
 

@@ -103,10 +103,10 @@ impl Child {
     /// Passes a signal on to the application and what it started. One that is gone is no error.
     pub(crate) fn signal(&self, signal: Signal) {
         // After the wait the number may belong to somebody else.
-        if let (Some(pid), Some(_)) = (self.pid, self.inner.id()) {
-            if let Err(error) = kill_process_group(pid, signal) {
-                tracing::debug!(?signal, %error, "the application is gone already");
-            }
+        if let (Some(pid), Some(_)) = (self.pid, self.inner.id())
+            && let Err(error) = kill_process_group(pid, signal)
+        {
+            tracing::debug!(?signal, %error, "the application is gone already");
         }
     }
 

@@ -43,6 +43,6 @@ fn pretend(credentials: &Credentials) -> Result<(), Error> {
     leaf.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     leaf.is_ca = rcgen::IsCa::ExplicitNoCa;
     let leaf = leaf.signed_by(&key, &issuer)?;
-    credentials.set_identity(Identity::from_pem(&leaf.pem(), &key.serialize_pem())?);
+    credentials.set_identity(Identity::from_pem(leaf.pem(), key.serialize_pem())?);
     Ok(())
 }

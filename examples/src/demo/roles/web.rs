@@ -93,10 +93,10 @@ fn failed_by_status(status: &Status) -> Response {
     };
     let reason = status.metadata().get(metadata::REASON.as_str());
     let mut text = format!("reviews: {}", status.message());
-    if let Some(reason) = reason.and_then(|reason| reason.to_str().ok()) {
-        if !text.contains(reason) {
-            text.push_str(&format!(" [{reason}]"));
-        }
+    if let Some(reason) = reason.and_then(|reason| reason.to_str().ok())
+        && !text.contains(reason)
+    {
+        text.push_str(&format!(" [{reason}]"));
     }
     (code, text).into_response()
 }
