@@ -16,7 +16,27 @@ pub(crate) struct Figures {
     pub(crate) failed: u64,
     /// Failures by the code in the answer, or by what happened where there is none.
     pub(crate) codes: BTreeMap<String, u64>,
+    /// What the last failed call was told.
+    pub(crate) last_failure: Option<String>,
     latency: Histogram<u64>,
+}
+
+/// A call that failed, as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// The code in the answer, or what happened where there is none.
+    pub(crate) code: String,
+    /// The answer.
+    pub(crate) text: String,
+}
+
+impl From<&str> for Failed {
+    fn from(what: &str) -> Self {
+        Self {
+            code: what.to_owned(),
+            text: what.to_owned(),
+        }
+    }
 }
 
 impl Default for Figures {
@@ -29,20 +49,22 @@ impl Default for Figures {
             ok: 0,
             failed: 0,
             codes: BTreeMap::new(),
+            last_failure: None,
             latency,
         }
     }
 }
 
 impl Figures {
-    pub(crate) fn record(&mut self, outcome: Result<(), String>, took: Duration) {
+    pub(crate) fn record(&mut self, outcome: Result<(), Failed>, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST_US);
         self.latency.saturating_record(micros.clamp(1, LONGEST_US));
         match outcome {
             Ok(()) => self.ok += 1,
-            Err(code) => {
+            Err(failed) => {
                 self.failed += 1;
-                *self.codes.entry(code).or_default() += 1;
+                *self.codes.entry(failed.code).or_default() += 1;
+                self.last_failure = Some(failed.text);
             }
         }
     }
@@ -52,6 +74,9 @@ impl Figures {
         self.failed += other.failed;
         for (code, count) in &other.codes {
             *self.codes.entry(code.clone()).or_default() += count;
+        }
+        if other.last_failure.is_some() {
+            self.last_failure.clone_from(&other.last_failure);
         }
         // Both have the same bounds.
         let _ = self.latency.add(&other.latency);
@@ -100,7 +125,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn record(&self, outcome: Result<(), String>, took: Duration) {
+    pub(crate) fn record(&self, outcome: Result<(), Failed>, took: Duration) {
         self.lock().record(outcome, took);
     }
 
@@ -134,11 +159,7 @@ mod tests {
     fn success_is_what_users_see_and_without_is_less_the_rescued() {
         let mut figures = Figures::default();
         for n in 0..10 {
-            let outcome = if n == 0 {
-                Err("M4001".to_owned())
-            } else {
-                Ok(())
-            };
+            let outcome = if n == 0 { Err("M4001".into()) } else { Ok(()) };
             figures.record(outcome, Duration::from_millis(n + 1));
         }
         assert_eq!(figures.success(), 90.0);

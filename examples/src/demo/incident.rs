@@ -108,8 +108,9 @@ impl Incident {
                 let success = self.users.success();
                 if success < UNHARMED {
                     complaints.push(format!(
-                        "{name}: users saw {success:.2}% succeed, {UNHARMED}% is owed ({:?})",
-                        self.users.codes
+                        "{name}: users saw {success:.2}% succeed, {UNHARMED}% is owed ({:?}): {}",
+                        self.users.codes,
+                        self.users.last_failure.as_deref().unwrap_or("-")
                     ));
                 }
             }
@@ -131,10 +132,11 @@ impl Incident {
         }
         if self.recovered.calls() == 0 || self.recovered.failed > 0 {
             complaints.push(format!(
-                "{name}: after heal {} of {} calls failed ({:?})",
+                "{name}: after heal {} of {} calls failed ({:?}): {}",
                 self.recovered.failed,
                 self.recovered.calls(),
-                self.recovered.codes
+                self.recovered.codes,
+                self.recovered.last_failure.as_deref().unwrap_or("-")
             ));
         }
         if matches!(self.what, Break::Flaky) && self.ejected_after.is_none() {
@@ -201,10 +203,7 @@ mod tests {
             users.record(Ok(()), Duration::from_millis(2));
         }
         for _ in 0..failed {
-            users.record(
-                Err(code.unwrap_or("500").to_owned()),
-                Duration::from_millis(1),
-            );
+            users.record(Err(code.unwrap_or("500").into()), Duration::from_millis(1));
         }
         Second {
             users,

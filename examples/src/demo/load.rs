@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::figures::{Recorder, code_in};
+use super::figures::{Failed, Recorder, code_in};
 
 /// Calls a second.
 pub(crate) const RATE: u32 = 50;
@@ -71,32 +71,35 @@ struct Users {
 
 impl Users {
     /// One call; the code of the failure, or the status where the answer has none.
-    async fn ask(&self, product: u64) -> Result<(), String> {
-        let mut connection = self
-            .connection()
-            .await
-            .map_err(|error| format!("web: {error}"))?;
+    async fn ask(&self, product: u64) -> Result<(), Failed> {
+        let broken = |error: &dyn std::fmt::Display| Failed {
+            code: "broken".to_owned(),
+            text: format!("web: {error}"),
+        };
+        let mut connection = self.connection().await.map_err(|error| broken(&error))?;
         let request = Request::get(format!("/product/{product}"))
             .header("host", "shop.example")
             .body(Empty::new())
-            .map_err(|error| error.to_string())?;
-        let failed = |error: hyper::Error| format!("web: {error}");
-        let answer = connection.send_request(request).await.map_err(failed)?;
+            .map_err(|error| broken(&error))?;
+        let answer = connection
+            .send_request(request)
+            .await
+            .map_err(|error| broken(&error))?;
         let status = answer.status();
         let body = answer
             .into_body()
             .collect()
             .await
-            .map_err(failed)?
-            .to_bytes();
+            .map_err(|error| broken(&error))?;
         if let Ok(mut idle) = self.idle.lock() {
             idle.push(connection);
         }
         if status == StatusCode::OK {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&body);
-        Err(code_in(&text).map_or_else(|| status.as_u16().to_string(), str::to_owned))
+        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        let code = code_in(&text).map_or_else(|| status.as_u16().to_string(), str::to_owned);
+        Err(Failed { code, text })
     }
 
     async fn connection(&self) -> Result<SendRequest<Empty<Bytes>>, String> {
