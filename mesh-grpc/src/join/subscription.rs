@@ -137,8 +137,6 @@ pub(super) async fn save(member: SharedMember, disk: Disk) {
         if changes.changed().await.is_err() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        changes.mark_unchanged();
         let snapshot = member.lock().snapshot();
         let disk = disk.clone();
         let saved = tokio::task::spawn_blocking(move || disk.save_snapshot(&snapshot)).await;
@@ -154,5 +152,7 @@ pub(super) async fn save(member: SharedMember, disk: Disk) {
             Some(_) => {}
             None => failed = false,
         }
+        // After, not before: a process that soon ends should have left something to start from.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
 }
