@@ -64,48 +64,33 @@ impl DynService for RoutedBalance {
         &self,
         mut request: Request<MeshBody>,
     ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
-        let wait = self.wait;
-        Box::pin(async move {
-            let call = CallContext::of(&mut request);
-            let Some(chosen) = call.chosen() else {
-                return Err(MeshError::new(
-                    ErrorKind::Internal,
-                    "the call was not routed",
-                ));
-            };
-            let pinned = &chosen.backend;
-            // A later attempt may know more than the view that the call began with.
-            let newest;
-            let mut backend = pinned;
-            if call.attempt() > 1 {
-                newest = pinned.newest();
-                backend = &newest;
-            }
-            let waited;
-            if backend.set().is_empty() {
-                waited = wait_for_endpoint(&call, pinned, wait).await?;
-                backend = &waited;
-            }
-            let Some(ix) = pick(&call, backend) else {
-                return Err(none_available(&call, backend));
-            };
-            let Some(endpoint) = backend.endpoint(ix) else {
-                return Err(MeshError::new(
-                    ErrorKind::Internal,
-                    "a pick outside of its set",
-                ));
-            };
-            call.set_pick(endpoint.id());
-            let mut stack = endpoint_stack(
-                backend.set().clone(),
-                ix,
-                *backend.policy().balance(),
-                backend.outliers(),
-                Some(endpoint),
-                endpoint.seam().clone(),
-            );
-            stack.call(request).await
-        })
+        let call = CallContext::of(&mut request);
+        let Some(chosen) = call.chosen() else {
+            return failed(MeshError::new(
+                ErrorKind::Internal,
+                "the call was not routed",
+            ));
+        };
+        let pinned = &chosen.backend;
+        // A later attempt may know more than the view that the call began with.
+        let newest;
+        let mut backend = pinned;
+        if call.attempt() > 1 {
+            newest = pinned.newest();
+            backend = &newest;
+        }
+        if backend.set().is_empty() {
+            let (wait, pinned) = (self.wait, pinned.clone());
+            return Box::pin(async move {
+                let waited = wait_for_endpoint(&call, &pinned, wait).await?;
+                picked(&call, &waited)?.call(request).await
+            });
+        }
+        // Without a future of its own: the request would be copied into it and out again.
+        match picked(&call, backend) {
+            Ok(mut stack) => Box::pin(stack.call(request)),
+            Err(error) => failed(error),
+        }
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {
@@ -144,6 +129,32 @@ impl DynService for Connections {
     fn describe(&self, into: &mut Vec<&'static str>) {
         into.extend(["seam C (endpoint)", "pool"]);
     }
+}
+
+fn failed(error: MeshError) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+/// The layers around the endpoint that is picked for this attempt.
+fn picked(call: &CallContext, backend: &BackendView) -> Result<EndpointStack, MeshError> {
+    let Some(ix) = pick(call, backend) else {
+        return Err(none_available(call, backend));
+    };
+    let Some(endpoint) = backend.endpoint(ix) else {
+        return Err(MeshError::new(
+            ErrorKind::Internal,
+            "a pick outside of its set",
+        ));
+    };
+    call.set_pick(endpoint.id());
+    Ok(endpoint_stack(
+        backend.set().clone(),
+        ix,
+        *backend.policy().balance(),
+        backend.outliers(),
+        Some(endpoint),
+        endpoint.seam().clone(),
+    ))
 }
 
 fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {

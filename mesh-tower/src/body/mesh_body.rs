@@ -16,21 +16,56 @@ use crate::transport::Held;
 #[derive(Default)]
 pub struct MeshBody {
     inner: Inner,
-    /// The connection that the frames come from: free again when the stream has ended.
-    connection: Option<Held>,
-    guard: Option<Guard>,
 }
+
+/// A request is moved through every layer, so its body is small: with the head that is 256 bytes,
+/// and up to there a copy costs half of what it costs beyond.
+const _: () = assert!(size_of::<MeshBody>() <= 32);
 
 type Guard = Box<dyn Any + Send>;
 
-#[derive(Default)]
+/// Two variants, because that many fit into the room of one.
 enum Inner {
-    #[default]
-    Empty,
+    /// One buffer, or nothing when it is empty.
     Full(Bytes),
-    Incoming(Incoming),
-    Boxed(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>),
+    Stream(Pin<Box<dyn Stream>>),
 }
+
+/// What is behind the pointer of a body that is more than a buffer.
+trait Stream: Source {
+    fn keep(self: Pin<&mut Self>, guard: Guard);
+}
+
+/// A body that a [`MeshBody`] is made of.
+pub(crate) trait Source: Body<Data = Bytes, Error = BoxError> + Send {
+    fn kind(&self) -> &'static str {
+        "Boxed"
+    }
+
+    /// The whole of it, if it is there already.
+    fn buffer(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+pin_project! {
+    /// A body and what it keeps until its end.
+    struct Guarded<B> {
+        #[pin]
+        inner: B,
+        guard: Option<Guard>,
+    }
+}
+
+/// The frames of an answer, and the connection that they come from: free again when the stream has
+/// ended.
+struct Answer {
+    frames: Incoming,
+    connection: Option<Held>,
+}
+
+/// One buffer that keeps a guard.
+struct Buffer(Bytes);
 
 /// Two guards in one box. The earlier one is nearer to the wire and goes first.
 struct Both<G> {
@@ -55,15 +90,12 @@ impl MeshBody {
 
     /// A body of one buffer.
     pub fn full(data: impl Into<Bytes>) -> Self {
-        let data = data.into();
-        if data.is_empty() {
-            Self::empty()
-        } else {
-            Self::of(Inner::Full(data))
+        Self {
+            inner: Inner::Full(data.into()),
         }
     }
 
-    /// Any body. A `MeshBody` comes back as it is; hyper's stream and the bodies of
+    /// Any body. A `MeshBody` comes back as it is; the bodies of
     /// `http_body_util` that hold one buffer or none cost no allocation.
     pub fn new<B>(body: B) -> Self
     where
@@ -85,23 +117,41 @@ impl MeshBody {
         }
         match slot {
             // Ended and exactly nothing: nothing can follow, not even trailers.
-            Some(body) if !body.is_end_stream() => {
-                Self::of(Inner::Boxed(Box::pin(BoxedError { inner: body })))
-            }
+            Some(body) if !body.is_end_stream() => Self::of(BoxedError { inner: body }),
             _ => Self::empty(),
         }
     }
 
-    fn of(inner: Inner) -> Self {
+    /// A body whose end is still to come.
+    pub(crate) fn of(source: impl Source + 'static) -> Self {
         Self {
-            inner,
-            connection: None,
-            guard: None,
+            inner: Inner::Stream(Box::pin(Guarded {
+                inner: source,
+                guard: None,
+            })),
         }
     }
 
-    pub(crate) fn incoming(body: Incoming) -> Self {
-        Self::of(Inner::Incoming(body))
+    pub(crate) fn incoming(frames: Incoming) -> Self {
+        if frames.is_end_stream() {
+            return Self::empty();
+        }
+        Self::of(Answer {
+            frames,
+            connection: None,
+        })
+    }
+
+    /// The body of an answer. It keeps the connection until the stream has ended.
+    pub(crate) fn answer(frames: Incoming, connection: Held) -> Self {
+        if frames.is_end_stream() {
+            connection.reuse();
+            return Self::empty();
+        }
+        Self::of(Answer {
+            frames,
+            connection: Some(connection),
+        })
     }
 
     fn from_full(body: Full<Bytes>) -> Self {
@@ -123,22 +173,11 @@ impl MeshBody {
         if self.is_end_stream() {
             return self;
         }
-        self.guard = Some(match self.guard.take() {
-            None => Box::new(guard),
-            Some(earlier) => Box::new(Both {
-                _earlier: earlier,
-                _later: guard,
-            }),
-        });
-        self
-    }
-
-    /// Keeps the connection until the stream has ended.
-    pub(crate) fn with_connection(mut self, held: Held) -> Self {
-        if self.is_end_stream() {
-            held.reuse();
-        } else {
-            self.connection = Some(held);
+        if let Inner::Full(data) = &mut self.inner {
+            self = Self::of(Buffer(std::mem::take(data)));
+        }
+        if let Inner::Stream(stream) = &mut self.inner {
+            stream.as_mut().keep(Box::new(guard));
         }
         self
     }
@@ -146,19 +185,9 @@ impl MeshBody {
     /// The whole body, if it is in one buffer already: what can be sent a second time for free.
     pub fn as_buffer(&self) -> Option<Bytes> {
         match &self.inner {
-            Inner::Empty => Some(Bytes::new()),
             Inner::Full(data) => Some(data.clone()),
-            Inner::Incoming(_) | Inner::Boxed(_) => None,
+            Inner::Stream(stream) => stream.buffer(),
         }
-    }
-
-    fn release(&mut self, whole: bool) {
-        if let Some(held) = self.connection.take()
-            && whole
-        {
-            held.reuse();
-        }
-        self.guard = None;
     }
 }
 
@@ -176,45 +205,24 @@ impl Body for MeshBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let frame = match &mut this.inner {
-            Inner::Empty => None,
-            Inner::Full(data) => {
-                let data = std::mem::take(data);
-                this.inner = Inner::Empty;
-                Some(Ok(Frame::data(data)))
-            }
-            Inner::Incoming(body) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
-            }
-            Inner::Boxed(body) => ready!(body.as_mut().poll_frame(cx)),
-        };
-        if this.connection.is_some() || this.guard.is_some() {
-            match &frame {
-                None => this.release(true),
-                Some(Err(_)) => this.release(false),
-                Some(Ok(_)) if this.is_end_stream() => this.release(true),
-                Some(Ok(_)) => {}
-            }
+        match &mut self.get_mut().inner {
+            Inner::Full(data) if data.is_empty() => Poll::Ready(None),
+            Inner::Full(data) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
+            Inner::Stream(stream) => stream.as_mut().poll_frame(cx),
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Empty => true,
-            Inner::Full(_) => false,
-            Inner::Incoming(body) => body.is_end_stream(),
-            Inner::Boxed(body) => body.is_end_stream(),
+            Inner::Full(data) => data.is_empty(),
+            Inner::Stream(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Empty => SizeHint::with_exact(0),
             Inner::Full(data) => SizeHint::with_exact(data.len() as u64),
-            Inner::Incoming(body) => body.size_hint(),
-            Inner::Boxed(body) => body.size_hint(),
+            Inner::Stream(stream) => stream.size_hint(),
         }
     }
 }
@@ -222,10 +230,9 @@ impl Body for MeshBody {
 impl fmt::Debug for MeshBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.inner {
-            Inner::Empty => "Empty",
+            Inner::Full(data) if data.is_empty() => "Empty",
             Inner::Full(_) => "Full",
-            Inner::Incoming(_) => "Incoming",
-            Inner::Boxed(_) => "Boxed",
+            Inner::Stream(stream) => stream.kind(),
         };
         f.debug_struct("MeshBody")
             .field("kind", &kind)
@@ -263,7 +270,146 @@ impl From<Incoming> for MeshBody {
     }
 }
 
+// === impl Inner ===
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self::Full(Bytes::new())
+    }
+}
+
+// === impl Guarded ===
+
+impl<B: Source> Stream for Guarded<B> {
+    fn keep(self: Pin<&mut Self>, guard: Guard) {
+        let slot = self.project().guard;
+        *slot = Some(match slot.take() {
+            None => guard,
+            Some(earlier) => Box::new(Both {
+                _earlier: earlier,
+                _later: guard,
+            }),
+        });
+    }
+}
+
+impl<B: Source> Source for Guarded<B> {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    fn buffer(&self) -> Option<Bytes> {
+        self.inner.buffer()
+    }
+}
+
+impl<B: Source> Body for Guarded<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        if this.guard.is_some() && (!matches!(frame, Some(Ok(_))) || this.inner.is_end_stream()) {
+            *this.guard = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+// === impl Answer ===
+
+impl Source for Answer {
+    fn kind(&self) -> &'static str {
+        "Incoming"
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.frames).poll_frame(cx));
+        let whole = match &frame {
+            None => true,
+            Some(Ok(_)) => this.frames.is_end_stream(),
+            Some(Err(_)) => {
+                this.connection = None;
+                false
+            }
+        };
+        if whole && let Some(held) = this.connection.take() {
+            held.reuse();
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.frames.size_hint()
+    }
+}
+
+// === impl Buffer ===
+
+impl Source for Buffer {
+    fn kind(&self) -> &'static str {
+        if self.0.is_empty() { "Empty" } else { "Full" }
+    }
+
+    fn buffer(&self) -> Option<Bytes> {
+        Some(self.0.clone())
+    }
+}
+
+impl Body for Buffer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let data = std::mem::take(&mut self.0);
+        Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
 // === impl BoxedError ===
+
+impl<B> Source for BoxedError<B>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+}
 
 impl<B> Body for BoxedError<B>
 where

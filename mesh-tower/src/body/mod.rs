@@ -1,9 +1,9 @@
 //! [`MeshBody`]: the one body type of requests and responses inside the mesh.
 //!
 //! The usual boxed body costs an allocation and two indirect calls per frame even for `GET`. This
-//! one knows the four cases that matter (nothing, one buffer, hyper's own stream, anything else)
-//! and carries *guards*: values that must live exactly as long as the stream, such as a place below
-//! a ceiling or the connection that the answer comes from.
+//! one is small and costs nothing for what most requests have (nothing, or one buffer), one
+//! allocation for anything else, and carries *guards*: values that must live exactly as long as the
+//! stream, such as a place below a ceiling or the connection that the answer comes from.
 //!
 //! A guard is dropped at the first of: end of the stream, an error, the drop of the body. A body
 //! that has already ended drops it at once.
@@ -22,6 +22,7 @@ mod mesh_body;
 
 pub use self::collect::TooLarge;
 pub use self::mesh_body::MeshBody;
+pub(crate) use self::mesh_body::Source;
 
 #[cfg(test)]
 mod tests;

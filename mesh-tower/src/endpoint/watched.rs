@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 
 use super::Guard;
 use crate::BoxError;
-use crate::body::MeshBody;
+use crate::body::{MeshBody, Source};
 use crate::context::CallContext;
 use crate::metrics::Ended;
 use crate::runtime;
@@ -46,7 +46,7 @@ struct Open {
 impl Watched {
     /// Ties a call, and the attempt that is answered, to the end of a response's body.
     pub(crate) fn wrap(
-        response: Response<MeshBody>,
+        mut response: Response<MeshBody>,
         call: CallContext,
         guard: Option<Guard>,
     ) -> Response<MeshBody> {
@@ -61,12 +61,13 @@ impl Watched {
         let grpc = open.call.is_grpc() && grpc::status(response.headers()).is_none();
         let route = open.call.chosen().and_then(|chosen| chosen.route.as_ref());
         let idle = route.and_then(|route| route.timeouts().idle());
-        if !grpc && idle.is_none() {
+        // In place: the head need not be copied for a new body.
+        let inner = std::mem::take(response.body_mut());
+        *response.body_mut() = if !grpc && idle.is_none() {
             // Nothing to read or to limit, so holding on until the end is enough.
-            return response.map(|inner| inner.with_guard(open));
-        }
-        response.map(|inner| {
-            MeshBody::new(Self {
+            inner.with_guard(open)
+        } else {
+            MeshBody::of(Self {
                 inner,
                 open: Some(open),
                 grpc,
@@ -74,7 +75,8 @@ impl Watched {
                 waiting: None,
                 timer: None,
             })
-        })
+        };
+        response
     }
 
     /// Looks after a body without a frame: the error when its time is up.
@@ -132,6 +134,8 @@ impl Open {
 const UNKNOWN: u32 = 2;
 /// gRPC: a stream that broke.
 const UNAVAILABLE: u32 = 14;
+
+impl Source for Watched {}
 
 impl Body for Watched {
     type Data = Bytes;

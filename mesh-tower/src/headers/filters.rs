@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Response, Uri, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::policy::model::{Filter, PathEdit, Redirect, Rewrite, Route, Target};
 
@@ -53,12 +53,12 @@ pub(crate) fn edit_request(filters: &[Filter], headers: &mut HeaderMap) {
 }
 
 /// Changes host and path of a request.
-pub(crate) fn rewrite(
+pub(crate) fn rewrite<B>(
     route: &Route,
     rewrite: &Rewrite,
-    parts: &mut request::Parts,
+    request: &mut Request<B>,
 ) -> Result<(), MeshError> {
-    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
     if let Some(path) = rewrite.path() {
         uri.path_and_query = Some(edited(route, path, uri.path_and_query.as_ref())?);
     }
@@ -68,29 +68,29 @@ pub(crate) fn rewrite(
             uri.authority = Some(authority);
         }
         let value = HeaderValue::from_str(host).map_err(|_| bad("host", host))?;
-        if parts.headers.contains_key(header::HOST) || uri.authority.is_none() {
-            parts.headers.insert(header::HOST, value);
+        if request.headers().contains_key(header::HOST) || uri.authority.is_none() {
+            request.headers_mut().insert(header::HOST, value);
         }
     }
-    parts.uri = Uri::from_parts(uri).map_err(|_| bad("path", "the rewritten one"))?;
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| bad("path", "the rewritten one"))?;
     Ok(())
 }
 
 /// The answer of a redirect.
-pub(crate) fn redirect(
+pub(crate) fn redirect<B>(
     route: &Route,
     redirect: &Redirect,
-    parts: &request::Parts,
+    request: &Request<B>,
 ) -> Result<Response<MeshBody>, MeshError> {
     let scheme = redirect
         .scheme()
-        .or_else(|| parts.uri.scheme().map(Scheme::as_str))
+        .or_else(|| request.uri().scheme().map(Scheme::as_str))
         .unwrap_or("http");
-    let original = parts
-        .uri
+    let original = request
+        .uri()
         .authority()
         .map(Authority::as_str)
-        .or_else(|| parts.headers.get(header::HOST)?.to_str().ok())
+        .or_else(|| request.headers().get(header::HOST)?.to_str().ok())
         .and_then(|text| text.parse::<Authority>().ok());
     let host = redirect
         .host()
@@ -107,9 +107,9 @@ pub(crate) fn redirect(
     };
     let port = port.filter(|port| *port != default);
     let path = match redirect.path() {
-        Some(path) => edited(route, path, parts.uri.path_and_query())?.to_string(),
-        None => parts
-            .uri
+        Some(path) => edited(route, path, request.uri().path_and_query())?.to_string(),
+        None => request
+            .uri()
             .path_and_query()
             .map_or("/", PathAndQuery::as_str)
             .to_owned(),

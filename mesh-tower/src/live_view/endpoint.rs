@@ -105,7 +105,8 @@ impl DynService for Bottom {
         // A connection may keep the request's extensions for longer than the call lasts.
         request.extensions_mut().remove::<CallContext>();
         let pool = self.0.clone();
-        Box::pin(async move { pool.call(request).await })
+        let mut request = Some(request);
+        Box::pin(async move { pool.call_in_place(&mut request).await })
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {

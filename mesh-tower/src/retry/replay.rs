@@ -61,20 +61,20 @@ struct Attempt {
 // === impl Replay ===
 
 impl Replay {
-    /// Prepares a body; answers with the body of the first attempt.
-    pub(crate) fn new(body: MeshBody, limit: usize) -> (Self, MeshBody) {
+    /// Prepares a body, which becomes that of the first attempt.
+    pub(crate) fn new(body: &mut MeshBody, limit: usize) -> Self {
         if body.is_end_stream() {
-            return (Self::Empty, body);
+            return Self::Empty;
         }
         if body.size_hint().lower() > limit as u64 {
-            return (Self::TooLarge, body);
+            return Self::TooLarge;
         }
         if let Some(buffer) = body.as_buffer() {
-            return (Self::Buffer(buffer), body);
+            return Self::Buffer(buffer);
         }
         let hint = body.size_hint();
         let kept = Arc::new(Mutex::new(Kept {
-            original: body,
+            original: std::mem::take(body),
             chunks: Vec::new(),
             len: 0,
             limit,
@@ -84,14 +84,14 @@ impl Replay {
             failed: false,
             reader: 0,
         }));
-        let first = Attempt {
+        *body = MeshBody::new(Attempt {
             kept: kept.clone(),
             reader: 0,
             pending: VecDeque::new(),
             trailers: None,
             hint,
-        };
-        (Self::Kept(kept), MeshBody::new(first))
+        });
+        Self::Kept(kept)
     }
 
     /// The body of the next attempt; `None` when it was too large or failed.
@@ -256,7 +256,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_fits_is_sent_again_whole() {
-        let (replay, first) = Replay::new(chunks(&[30_000, 30_000]), KEPT);
+        let mut first = chunks(&[30_000, 30_000]);
+        let replay = Replay::new(&mut first, KEPT);
         assert_eq!(read(first).await, 60_000);
         assert_eq!(read(replay.again().unwrap()).await, 60_000);
         assert_eq!(read(replay.again().unwrap()).await, 60_000);
@@ -265,7 +266,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_attempt_that_stopped_half_way_does_not_lose_the_rest() {
-        let (replay, mut first) = Replay::new(chunks(&[10, 20, 30]), KEPT);
+        let mut first = chunks(&[10, 20, 30]);
+        let replay = Replay::new(&mut first, KEPT);
         first.frame().await.unwrap().unwrap();
         let second = replay.again().unwrap();
         assert!(
@@ -278,7 +280,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_no_attempt_has_read_is_sent_whole() {
         // As after a refused connection, before the first byte.
-        let (replay, first) = Replay::new(chunks(&[10, 20]), KEPT);
+        let mut first = chunks(&[10, 20]);
+        let replay = Replay::new(&mut first, KEPT);
         let second = replay.again().unwrap();
         drop(first);
         assert_eq!(read(second).await, 30);
@@ -286,7 +289,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_passes_but_is_not_kept() {
-        let (replay, first) = Replay::new(chunks(&[KEPT, 1]), KEPT);
+        let mut first = chunks(&[KEPT, 1]);
+        let replay = Replay::new(&mut first, KEPT);
         assert_eq!(read(first).await, KEPT + 1);
         assert!(replay.again().is_none());
         assert!(replay.is_too_large());
@@ -294,7 +298,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_says_it_is_too_large_is_not_wrapped() {
-        let (replay, first) = Replay::new(MeshBody::full(vec![0; KEPT + 1]), KEPT);
+        let mut first = MeshBody::full(vec![0; KEPT + 1]);
+        let replay = Replay::new(&mut first, KEPT);
         assert!(matches!(replay, Replay::TooLarge));
         assert_eq!(read(first).await, KEPT + 1);
     }
@@ -302,7 +307,7 @@ mod tests {
     #[test]
     fn no_body_costs_nothing() {
         assert!(matches!(
-            Replay::new(MeshBody::empty(), KEPT).0,
+            Replay::new(&mut MeshBody::empty(), KEPT),
             Replay::Empty
         ));
     }

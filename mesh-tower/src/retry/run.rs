@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -42,12 +43,13 @@ struct Head {
     extensions: Option<http::Extensions>,
 }
 
-/// Makes attempts until one is good enough or no other may be made.
-pub(super) async fn run<S, R>(
+/// Makes attempts until one is good enough or no other may be made. The first begins at once: the
+/// request would be copied into the future and out again.
+pub(super) fn run<'a, S, R>(
     mut service: S,
     mut request: Request<MeshBody>,
-    rules: Rules<'_>,
-) -> Result<Response<MeshBody>, MeshError>
+    rules: Rules<'a>,
+) -> impl Future<Output = Result<Response<MeshBody>, MeshError>> + use<'a, S, R>
 where
     S: Service<Request<MeshBody>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
@@ -55,41 +57,52 @@ where
     R::Error: Into<BoxError>,
 {
     let call = CallContext::of(&mut request);
-    let default_budget;
-    let (policy, budget) = match (&rules, call.chosen()) {
-        (Rules::Fixed { policy, budget }, _) => (*policy, *budget),
+    let began = runtime::now();
+    let mut unrouted = match (&rules, call.chosen()) {
+        (Rules::Fixed { budget, .. }, _) => {
+            budget.deposit(began);
+            None
+        }
         (Rules::Routed, Some(chosen)) => {
-            let policy = chosen.route.as_ref().and_then(|route| route.retry());
-            (policy, &chosen.service.state().budget)
+            chosen.service.state().budget.deposit(began);
+            None
         }
         (Rules::Routed, None) => {
-            default_budget = Budget::default();
-            (None, &default_budget)
+            let budget = Box::<Budget>::default();
+            budget.deposit(began);
+            Some(budget)
         }
     };
-    budget.deposit(runtime::now());
-
-    let (parts, body) = request.into_parts();
-    let head = Head::of(&parts);
-    let (replay, body) = Replay::new(body, KEPT);
+    let head = Head::of(&request);
+    let replay = Replay::new(request.body_mut(), KEPT);
     call.set_attempt(1);
     call.clear_pick();
-    let began = runtime::now();
-    let result = service.call(Request::from_parts(parts, body)).await;
-    match settle(&call, policy, result) {
-        Settled::Final(result) => result,
-        Settled::Failed(ended, result) => {
-            let calls = Calls {
-                call: &call,
-                routed: matches!(rules, Rules::Routed),
-                policy,
-                budget,
-                head,
-                replay,
-            };
-            // Boxed: a future is as large as its largest state, and a call whose first attempt is
-            // good must not carry the room for others.
-            Box::pin(calls.again(service, began, ended, result)).await
+    let first = service.call(request);
+    async move {
+        let result = first.await;
+        let (policy, budget) = match (&rules, call.chosen()) {
+            (Rules::Fixed { policy, budget }, _) => (*policy, *budget),
+            (Rules::Routed, Some(chosen)) => {
+                let policy = chosen.route.as_ref().and_then(|route| route.retry());
+                (policy, &chosen.service.state().budget)
+            }
+            (Rules::Routed, None) => (None, &**unrouted.get_or_insert_default()),
+        };
+        match settle(&call, policy, result) {
+            Settled::Final(result) => result,
+            Settled::Failed(ended, result) => {
+                let calls = Calls {
+                    call: &call,
+                    routed: matches!(rules, Rules::Routed),
+                    policy,
+                    budget,
+                    head,
+                    replay,
+                };
+                // Boxed: a future is as large as its largest state, and a call whose first attempt
+                // is good must not carry the room for others.
+                Box::pin(calls.again(service, began, ended, result)).await
+            }
         }
     }
 }
@@ -327,13 +340,14 @@ fn note_stop(call: &CallContext, replay: &Replay, why: StopReason) {
 // === impl Head ===
 
 impl Head {
-    fn of(parts: &http::request::Parts) -> Self {
+    fn of<B>(request: &Request<B>) -> Self {
+        let extensions = request.extensions();
         Self {
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            version: parts.version,
-            headers: parts.headers.clone(),
-            extensions: (parts.extensions.len() > 1).then(|| parts.extensions.clone()),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+            extensions: (extensions.len() > 1).then(|| extensions.clone()),
         }
     }
 

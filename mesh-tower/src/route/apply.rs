@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{Request, Response, request};
+use http::{Request, Response};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::policy::model::Route;
 use mesh_core::route::RouteTable;
@@ -11,9 +11,9 @@ use crate::headers::{self, ResponseEdits};
 use crate::live_view::{ServiceView, Settings};
 
 /// What becomes of a request.
-pub(super) enum Applied<B> {
+pub(super) enum Applied {
     /// Sent on, with edits that wait for the response.
-    Forward(Request<B>, Option<ResponseEdits>),
+    Forward(Option<ResponseEdits>),
     /// Answered here.
     Answer(Response<MeshBody>),
 }
@@ -24,8 +24,8 @@ pub(super) fn routed<B>(
     port: Option<u16>,
     settings: &Settings,
     call: &CallContext,
-    request: Request<B>,
-) -> Result<Applied<B>, MeshError> {
+    request: &mut Request<B>,
+) -> Result<Applied, MeshError> {
     let table = service.model().routes(port);
     let Some(route) = table.find(request.method(), request.uri(), request.headers()) else {
         call.count_at(service.unrouted().clone());
@@ -45,8 +45,7 @@ pub(super) fn routed<B>(
     call.set_local_deadline(limit.and_then(|limit| call.started().checked_add(limit)));
 
     if let Some(redirect) = route.redirect() {
-        let (parts, _) = request.into_parts();
-        return headers::redirect(route, redirect, &parts).map(Applied::Answer);
+        return headers::redirect(route, redirect, request).map(Applied::Answer);
     }
     let Some(target) = route.split().pick_target(&mut fastrand::Rng::new()) else {
         // Gateway API: a rule without any usable backend answers 500; ours says which rule.
@@ -59,28 +58,24 @@ pub(super) fn routed<B>(
     };
     let edits = ResponseEdits::of(route, Some(target));
     let untouched = route.filters().is_empty() && target.filters().is_empty();
-    let request = if untouched {
-        request
-    } else {
-        let (mut parts, body) = request.into_parts();
-        filter(route, &mut parts)?;
-        headers::edit_request(target.filters(), &mut parts.headers);
-        Request::from_parts(parts, body)
-    };
+    if !untouched {
+        filter(route, request)?;
+        headers::edit_request(target.filters(), request.headers_mut());
+    }
     call.choose(Chosen {
         service: service.clone(),
         route: Some(route.clone()),
         backend: backend.clone(),
     });
-    Ok(Applied::Forward(request, edits))
+    Ok(Applied::Forward(edits))
 }
 
 /// Routes a call by a fixed table: what matches, its filters and its time limit.
 pub(super) fn fixed<B>(
     table: &RouteTable,
     call: &CallContext,
-    request: Request<B>,
-) -> Result<Applied<B>, MeshError> {
+    request: &mut Request<B>,
+) -> Result<Applied, MeshError> {
     let Some(route) = table.find(request.method(), request.uri(), request.headers()) else {
         let message = format!(
             "no route matches {} {}",
@@ -92,19 +87,18 @@ pub(super) fn fixed<B>(
     if let Some(limit) = route.timeouts().request() {
         call.set_local_deadline(call.started().checked_add(limit));
     }
-    let (mut parts, body) = request.into_parts();
     if let Some(redirect) = route.redirect() {
-        return headers::redirect(route, redirect, &parts).map(Applied::Answer);
+        return headers::redirect(route, redirect, request).map(Applied::Answer);
     }
-    filter(route, &mut parts)?;
+    filter(route, request)?;
     let edits = ResponseEdits::of(route, None);
-    Ok(Applied::Forward(Request::from_parts(parts, body), edits))
+    Ok(Applied::Forward(edits))
 }
 
-fn filter(route: &Route, parts: &mut request::Parts) -> Result<(), MeshError> {
-    headers::edit_request(route.filters(), &mut parts.headers);
+fn filter<B>(route: &Route, request: &mut Request<B>) -> Result<(), MeshError> {
+    headers::edit_request(route.filters(), request.headers_mut());
     match route.rewrite() {
-        Some(rewrite) => headers::rewrite(route, rewrite, parts),
+        Some(rewrite) => headers::rewrite(route, rewrite, request),
         None => Ok(()),
     }
 }

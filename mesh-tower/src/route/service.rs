@@ -110,11 +110,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
         let applied = match &mut self.source {
-            Source::Fixed(table) => apply::fixed(table, &call, request),
+            Source::Fixed(table) => apply::fixed(table, &call, &mut request),
             Source::Mesh(source) => match source.look_up(&mut request) {
                 Lookup::Fail(error) => Err(error),
                 Lookup::Here(service, port) => {
-                    apply::routed(&service, port, &source.settings, &call, request)
+                    apply::routed(&service, port, &source.settings, &call, &mut request)
                 }
                 Lookup::Wait(name, port) => {
                     // The rare way: a first policy is waited for, in a future of its own.
@@ -130,9 +130,7 @@ where
         match applied {
             Err(error) => RouteFuture::done(Err(error)),
             Ok(Applied::Answer(response)) => RouteFuture::done(Ok(response)),
-            Ok(Applied::Forward(request, edits)) => {
-                RouteFuture::forward(self.inner.call(request), edits)
-            }
+            Ok(Applied::Forward(edits)) => RouteFuture::forward(self.inner.call(request), edits),
         }
     }
 }
@@ -143,7 +141,7 @@ fn wait_and_call<S, B, R>(
     name: ServiceName,
     port: Option<u16>,
     call: CallContext,
-    request: Request<B>,
+    mut request: Request<B>,
 ) -> BoxFuture<Result<Response<crate::body::MeshBody>, MeshError>>
 where
     S: Service<Request<B>, Response = Response<R>> + Send + 'static,
@@ -155,10 +153,10 @@ where
 {
     Box::pin(async move {
         let service = source.wait_for(&name, &call).await?;
-        let applied = apply::routed(&service, port, &source.settings, &call, request)?;
-        let (request, edits) = match applied {
+        let applied = apply::routed(&service, port, &source.settings, &call, &mut request)?;
+        let edits = match applied {
             Applied::Answer(response) => return Ok(response),
-            Applied::Forward(request, edits) => (request, edits),
+            Applied::Forward(edits) => edits,
         };
         let response = inner.call(request).await.map_err(into_mesh_error)?;
         let mut response = response.map(crate::body::MeshBody::new);

@@ -71,7 +71,7 @@ impl Connection {
         if self.send.is_closed() {
             return false;
         }
-        if !self.send.is_ready() {
+        if !self.send.is_ready() && !self.gets_ready_soon().await {
             let settled = tokio::time::timeout(SETTLE, self.send.ready()).await;
             if !matches!(settled, Ok(Ok(()))) {
                 return false;
@@ -95,6 +95,22 @@ impl Connection {
             return self.send.is_ready();
         }
         true
+    }
+
+    /// Whether it is ready once its task has had a turn or two, as nearly all are: that needs no
+    /// timer.
+    async fn gets_ready_soon(&mut self) -> bool {
+        let mut turns = 0;
+        poll_fn(|cx| match self.send.poll_ready(cx) {
+            Poll::Ready(ready) => Poll::Ready(ready.is_ok()),
+            Poll::Pending if turns < 2 => {
+                turns += 1;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Ready(false),
+        })
+        .await
     }
 
     pub(super) fn busy(self, shared: Arc<Shared>, shard: usize) -> Busy {
@@ -124,16 +140,20 @@ impl Busy {
     }
 }
 
-/// Sends a request; hyper gives it back if not a byte of it was written.
+/// Sends the request in `slot`; it is there again if not a byte of it was written.
 pub(super) async fn send(
     connection: &mut Connection,
-    request: Request<MeshBody>,
-) -> Result<http::Response<hyper::body::Incoming>, (hyper::Error, Option<Box<Request<MeshBody>>>)> {
+    slot: &mut Option<Request<MeshBody>>,
+) -> hyper::Result<http::Response<hyper::body::Incoming>> {
+    let Some(request) = slot.take() else {
+        // Its owner put it there.
+        unreachable!("a request is sent once")
+    };
     match connection.send.try_send_request(request).await {
         Ok(response) => Ok(response),
         Err(mut error) => {
-            let request = error.take_message().map(Box::new);
-            Err((error.into_error(), request))
+            *slot = error.take_message();
+            Err(error.into_error())
         }
     }
 }

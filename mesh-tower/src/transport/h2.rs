@@ -136,17 +136,20 @@ impl Stream {
         self.0.late.as_ref()?.get()
     }
 
-    /// Sends a request; hyper gives it back if not a byte of it was written.
+    /// Sends the request in `slot`; it is there again if not a byte of it was written.
     pub(super) async fn send(
         &self,
-        request: Request<MeshBody>,
-    ) -> Result<http::Response<hyper::body::Incoming>, (hyper::Error, Option<Box<Request<MeshBody>>>)>
-    {
+        slot: &mut Option<Request<MeshBody>>,
+    ) -> hyper::Result<http::Response<hyper::body::Incoming>> {
+        let Some(request) = slot.take() else {
+            // Its owner put it there.
+            unreachable!("a request is sent once")
+        };
         match self.0.send.clone().try_send_request(request).await {
             Ok(response) => Ok(response),
             Err(mut error) => {
-                let request = error.take_message().map(Box::new);
-                Err((error.into_error(), request))
+                *slot = error.take_message();
+                Err(error.into_error())
             }
         }
     }

@@ -15,9 +15,11 @@ impl Shared {
     pub(super) async fn call_h1(
         self: &Arc<Self>,
         shard: usize,
-        mut request: Request<MeshBody>,
+        request: &mut Option<Request<MeshBody>>,
     ) -> Result<Response<MeshBody>, MeshError> {
-        self.names.for_http1(&mut request);
+        if let Some(request) = request {
+            self.names.for_http1(request);
+        }
         let mut pooled = self.take_idle(shard).await;
         let mut second = false;
         loop {
@@ -37,15 +39,17 @@ impl Shared {
                     let busy = connection.busy(self.clone(), shard);
                     return Ok(answer(response, Held::H1(busy)));
                 }
-                Err((_, Some(unsent))) if reused && !second => {
-                    // Provably not written: nothing can be duplicated by sending it again.
-                    second = true;
-                    request = *unsent;
-                }
-                Err((error, unsent)) => {
+                // Provably not written: nothing can be duplicated by sending it again.
+                Err(_) if request.is_some() && reused && !second => second = true,
+                Err(error) => {
                     self.forget(&error);
                     let late = connection.late.as_ref().and_then(|late| late.get());
-                    return Err(error::call(self.config.addr, error, unsent.is_some(), late));
+                    return Err(error::call(
+                        self.config.addr,
+                        error,
+                        request.is_some(),
+                        late,
+                    ));
                 }
             }
         }

@@ -13,9 +13,11 @@ impl Shared {
     pub(super) async fn call_h2(
         self: &Arc<Self>,
         shard: usize,
-        mut request: Request<MeshBody>,
+        request: &mut Option<Request<MeshBody>>,
     ) -> Result<Response<MeshBody>, MeshError> {
-        self.names.for_http2(&mut request);
+        if let Some(request) = request {
+            self.names.for_http2(request);
+        }
         let mut second = false;
         loop {
             let stream = match self.find_h2(shard) {
@@ -29,13 +31,10 @@ impl Shared {
                     return Ok(answer(response, Held::H2(stream)));
                 }
                 // The connection was closed, or said GOAWAY, before this was written.
-                Err((_, Some(unsent))) if !second => {
-                    second = true;
-                    request = *unsent;
-                }
-                Err((error, unsent)) => {
+                Err(_) if request.is_some() && !second => second = true,
+                Err(error) => {
                     self.forget(&error);
-                    let unsent = unsent.is_some();
+                    let unsent = request.is_some();
                     return Err(error::call(self.config.addr, error, unsent, stream.late()));
                 }
             }

@@ -77,12 +77,27 @@ impl EndpointPool {
     /// been processed. A request that met a dead pooled connection and provably was not written
     /// has already been sent again, once, on a new one.
     pub async fn call(&self, request: Request<MeshBody>) -> Result<Response<MeshBody>, MeshError> {
+        let mut request = Some(request);
+        self.call_in_place(&mut request).await
+    }
+
+    /// The same, with the request where its owner has it: each future that takes it would copy it
+    /// twice.
+    pub(crate) async fn call_in_place(
+        &self,
+        request: &mut Option<Request<MeshBody>>,
+    ) -> Result<Response<MeshBody>, MeshError> {
         let shared = &self.0;
         let shard = worker_index() % shared.shards.len();
         let h2 = match shared.config.protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
-            Protocol::Auto => shared.uses_http2(shard, is_grpc(request.headers())).await?,
+            Protocol::Auto => {
+                let grpc = request
+                    .as_ref()
+                    .is_some_and(|request| is_grpc(request.headers()));
+                shared.uses_http2(shard, grpc).await?
+            }
         };
         if h2 {
             shared.call_h2(shard, request).await
@@ -159,7 +174,7 @@ impl Held {
 }
 
 fn answer(response: Response<Incoming>, held: Held) -> Response<MeshBody> {
-    response.map(|body| MeshBody::incoming(body).with_connection(held))
+    response.map(|body| MeshBody::answer(body, held))
 }
 
 /// The pool is shared between threads, and its calls travel between them.
