@@ -53,9 +53,6 @@ pub(crate) enum Command {
         #[arg(value_parser = |text: &str| text.parse::<Break>())]
         what: Break,
     },
-    /// The control server is lost and comes back: a rehearsal with assertions, for the tests
-    #[command(hide = true)]
-    ControlLoss,
     /// One process of the demo (it starts these by itself)
     #[command(hide = true)]
     Role(super::roles::Role),

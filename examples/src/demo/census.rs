@@ -81,7 +81,13 @@ mod tests {
             .env(RUN, &id)
             .spawn()
             .unwrap();
-        let found = members(&id);
+        // The environment is there a moment after the process is.
+        let began = std::time::Instant::now();
+        let mut found = members(&id);
+        while found.is_empty() && began.elapsed() < std::time::Duration::from_secs(20) {
+            std::thread::yield_now();
+            found = members(&id);
+        }
         assert_eq!(found.len(), 1);
         assert!(found[0].rss_kib > 0);
         assert!(total_rss_kib(&id) > found[0].rss_kib);

@@ -32,16 +32,6 @@ pub(crate) struct Finding {
     pub(crate) next: String,
 }
 
-/// One connected process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) instance: String,
-    pub(crate) revision: String,
-    pub(crate) behind: bool,
-    /// Resources that this control server has sent it on its present connection.
-    pub(crate) sent: Option<u64>,
-}
-
 impl Meshctl {
     pub(crate) fn new(run: &str, admin: &str) -> Self {
         Self {
@@ -97,27 +87,6 @@ impl Meshctl {
         let value: Value = serde_json::from_str(&said.out)
             .map_err(|error| format!("meshctl endpoints: {error}: {}{}", said.out, said.err))?;
         Ok(out_of_rotation(&value))
-    }
-
-    /// `meshctl clients`: who is connected.
-    pub(crate) async fn clients(&self) -> Result<Vec<Client>, String> {
-        let said = self.run(&["clients", "-o", "json"]).await?;
-        let value: Value = serde_json::from_str(&said.out)
-            .map_err(|error| format!("meshctl clients: {error}: {}{}", said.out, said.err))?;
-        let list = value
-            .get("clients")
-            .unwrap_or(&value)
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        let client = |entry: &Value| Client {
-            instance: text(entry, "instance"),
-            revision: text(entry, "revision"),
-            behind: entry["behind"].as_bool().unwrap_or(true),
-            sent: entry["resources_sent"].as_u64(),
-        };
-        Ok(list.iter().map(client).collect())
     }
 
     /// `meshctl check`: what is not ok.

@@ -12,7 +12,6 @@ mod args;
 mod breaks;
 mod census;
 mod console;
-mod control_loss;
 mod fault;
 mod figures;
 mod headless;
@@ -42,7 +41,6 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Role(role)) => role.run(),
-        Some(Command::ControlLoss) => control_loss::run(),
         Some(Command::Break { what }) => run(started, cli.options, Some(what)),
         None => run(started, cli.options, None),
     }

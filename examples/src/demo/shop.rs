@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -226,24 +226,6 @@ impl Shop {
             }
             Err(error) => say_about("EJECTED", error),
         }
-    }
-
-    /// Stops `web` and starts it again from what it has on disk, users and all. Gives the time
-    /// that it took until it was ready.
-    pub(crate) async fn restart_web(&mut self) -> Result<Duration, String> {
-        if let Some((stop, load)) = self.load.take() {
-            stop.cancel();
-            load.await.map_err(|error| format!("the load: {error}"))?;
-        }
-        if let Some(web) = self.services.remove("web") {
-            web.stop().await;
-        }
-        let started = Instant::now();
-        let web = Process::start(&self.plan("web", &["web"])).await?;
-        let took = started.elapsed();
-        self.services.insert("web".to_owned(), web);
-        self.start_load()?;
-        Ok(took)
     }
 
     fn start_load(&mut self) -> Result<(), String> {
