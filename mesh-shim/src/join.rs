@@ -20,7 +20,10 @@ pub(crate) async fn join(config: &Config) -> Result<Mesh, ShimError> {
             "set MESH_CONTROL=https://host:7443 and MESH_IDENTITY=token:PATH, or give --policy FILE",
         ));
     }
-    let mut join = Join::builder().service(&config.service);
+    let workers = config.workers.get();
+    let mut join = Join::builder()
+        .service(&config.service)
+        .adjust(move |mesh| mesh.workers(workers));
     if let Some(control) = &options.control {
         join = join.control(control);
     }

@@ -118,6 +118,8 @@ impl World {
             "127.0.0.1:0",
             "--metrics",
             "127.0.0.1:0",
+            "--workers",
+            "2",
             "--drain-unready",
             "100ms",
             "--drain-in-flight",
