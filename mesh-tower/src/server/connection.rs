@@ -206,7 +206,7 @@ impl Shared {
         io: BoxIo,
         model: &TransportModel,
     ) -> Result<Secured, MeshError> {
-        let accepted = match tls.accept(io).await {
+        let accepted = match tls.at_least(model.min_version()).accept(io).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 self.handshakes.failed.increment(1);

@@ -18,8 +18,8 @@ pub(super) struct State {
     identity: Option<Arc<Identity>>,
     trust: Arc<TrustRoots>,
     generation: u64,
-    required: OnceLock<Result<Arc<ServerConfig>, TlsFailure>>,
-    optional: OnceLock<Result<Arc<ServerConfig>, TlsFailure>>,
+    /// By what is asked of a client.
+    servers: [OnceLock<Result<Arc<ServerConfig>, TlsFailure>>; server::Demand::KINDS],
 }
 
 // === impl Credentials ===
@@ -120,11 +120,8 @@ impl State {
 
     /// The server's configuration of this generation.
     pub(super) fn server(&self, demand: server::Demand) -> Result<Arc<ServerConfig>, TlsFailure> {
-        let slot = match demand {
-            server::Demand::Required => &self.required,
-            server::Demand::Optional => &self.optional,
-        };
-        slot.get_or_init(|| server::config(self, demand).map(Arc::new))
+        self.servers[demand.index()]
+            .get_or_init(|| server::config(self, demand).map(Arc::new))
             .clone()
     }
 }

@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use mesh_core::error::MeshError;
 use mesh_core::identity::SpiffeId;
-use rustls::ServerConfig;
+use mesh_core::policy::defaults;
+use mesh_core::policy::model::TlsVersion;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
 use super::credentials::State;
@@ -12,9 +14,18 @@ use super::verify::SpiffeClients;
 use super::{Credentials, HANDSHAKE_TIMEOUT, TlsFailure, provider, spiffe};
 use crate::transport::BoxIo;
 
+static NEWEST: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
 /// What is asked of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(super) struct Demand {
+    certificate: Certificate,
+    least: TlsVersion,
+}
+
+/// Whether a client must prove who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certificate {
     Required,
     Optional,
 }
@@ -41,18 +52,35 @@ pub struct Accepted {
 impl ServerTls {
     /// Every client must prove an identity.
     pub fn required(credentials: &Credentials) -> Self {
-        Self {
-            credentials: credentials.clone(),
-            demand: Demand::Required,
-        }
+        Self::new(credentials, Certificate::Required)
     }
 
     /// A client without a certificate is let in as nobody: for joining only. A certificate that is
     /// shown must still be a good one.
     pub fn optional(credentials: &Credentials) -> Self {
+        Self::new(credentials, Certificate::Optional)
+    }
+
+    fn new(credentials: &Credentials, certificate: Certificate) -> Self {
         Self {
             credentials: credentials.clone(),
-            demand: Demand::Optional,
+            demand: Demand {
+                certificate,
+                least: defaults::MIN_TLS_VERSION,
+            },
+        }
+    }
+
+    /// The same for clients that speak at least `least`; 1.2 unless told otherwise. It counts for
+    /// the handshakes of the returned value: those that are done stay.
+    #[must_use]
+    pub fn at_least(&self, least: TlsVersion) -> Self {
+        Self {
+            credentials: self.credentials.clone(),
+            demand: Demand {
+                least,
+                ..self.demand
+            },
         }
     }
 
@@ -94,16 +122,42 @@ impl ServerTls {
     }
 }
 
+// === impl Demand ===
+
+impl Demand {
+    /// How many there are.
+    pub(super) const KINDS: usize = 4;
+
+    /// Its position among all of them.
+    pub(super) fn index(self) -> usize {
+        let certificate = match self.certificate {
+            Certificate::Required => 0,
+            Certificate::Optional => 1,
+        };
+        match self.least {
+            TlsVersion::Tls12 => certificate,
+            TlsVersion::Tls13 => certificate + 2,
+        }
+    }
+
+    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        match self.least {
+            TlsVersion::Tls12 => rustls::ALL_VERSIONS,
+            TlsVersion::Tls13 => NEWEST,
+        }
+    }
+}
+
 pub(super) fn config(state: &State, demand: Demand) -> Result<ServerConfig, TlsFailure> {
     let identity = state
         .identity()
         .ok_or_else(|| TlsFailure::Identity("this process has no identity yet".to_owned()))?;
     let verifier = SpiffeClients {
         trust: state.trust().clone(),
-        demand,
+        certificate: demand.certificate,
     };
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .with_protocol_versions(demand.versions())
         .map_err(|error| TlsFailure::Handshake(error.to_string()))?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(resolver(identity.key()));

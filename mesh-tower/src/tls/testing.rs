@@ -5,7 +5,43 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use super::{Credentials, Identity, TrustRoots};
+use std::sync::Arc;
+
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, ProtocolVersion};
+use rustls_pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::verify::SpiffeServers;
+use super::{Credentials, Identity, TrustRoots, provider};
+use crate::transport::BoxIo;
+
+/// A handshake by a client that knows nothing newer than TLS 1.2, for HTTP/2.
+pub(crate) async fn connect_tls12(
+    credentials: &Credentials,
+    io: BoxIo,
+) -> std::io::Result<TlsStream<BoxIo>> {
+    let state = credentials.state();
+    let key = state.identity().expect("an identity").key().clone();
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .expect("suites of TLS 1.2")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(SpiffeServers {
+            trust: state.trust().clone(),
+            expected: None,
+        }))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("reviews.shop").expect("a name");
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, io)
+        .await?;
+    let version = stream.get_ref().1.protocol_version();
+    assert_eq!(version, Some(ProtocolVersion::TLSv1_2));
+    Ok(stream)
+}
 
 /// An authority of one trust domain.
 pub(crate) struct Authority {

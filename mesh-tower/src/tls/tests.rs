@@ -3,13 +3,14 @@ use std::time::Duration;
 
 use mesh_core::error::MeshError;
 use mesh_core::identity::SpiffeId;
+use mesh_core::policy::model::TlsVersion;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::testing::{Authority, Leaf};
+use super::testing::{Authority, Leaf, connect_tls12};
 use super::*;
 
 const WEB: &str = "spiffe://mesh.local/ns/shop/sa/web";
@@ -200,6 +201,38 @@ async fn no_certificate_is_refused_unless_it_is_optional() {
     let (connected, accepted) = shake(&nobody, &id(REVIEWS), &ServerTls::optional(&reviews)).await;
     connected.expect("client");
     assert_eq!(accepted.expect("server").peer, None);
+}
+
+#[tokio::test]
+async fn a_client_of_tls_1_2_is_accepted_unless_1_3_is_the_least() {
+    let authority = Authority::new();
+    let web = authority.credentials(WEB);
+    let reviews = authority.credentials(REVIEWS);
+    for server in [ServerTls::required(&reviews), ServerTls::optional(&reviews)] {
+        for (server, accepted) in [
+            (server.clone(), true),
+            (server.at_least(TlsVersion::Tls12), true),
+            (server.at_least(TlsVersion::Tls13), false),
+        ] {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let (old, at) = tokio::join!(
+                connect_tls12(&web, Box::new(near)),
+                server.accept(Box::new(far))
+            );
+            assert_eq!(old.is_ok(), accepted, "{server:?}");
+            match at {
+                Ok(at) => assert_eq!(at.peer.expect("a peer").as_str(), WEB),
+                Err(error) => {
+                    assert_eq!(error.code().to_string(), "M4002", "{error}");
+                    assert!(!accepted, "{error}");
+                }
+            }
+            // Ours speaks the newest.
+            let (connected, at) = shake(&ClientTls::new(&web), &id(REVIEWS), &server).await;
+            connected.expect("client");
+            at.expect("server");
+        }
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::server::Demand;
+use super::server::Certificate;
 use super::{TlsFailure, TrustRoots, provider, spiffe};
 
 /// Whether `leaf` is an identity that `trust` vouches for at `now`.
@@ -72,7 +72,7 @@ pub(super) struct SpiffeServers {
 #[derive(Debug)]
 pub(super) struct SpiffeClients {
     pub(super) trust: Arc<TrustRoots>,
-    pub(super) demand: Demand,
+    pub(super) certificate: Certificate,
 }
 
 /// The handshake's signatures: the same for every verifier here.
@@ -143,7 +143,7 @@ impl ServerCertVerifier for SpiffeServers {
 
 impl ClientCertVerifier for SpiffeClients {
     fn client_auth_mandatory(&self) -> bool {
-        self.demand == Demand::Required
+        self.certificate == Certificate::Required
     }
 
     /// No hints: clients have one identity, and the list would tell strangers whom we trust.

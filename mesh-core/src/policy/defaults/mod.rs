@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::spec::TlsVersion;
+
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultInfo {
@@ -95,6 +97,8 @@ defaults! {
         "Bounds the memory of one request.";
     SERVER_HANDSHAKE: Duration = Duration::from_secs(10), "server: TLS handshake" = "10s",
         "A peer that does not finish holds a connection for nothing.";
+    MIN_TLS_VERSION: TlsVersion = TlsVersion::Tls12, "minTlsVersion" = "1.2",
+        "Every member speaks 1.3; a caller from outside may know 1.2 only, whose suites here are sound (AEAD and ECDHE alone).";
     SERVER_HEADERS: Duration = Duration::from_secs(10), "server: request headers" = "10s",
         "Against slow senders.";
     SERVER_STREAMS: u32 = 250, "server: HTTP/2 streams a connection" = "250",
@@ -158,6 +162,7 @@ mod tests {
         ] {
             assert_eq!(shown(knob), value.to_string(), "{knob}");
         }
+        assert_eq!(shown("minTlsVersion"), MIN_TLS_VERSION.to_string());
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::policy::defaults;
 pub use crate::policy::spec::{MtlsMode, TlsVersion};
 
 /// How servers of a service accept connections.
@@ -39,7 +40,7 @@ impl Default for TransportModel {
             mtls: MtlsMode::Strict,
             explicit: false,
             ports: Vec::new(),
-            min_version: TlsVersion::Tls13,
+            min_version: defaults::MIN_TLS_VERSION,
             trust_domains: Vec::new(),
             exceptions: Vec::new(),
         }
@@ -61,7 +62,7 @@ impl TransportModel {
         self.explicit
     }
 
-    /// Least version of TLS.
+    /// Least version of TLS of a handshake from now on.
     pub fn min_version(&self) -> TlsVersion {
         self.min_version
     }

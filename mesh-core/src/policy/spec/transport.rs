@@ -8,7 +8,7 @@ schema! {
         target_refs: Vec<TargetRef> = "targetRefs" default;
         /// Whether callers must prove who they are.
         mtls: Option<MtlsMode> = "mtls" default;
-        /// Least version of TLS.
+        /// Least version of TLS, `1.2` when left out. A change counts for new handshakes only.
         min_tls_version: Option<TlsVersion> = "minTlsVersion" default;
         /// Trust domains whose callers are accepted; the own one when left out.
         trust_domains: Vec<String> = "trustDomains" default;

@@ -19,6 +19,7 @@ use super::*;
 use crate::{
     context,
     server::{ServerHandle, TlsChoice},
+    tls::testing::connect_tls12,
     tls::{Alpn, ClientTls, Credentials, Expect, Identity, TrustRoots},
     transport::BoxIo,
 };
@@ -316,4 +317,40 @@ async fn a_peer_that_may_do_nothing_any_more_loses_its_connection() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_least_version_of_tls_is_the_policys_and_counts_for_new_handshakes() {
+    let authority = Authority::new();
+    let mesh = secured(&authority);
+    let server = start(&mesh);
+    let addr = server.local_addr();
+    let web = authority.credentials("web");
+    let old = async || {
+        let io = TcpStream::connect(addr).await.unwrap();
+        connect_tls12(&web, Box::new(io)).await
+    };
+    let least = |version: &str| {
+        let text = format!("service: shop/reviews\ntransport: {{ minTlsVersion: {version} }}\n");
+        apply(&mesh, &text);
+    };
+
+    let io = old().await.expect("nothing is said: 1.2 will do");
+    let (mut live, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let answer = live.send_request(request()).await.unwrap();
+    assert!(text(answer).await.ends_with("/web"));
+
+    least("1.3");
+    let refused = old().await.err().expect("1.3 is the least");
+    assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
+    let mut new = h2(addr, &web).await;
+    assert_eq!(new.send_request(request()).await.unwrap().status(), 200);
+    // What was accepted before stays.
+    assert_eq!(live.send_request(request()).await.unwrap().status(), 200);
+
+    least("1.2");
+    old().await.expect("1.2 will do again");
 }
