@@ -42,7 +42,7 @@ async fn ca_token_and_applied_policy_survive_kill_9() {
     let (exit, out, err) = meshctl(&second.socket(), &["check"]).await;
     assert_eq!(exit, 0, "{out}{err}");
     assert!(
-        out.contains(&format!("revision {revision}, 1 resources")),
+        out.contains(&format!("revision {revision}, 1 resource,")),
         "{out}"
     );
     assert!(out.ends_with("all ok\n"), "{out}");

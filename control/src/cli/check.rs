@@ -8,7 +8,7 @@ use super::args::Format;
 use super::connect;
 use super::failure::Failure;
 use super::output::{Output, Paint};
-use super::table::WIDTH;
+use super::table::{WIDTH, plural};
 use crate::view::Finding;
 
 pub(super) async fn run(control: &str, format: Format, out: &mut Output) -> Result<u8, Failure> {
@@ -70,7 +70,8 @@ pub(super) fn render(findings: &[Finding], paint: impl Fn(Paint, &str) -> String
         None => text.push_str("all ok\n"),
         Some(worst) => {
             let (errors, warnings) = (count("error"), count("warning"));
-            let _ = writeln!(text, "{errors} errors, {warnings} warnings");
+            let (errors, warnings) = (plural(errors, "error"), plural(warnings, "warning"));
+            let _ = writeln!(text, "{errors}, {warnings}");
             let _ = writeln!(text, "next: meshctl explain {}", worst.code);
         }
     }

@@ -11,6 +11,7 @@ use super::args::Format;
 use super::connect;
 use super::failure::Failure;
 use super::output::Output;
+use super::table::plural;
 use crate::store::{File, read_texts};
 
 /// Checks files as the control server would, all of them together.
@@ -60,7 +61,11 @@ pub(super) fn check(
     if errors > 0 {
         let first = checked.errors.0.first().map(|error| error.code.to_string());
         return Err(Failure::findings(
-            format!("{errors} errors, {warnings} warnings"),
+            format!(
+                "{}, {}",
+                plural(errors, "error"),
+                plural(warnings, "warning")
+            ),
             format!(
                 "correct the lines above; meshctl explain {}",
                 first.unwrap_or_default()
@@ -68,8 +73,9 @@ pub(super) fn check(
         ));
     }
     out.line(&format!(
-        "ok: {} resources, {warnings} warnings, revision {}",
-        checked.resources.len(),
+        "ok: {}, {}, revision {}",
+        plural(checked.resources.len(), "resource"),
+        plural(warnings, "warning"),
         revision.unwrap_or_default()
     ));
     Ok(0)

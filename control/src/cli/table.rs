@@ -126,6 +126,12 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// `1 warning`, `2 warnings`.
+pub(crate) fn plural(count: usize, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
 /// A share of `whole` with the given number of decimals; `-` of nothing. Below one whole it never
 /// rounds up to 100: one failure of a million is not "100.00%".
 pub(crate) fn share(part: u64, whole: u64, decimals: usize) -> String {

@@ -204,7 +204,7 @@ fn check_names_the_fault_and_the_next_step() {
 ERROR    [M5001] shop/reviews 127.0.0.1:4001: instance reviews-v1#2 vanished: lease lost 12s ago
          next: start it again, or look at its log; meshctl endpoints reviews.shop
 ok       policy: revision abc, 12 resources, 0 warnings
-1 errors, 0 warnings
+1 error, 0 warnings
 next: meshctl explain M5001
 "
     );
@@ -292,7 +292,7 @@ async fn policy_check_shows_line_and_column_and_expand_the_long_form() {
     let (exit, out, err) = meshctl(&["policy", "check", &good]).await;
     assert_eq!(exit, 0, "{err}");
     assert!(
-        out.starts_with("ok: 1 resources, 0 warnings, revision "),
+        out.starts_with("ok: 1 resource, 0 warnings, revision "),
         "{out}"
     );
 

@@ -131,9 +131,14 @@ fn fault(this: &Seen, peers: &[&Seen]) -> Option<String> {
     let median = *latencies.get(latencies.len().checked_sub(1)? / 2)?;
     if this.latency_us > SLOW_FLOOR_US && this.latency_us > median.saturating_mul(SLOW_FACTOR) {
         let (own, peers) = (micros(this.latency_us), micros(median));
-        return Some(format!(
-            "slow: answers in about {own}, its peers in {peers}"
-        ));
+        // The estimate counts a failure as seconds: it may be high without a slow answer.
+        return Some(if this.last_code.is_empty() {
+            format!("slow: answers in about {own}, its peers in {peers}")
+        } else {
+            format!(
+                "slow, or failing now and then{because}: balancers count it as {own}, its peers as {peers}"
+            )
+        });
     }
     None
 }

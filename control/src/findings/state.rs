@@ -6,6 +6,7 @@ use mesh_grpc::pb::control as pb;
 
 use super::Observed;
 use super::finding::{error, host, ok, seconds, warning};
+use crate::cli::table::plural;
 
 /// A client may take so long to confirm an update before it is told about.
 const BEHIND_AFTER: Duration = Duration::from_secs(5);
@@ -24,8 +25,10 @@ pub(super) fn policy(seen: &Observed, found: &mut Vec<pb::Finding>) {
         None => found.push(ok(
             "policy",
             format!(
-                "revision {}, {} resources, {} warnings",
-                seen.revision, seen.resources, seen.warnings
+                "revision {}, {}, {}",
+                seen.revision,
+                plural(seen.resources, "resource"),
+                plural(seen.warnings, "warning")
             ),
         )),
     }

@@ -84,6 +84,17 @@ impl Reports {
         self.processes.sweep(second);
     }
 
+    /// How much of the window there has been: a server that has just started divides by that.
+    pub(crate) fn covered(&self, span: Span, now: Instant) -> Duration {
+        match span {
+            Span::Short => SHORT,
+            // Its slots are minutes, so the first one counts whole.
+            Span::Long => now
+                .saturating_duration_since(self.start)
+                .clamp(Duration::from_secs(60), LONG),
+        }
+    }
+
     /// Edges with calls in the window, by caller, destination and route.
     pub(crate) fn edges(&self, span: Span, now: Instant) -> Vec<(String, pb::EdgeReport)> {
         self.edges.sum(span, self.second(now))

@@ -183,3 +183,14 @@ fn a_report_of_unbounded_size_is_refused() {
     }];
     assert!(check(&endpoint).is_err());
 }
+
+#[test]
+fn rates_are_over_what_there_was_of_the_hour() {
+    let start = Instant::now();
+    let reports = Reports::new(start);
+    let covered = |span, seconds| reports.covered(span, at(start, seconds)).as_secs();
+    assert_eq!(covered(Span::Long, 5), 60);
+    assert_eq!(covered(Span::Long, 600), 600);
+    assert_eq!(covered(Span::Long, 9000), 3600);
+    assert_eq!(covered(Span::Short, 600), 10);
+}

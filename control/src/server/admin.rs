@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::state::Shared;
 use crate::events;
 use crate::findings::{self, Client, Gone, Observed};
-use crate::report::{SHORT, Span};
+use crate::report::Span;
 use crate::store::File;
 
 const MAX_FILES: usize = 1_000;
@@ -156,9 +156,14 @@ impl Admin for AdminService {
 /// Calls by edge.
 pub(crate) fn stat(shared: &Shared, ask: &pb::StatRequest, span: Span) -> pb::StatResponse {
     let now = Instant::now();
-    let (edges, views) = {
+    let (edges, views, window) = {
         let reports = shared.reports();
-        (reports.edges(span, now), reports.endpoints(None, now))
+        let window = reports.covered(span, now);
+        (
+            reports.edges(span, now),
+            reports.endpoints(None, now),
+            window,
+        )
     };
     let rows = edges
         .into_iter()
@@ -180,10 +185,6 @@ pub(crate) fn stat(shared: &Shared, ask: &pb::StatRequest, span: Span) -> pb::St
             }
         })
         .collect();
-    let window = match span {
-        Span::Short => SHORT,
-        Span::Long => crate::report::LONG,
-    };
     pb::StatResponse {
         rows,
         window_seconds: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),

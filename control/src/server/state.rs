@@ -17,6 +17,7 @@ use tonic::{Extensions, Status};
 
 use super::caller::Caller;
 use crate::ca::{Ca, JoinToken};
+use crate::cli::table::plural;
 use crate::events::Events;
 use crate::push::{self, Publisher};
 use crate::registry::{Holder, Instance, Registry, RegistryError, services_of};
@@ -173,10 +174,10 @@ impl Shared {
         self.publish_all();
         let current = self.current();
         let message = format!(
-            "revision {} in force, {} resources, {} warnings",
+            "revision {} in force, {}, {}",
             current.revision,
-            current.resources.len(),
-            current.warnings
+            plural(current.resources.len(), "resource"),
+            plural(current.warnings, "warning")
         );
         self.event("policy", subject, message, "");
     }

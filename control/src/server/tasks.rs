@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::state::Shared;
 use crate::Error;
+use crate::cli::table::plural;
 use crate::registry::{Instance, LeaseFile};
 use crate::store::{File, Look, PolicyDir, SETTLE};
 
@@ -120,9 +121,10 @@ pub(super) fn say_how_it_started(shared: &Shared, leases: Option<String>) {
     let current = shared.current();
     let instances = shared.read_registry(crate::registry::Registry::len);
     let text = format!(
-        "started with revision {}, {} resources, {instances} instances from before",
+        "started with revision {}, {}, {} from before",
         current.revision,
-        current.resources.len()
+        plural(current.resources.len(), "resource"),
+        plural(instances, "instance")
     );
     shared.event("policy", "control server", text, "");
     let refused = shared.policy().refused().cloned();
