@@ -9,7 +9,7 @@ use mesh_core::classify::{Class, FailureKind};
 use mesh_core::ejection::{Detector, Event};
 use mesh_core::error::Flags;
 use mesh_core::policy::model::Algorithm;
-use mesh_core::policy::{BalancePolicy, EjectionPolicy, RetryPolicy};
+use mesh_core::policy::{BalancePolicy, BudgetPolicy, EjectionPolicy, RetryPolicy};
 use mesh_core::retry::{Budget, Failed, Limits, Verdict, may_retry};
 
 const MS: Duration = Duration::from_millis(1);
@@ -29,6 +29,8 @@ struct Seen {
     calls: u32,
     failed: u32,
     attempts: u32,
+    /// Attempts that reached an endpoint.
+    sent: u32,
     /// Attempts at each endpoint.
     at: Vec<u32>,
     /// Time of the first ejection.
@@ -116,6 +118,7 @@ impl Client {
                 arrived_attempt: 0,
                 deadline: None,
                 expected: Duration::ZERO,
+                elsewhere: !self.set[ix].is_reachable() && self.set.is_reachable_but(&tried),
             };
             match may_retry(&failed, &limits, &self.budget, now, &mut self.rng) {
                 Verdict::Retry { pause, .. } => now += pause,
@@ -143,6 +146,7 @@ impl Client {
             Does::Fail(share) => (self.rng.f64() >= share, false),
             Does::Refuse => (false, true),
         };
+        seen.sent += u32::from(!refused);
         let _in_flight = state.begin();
         let outcome = match ok {
             true => Outcome::Success,
@@ -231,6 +235,50 @@ fn a_killed_endpoint_costs_no_call_and_comes_back_within_the_longest_pause() {
         });
         assert_eq!(seen.failed, 0, "{algorithm:?}: {seen:?}");
         assert!(client.set[0].is_reachable(), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn a_dead_endpoint_costs_no_call_while_the_retry_budget_is_empty() {
+    for algorithm in ALL {
+        for seed in 0..20 {
+            let mut client = Client::new(3, algorithm, seed);
+            let none = BudgetPolicy::default()
+                .with_percent(0)
+                .with_min_per_second(0);
+            client.budget = Budget::new(&none);
+            let seen = client.run(Instant::now(), 60_000 * MS, 50, |ix, passed| match ix {
+                0 if passed >= 5_000 * MS => Does::Refuse,
+                _ => Does::Serve,
+            });
+            assert_eq!(seen.failed, 0, "{algorithm:?} seed {seed}: {seen:?}");
+            // Each call reaches an endpoint once: nothing is amplified.
+            assert_eq!(seen.sent, seen.calls, "{algorithm:?} seed {seed}");
+            // One refused attempt a pause (250 ms doubling to 5 s), not one a call.
+            let refused = seen.attempts - seen.sent;
+            assert!(refused <= 20, "{algorithm:?} seed {seed}: {refused}");
+            // Peak EWMA may have found two others that answer sooner.
+            let even = algorithm != Algorithm::PeakEwma;
+            assert!(!even || refused >= 5, "{algorithm:?}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn without_a_budget_an_outage_of_refusals_is_a_retry_an_endpoint_a_pause_at_most() {
+    for algorithm in ALL {
+        for seed in 0..10 {
+            let mut client = Client::new(6, algorithm, seed);
+            let none = BudgetPolicy::default()
+                .with_percent(0)
+                .with_min_per_second(0);
+            client.budget = Budget::new(&none);
+            let time = 30_000 * MS;
+            let seen = client.run(Instant::now(), time, 500, |_, _| Does::Refuse);
+            assert_eq!(seen.failed, seen.calls);
+            let free = seen.attempts - seen.calls;
+            assert!(free <= 5, "{algorithm:?} seed {seed}: {free}");
+        }
     }
 }
 

@@ -115,6 +115,13 @@ impl EndpointSet {
         number
     }
 
+    /// Whether connections to an endpoint outside of `exclude` succeed, as far as is known.
+    pub fn is_reachable_but(&self, exclude: &[usize]) -> bool {
+        self.iter().enumerate().any(|(ix, e)| {
+            !exclude.contains(&ix) && e.is_reachable() && self.weights().takes(e.info().weight)
+        })
+    }
+
     pub(super) fn weights(&self) -> &Weights {
         &self.0.weights
     }

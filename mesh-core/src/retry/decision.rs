@@ -44,17 +44,22 @@ pub struct Limits<'a> {
     pub deadline: Option<Instant>,
     /// How long an attempt takes as a rule (the median); zero when not known.
     pub expected: Duration,
+    /// The endpoint cannot be reached, and another one that this call has not tried can, as far as
+    /// is known.
+    pub elsewhere: bool,
 }
 
 /// Whether to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes, after a pause. The budget has paid.
+    /// Yes, after a pause.
     Retry {
         /// How long to wait.
         pause: Duration,
         /// Why it is allowed.
         reason: RetryReason,
+        /// The budget has paid; [`Budget::refund`] it if the retry is not made.
+        paid: bool,
     },
     /// No.
     Stop(StopReason),
@@ -100,8 +105,13 @@ pub enum StopReason {
     Ceiling,
 }
 
-/// The decision after an attempt. Asks the budget last, and only when everything else allows: a
-/// [`Verdict::Retry`] is paid for.
+/// The decision after an attempt. Asks the budget last, and only when everything else allows.
+///
+/// The budget bounds what retries add to the load of the callee. A call that could not reach one
+/// endpoint while another is reachable adds nothing: what goes there is the first of it that any
+/// endpoint sees (a transparent retry of gRFC A6, which does not count either). So it needs no
+/// budget, at most twice a call. When all refuse, each is known to after one call, none is
+/// reachable, and the budget counts again.
 pub fn may_retry(
     failed: &Failed<'_>,
     limits: &Limits<'_>,
@@ -111,9 +121,24 @@ pub fn may_retry(
 ) -> Verdict {
     match allowed(failed, limits, now, rng) {
         Err(stop) => Verdict::Stop(stop),
-        Ok(_) if !budget.withdraw(now) => Verdict::Stop(StopReason::Budget),
-        Ok((pause, reason)) => Verdict::Retry { pause, reason },
+        Ok((pause, reason)) => {
+            let paid = !is_free(failed, limits, reason);
+            if paid && !budget.withdraw(now) {
+                return Verdict::Stop(StopReason::Budget);
+            }
+            Verdict::Retry {
+                pause,
+                reason,
+                paid,
+            }
+        }
     }
+}
+
+fn is_free(failed: &Failed<'_>, limits: &Limits<'_>, reason: RetryReason) -> bool {
+    reason == RetryReason::NeverSent
+        && limits.elsewhere
+        && failed.attempts <= defaults::TRANSPARENT_RETRIES
 }
 
 fn allowed(

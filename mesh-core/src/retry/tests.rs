@@ -157,6 +157,7 @@ struct Case {
     arrived: u32,
     left: Option<Duration>,
     expected: Duration,
+    elsewhere: bool,
     budget: Budget,
 }
 
@@ -176,6 +177,7 @@ impl Default for Case {
             arrived: 0,
             left: None,
             expected: Duration::ZERO,
+            elsewhere: false,
             budget: Budget::default(),
         }
     }
@@ -213,6 +215,7 @@ impl Case {
             arrived_attempt: self.arrived,
             deadline: self.left.map(|left| now + left),
             expected: self.expected,
+            elsewhere: self.elsewhere,
         };
         let mut rng = fastrand::Rng::with_seed(1);
         may_retry(&failed, &limits, &self.budget, now, &mut rng)
@@ -440,4 +443,39 @@ fn the_budget_is_asked_last_and_pays_only_for_a_retry() {
 #[test]
 fn the_first_pause_is_below_25_ms() {
     assert!(Case::default().pause() < 25 * MS);
+}
+
+#[test]
+fn what_could_not_be_sent_goes_to_a_reachable_endpoint_without_a_budget_twice() {
+    let case = |attempts, elsewhere| Case {
+        attempts,
+        elsewhere,
+        policy: Some(RetryPolicy::default().with_attempts(5)),
+        budget: no_reserve(20),
+        ..Case::never_sent()
+    };
+    for attempts in [1, 2] {
+        assert_eq!(case(attempts, true).reason(), Ok(RetryReason::NeverSent));
+        let nowhere = case(attempts, false);
+        assert_eq!(nowhere.reason(), Err(StopReason::Budget));
+    }
+    assert_eq!(case(3, true).reason(), Err(StopReason::Budget));
+    let zero = Case {
+        policy: Some(RetryPolicy::default().with_attempts(0)),
+        ..case(1, true)
+    };
+    assert_eq!(zero.reason(), Err(StopReason::Attempts));
+    // What was sent is load, wherever it goes next.
+    let sent = Case {
+        elsewhere: true,
+        budget: no_reserve(20),
+        ..Case::default()
+    };
+    assert_eq!(sent.reason(), Err(StopReason::Budget));
+    let full = Case {
+        budget: Budget::default(),
+        ..case(1, true)
+    };
+    assert!(matches!(full.verdict(), Verdict::Retry { paid: false, .. }));
+    assert_eq!(full.budget.balance(Instant::now()), 100);
 }

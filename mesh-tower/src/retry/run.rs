@@ -194,24 +194,27 @@ impl Calls<'_> {
                 arrived_attempt: call.arrived_attempt(),
                 deadline: call.deadline(),
                 expected: expected(call, now, result.is_ok().then_some(took)),
+                elsewhere: routed && failed.flags.never_sent && elsewhere(call),
             };
             // The retry that has just failed is over.
             drop(retrying.take());
             let mut verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
-            if matches!(verdict, Verdict::Retry { .. })
+            if let Verdict::Retry { paid, .. } = verdict
                 && routed
                 && let Some(chosen) = call.chosen()
             {
                 let percent = chosen.backend.policy().budget().percent();
                 retrying = chosen.backend.state().ceilings().try_retry(percent);
                 if retrying.is_none() {
-                    budget.refund(now);
+                    if paid {
+                        budget.refund(now);
+                    }
                     chosen.backend.count(names::CEILING_REACHED, "retries");
                     verdict = Verdict::Stop(StopReason::Ceiling);
                 }
             }
             let (pause, reason) = match verdict {
-                Verdict::Retry { pause, reason } => (pause, reason),
+                Verdict::Retry { pause, reason, .. } => (pause, reason),
                 Verdict::Stop(why) => {
                     note_stop(call, &replay, why);
                     return match result {
@@ -317,6 +320,24 @@ fn expected(call: &CallContext, now: Instant, answered_in: Option<Duration>) -> 
     best.filter(|estimate| *estimate < Duration::from_secs(1))
         .or(answered_in)
         .unwrap_or_default()
+}
+
+/// Whether the endpoint of the attempt cannot be reached and one that was not tried can.
+fn elsewhere(call: &CallContext) -> bool {
+    let Some(chosen) = call.chosen() else {
+        return false;
+    };
+    let backend = chosen.backend.newest();
+    let position = |id| backend.position(id).unwrap_or(usize::MAX);
+    let picked = call.pick(call.attempt());
+    let last = position(picked);
+    let [a, b, c, d] = call.earlier_picks().map(position);
+    let set = backend.set();
+    // One that discovery has taken away is not to be reached either.
+    let gone = set
+        .get(last)
+        .is_none_or(|endpoint| !endpoint.is_reachable());
+    picked != 0 && gone && set.is_reachable_but(&[last, a, b, c, d])
 }
 
 fn note_stop(call: &CallContext, replay: &Replay, why: StopReason) {

@@ -234,6 +234,39 @@ async fn an_empty_budget_stops_retries() {
     assert!(mesh.metrics_text().contains("mesh_budget_exhausted_total"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_an_endpoint_refused_goes_to_another_one_although_the_budget_is_empty() {
+    let net = TestNet::new();
+    let [one, two] = two(&net);
+    let text = "service: shop/reviews\n\
+        backend: { loadBalancing: { algorithm: RoundRobin }, \
+        retryBudget: { percent: 0, minRetriesPerSecond: 0 } }\n";
+    let mesh = net
+        .mesh("web")
+        .policy_text(text)
+        .endpoints("reviews.shop", [one.addr(), two.addr()])
+        .build()
+        .unwrap();
+    let client = mesh.client("reviews.shop");
+    assert_eq!(status(&client, get("/")).await.unwrap(), 200);
+    one.kill();
+    for _ in 0..60 {
+        assert_eq!(status(&client, post("/", "x")).await.unwrap(), 200);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let rescued = edge(&mesh).rescued;
+    // The first refusal, and the probes after pauses that double from 250 ms up to 5 s.
+    assert!((5..=15).contains(&rescued), "{rescued}");
+    let text = mesh.metrics_text();
+    let none = "mesh_budget_exhausted_total{service=\"shop/reviews\"} 0\n";
+    assert!(text.contains(none), "{text}");
+
+    // With nowhere to go it is the budget that counts.
+    two.kill();
+    let error = call(&client, get("/")).await.unwrap_err();
+    assert_eq!(error.code().to_string(), "M2010", "{error:#}");
+}
+
 fn edge_sum(mesh: &mesh_tower::Mesh) -> u64 {
     mesh.report().edges.iter().map(|edge| edge.retries).sum()
 }

@@ -43,7 +43,7 @@ defaults! {
     HAPPY_EYEBALLS: Duration = Duration::from_millis(250), "second address family after" = "250ms",
         "RFC 8305 section 8.";
     TRANSPARENT_RETRIES: u32 = 2, "retry.attempts without a policy" = "2",
-        "Only for what provably was not processed, on another endpoint: repeating it cannot do harm.";
+        "Only for what provably was not processed, on another endpoint: repeating it cannot do harm. A refused connection needs no budget while another endpoint is reachable: the callee has seen nothing yet.";
     RETRY_ATTEMPTS: u32 = 1, "retry.attempts with a policy" = "1",
         "One more attempt rescues most calls; each further one costs load for little.";
     BACKOFF_BASE: Duration = Duration::from_millis(25), "retry.backoff" = "25ms",
