@@ -118,12 +118,16 @@ impl Balancer {
 
     fn pick_in(&self, round: &Round<'_>, rng: &mut fastrand::Rng) -> Option<(usize, bool)> {
         match self.policy.algorithm() {
-            Algorithm::RoundRobin => round.first(|| self.take_ticket(round.set), rng),
+            Algorithm::RoundRobin | Algorithm::ClientWeighted => {
+                round.first(|| self.take_ticket(round.set), rng)
+            }
             Algorithm::Random => round.first(|| None, rng),
             Algorithm::LeastRequest => {
                 round.better_of_two(rng, |e| e.active() / e.share(round.policy, round.now))
             }
-            Algorithm::PeakEwma => round.better_of_two(rng, |e| e.cost(round.policy, round.now)),
+            Algorithm::PeakEwma | Algorithm::RingHash | Algorithm::Maglev => {
+                round.better_of_two(rng, |e| e.cost(round.policy, round.now))
+            }
         }
     }
 

@@ -13,8 +13,11 @@ pub struct EndpointInfo {
     pub identity: Option<SpiffeId>,
     /// Labels, for subsets.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Where it runs.
+    /// Where it runs: a zone, or `region/zone`, or `region/zone/subzone`.
     pub zone: Option<Arc<str>>,
+    /// Endpoints of a higher number take calls only as far as those of lower numbers fail; 0 is
+    /// first.
+    pub priority: u32,
     /// Its share against the others; 0 takes no calls while another has more.
     pub weight: u32,
 }
@@ -27,6 +30,7 @@ impl EndpointInfo {
             identity: None,
             labels: Arc::default(),
             zone: None,
+            priority: 0,
             weight: 1,
         }
     }

@@ -38,5 +38,10 @@ pub use text::Source;
 pub use validate::Options;
 
 pub use model::{
-    BalancePolicy, BudgetPolicy, CeilingsPolicy, EjectionPolicy, RetryPolicy, Snapshot,
+    AbortStatus, BalancePolicy, BreakerPolicy, BudgetPolicy, CeilingsPolicy, ConcurrencyAlgorithm,
+    ConcurrencyPolicy, ConnectionPolicy, CriticalityPolicy, CriticalityRule, DirectResponse,
+    EjectionPolicy, Fault, HashKey, HashOn, HealthPolicy, HealthProbe, HealthTiming, HedgePolicy,
+    InboundTraffic, LatencyMode, LocalityPolicy, Mirror, QueuePolicy, RateKey, RateLimit,
+    RateOverride, RetryPolicy, SessionLifetime, SessionPolicy, SessionType, Snapshot,
+    SubsetFallback, ThrottlePolicy,
 };

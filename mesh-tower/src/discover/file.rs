@@ -21,7 +21,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// [
 ///   {"addr": "10.0.0.7:8080"},
 ///   {"addr": "10.0.0.8:8080", "identity": "spiffe://mesh.local/ns/shop/sa/reviews",
-///    "labels": {"version": "v2"}, "zone": "a", "weight": 2}
+///    "labels": {"version": "v2"}, "zone": "a", "priority": 0, "weight": 2}
 /// ]
 /// ```
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ struct Entry {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     zone: Option<String>,
+    #[serde(default)]
+    priority: u32,
     #[serde(default = "one")]
     weight: u32,
 }
@@ -60,6 +62,7 @@ fn parse(text: &str) -> Result<Arc<[EndpointInfo]>, serde_json::Error> {
             identity: entry.identity,
             labels: Arc::new(entry.labels),
             zone: entry.zone.map(Into::into),
+            priority: entry.priority,
             weight: entry.weight,
         })
         .collect())
@@ -145,7 +148,7 @@ mod tests {
         let text = r#"[
             {"addr": "10.0.0.7:8080"},
             {"addr": "10.0.0.8:8080", "identity": "spiffe://mesh.local/ns/shop/sa/reviews",
-             "labels": {"version": "v2"}, "zone": "a", "weight": 2}
+             "labels": {"version": "v2"}, "zone": "a", "priority": 0, "weight": 2}
         ]"#;
         let endpoints = parse(text).expect("a list");
         assert_eq!(

@@ -3,83 +3,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tunables::tunables;
+use super::{
+    BalancePolicy, BreakerPolicy, ConnectionPolicy, EjectionPolicy, HashOn, HealthPolicy,
+    HedgePolicy, LocalityPolicy, SubsetFallback, ThrottlePolicy,
+};
 use crate::balance::EndpointInfo;
 use crate::identity::SpiffeId;
 use crate::name::ServiceName;
 use crate::policy::defaults;
-pub use crate::policy::spec::Algorithm;
-
-/// Defines a set of tunables: private fields, a getter and a `with_` each, defaults from the table.
-macro_rules! tunables {
-    (
-        $(#[$meta:meta])*
-        pub struct $name:ident {
-            $( $(#[$field_meta:meta])* $field:ident / $with:ident : $ty:ty = $default:expr ; )*
-        }
-    ) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $name { $( $field: $ty, )* }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $( $field: $default, )* }
-            }
-        }
-
-        impl $name {
-            $(
-                $(#[$field_meta])*
-                pub fn $field(&self) -> $ty { self.$field }
-
-                #[doc = concat!("The same with another [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-                #[must_use]
-                pub fn $with(mut self, $field: $ty) -> Self {
-                    self.$field = $field;
-                    self
-                }
-            )*
-        }
-    };
-}
-
-tunables! {
-    /// Which endpoint takes a call.
-    pub struct BalancePolicy {
-        /// How it is chosen.
-        algorithm / with_algorithm: Algorithm = Algorithm::PeakEwma;
-        /// Time in which an old latency fades to 1/e.
-        decay / with_decay: Duration = defaults::EWMA_DECAY;
-        /// Latency assumed of an endpoint that has answered nothing yet.
-        default_rtt / with_default_rtt: Duration = defaults::DEFAULT_RTT;
-        /// Latency that a failed call counts as, at least.
-        failure_penalty / with_failure_penalty: Duration = defaults::FAILURE_PENALTY;
-        /// With fewer than this percentage of endpoints available, all are candidates; 0 never.
-        panic_percent / with_panic_percent: u32 = defaults::PANIC_PERCENT;
-        /// Time in which the share of a returning endpoint grows to its full size.
-        slow_start / with_slow_start: Duration = defaults::SLOW_START;
-    }
-}
-
-tunables! {
-    /// When an endpoint is taken out of rotation.
-    pub struct EjectionPolicy {
-        /// Failures in a row that eject; 0 is off.
-        consecutive_errors / with_consecutive_errors: u32 = defaults::EJECT_CONSECUTIVE;
-        /// Percentage of failures within the interval that ejects; 0 is off.
-        failure_percent / with_failure_percent: u32 = defaults::EJECT_FAILURE_PERCENT;
-        /// Fewest calls in an interval for which the percentage counts.
-        minimum_calls / with_minimum_calls: u32 = defaults::EJECT_MINIMUM_CALLS;
-        /// Length of the window.
-        interval / with_interval: Duration = defaults::EJECT_INTERVAL;
-        /// Time out of rotation, times the number of ejections in a row.
-        eject_for / with_eject_for: Duration = defaults::EJECT_FOR;
-        /// Longest time out of rotation.
-        max_eject_for / with_max_eject_for: Duration = defaults::MAX_EJECT_FOR;
-        /// Most endpoints out at a time, in percent; never the last available one.
-        max_ejected_percent / with_max_ejected_percent: u32 = defaults::MAX_EJECTED_PERCENT;
-    }
-}
 
 tunables! {
     /// Limits on what is open at a time, per destination and process.
@@ -187,7 +119,14 @@ pub struct Backend {
     pub(crate) ejection: EjectionPolicy,
     pub(crate) ceilings: CeilingsPolicy,
     pub(crate) budget: BudgetPolicy,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) hash_on: Arc<[HashOn]>,
+    pub(crate) locality: LocalityPolicy,
+    pub(crate) subset_fallback: SubsetFallback,
+    pub(crate) breaker: Option<BreakerPolicy>,
+    pub(crate) hedge: Option<HedgePolicy>,
+    pub(crate) health: Option<HealthPolicy>,
+    pub(crate) connection: ConnectionPolicy,
+    pub(crate) throttle: Option<ThrottlePolicy>,
 }
 
 // === impl BackendIx ===
@@ -304,6 +243,46 @@ impl Backend {
 
     /// Longest wait for a connection to one address.
     pub fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
+        self.connection.connect_timeout()
+    }
+
+    /// What a hash is taken of, in this order (A42). Never empty with RingHash and Maglev.
+    pub fn hash_on(&self) -> &Arc<[HashOn]> {
+        &self.hash_on
+    }
+
+    /// How calls are divided between zones and priorities.
+    pub fn locality(&self) -> &LocalityPolicy {
+        &self.locality
+    }
+
+    /// Where calls go when no endpoint belongs to the [`subset`](Self::subset).
+    pub fn subset_fallback(&self) -> SubsetFallback {
+        self.subset_fallback
+    }
+
+    /// When calls fail at once; `None` is never.
+    pub fn breaker(&self) -> Option<&BreakerPolicy> {
+        self.breaker.as_ref()
+    }
+
+    /// When a call is sent a second time while the first is out; `None` is never.
+    pub fn hedge(&self) -> Option<&HedgePolicy> {
+        self.hedge.as_ref()
+    }
+
+    /// How endpoints are asked whether they are well; `None` is not at all.
+    pub fn health(&self) -> Option<&HealthPolicy> {
+        self.health.as_ref()
+    }
+
+    /// How connections are made, kept and ended.
+    pub fn connection(&self) -> &ConnectionPolicy {
+        &self.connection
+    }
+
+    /// When a client refuses calls itself; `None` is never.
+    pub fn throttle(&self) -> Option<&ThrottlePolicy> {
+        self.throttle.as_ref()
     }
 }

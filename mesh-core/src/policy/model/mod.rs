@@ -7,24 +7,51 @@
 
 mod access;
 mod backend;
+mod balance;
+mod breaker;
+mod connection;
+mod direct;
+mod ejection;
+mod fault;
 mod filter;
+mod health;
+mod hedge;
 mod matches;
+mod mirror;
 mod retry;
 mod route;
+mod session;
 mod snapshot;
 mod split;
+mod throttle;
+mod traffic;
 mod transport;
+mod tunables;
 
 pub use access::{AccessMode, AccessModel, AccessRule, GrpcPattern, Operation, PathPattern, Peer};
 pub use backend::{
-    Algorithm, AppProtocol, Backend, BackendIx, BackendKey, BalancePolicy, BudgetPolicy,
-    CeilingsPolicy, Discovery, EjectionPolicy, TlsMode,
+    AppProtocol, Backend, BackendIx, BackendKey, BudgetPolicy, CeilingsPolicy, Discovery, TlsMode,
 };
+pub use balance::{Algorithm, BalancePolicy, HashKey, HashOn, LocalityPolicy, SubsetFallback};
+pub use breaker::BreakerPolicy;
+pub use connection::ConnectionPolicy;
+pub use direct::DirectResponse;
+pub use ejection::{EjectionPolicy, LatencyMode};
+pub use fault::{AbortStatus, Fault, FaultAbort, FaultDelay, WHOLE_PERCENT_MILLI};
 pub use filter::{Filter, HeaderEdit, PathEdit, Redirect, Rewrite};
+pub use health::{HealthPolicy, HealthProbe, HealthTiming};
+pub use hedge::HedgePolicy;
 pub use matches::{HeaderMatch, Hostname, PathMatch, Pattern, QueryMatch, RouteMatch, ValueMatch};
+pub use mirror::Mirror;
 pub use retry::{NonIdempotent, RetryPolicy, RouteTimeouts};
 pub use route::{Origin, Route};
+pub use session::{SessionLifetime, SessionPolicy, SessionType};
 pub(crate) use snapshot::Attached;
 pub use snapshot::{Inbound, Outbound, Service, Snapshot};
 pub use split::{Split, Target};
+pub use throttle::ThrottlePolicy;
+pub use traffic::{
+    ConcurrencyAlgorithm, ConcurrencyPolicy, CriticalityPolicy, CriticalityRule, InboundTraffic,
+    QueuePolicy, RateKey, RateLimit, RateOverride,
+};
 pub use transport::{Exception, MtlsMode, Network, TlsVersion, TransportModel};

@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Filter, Hostname, PathMatch, Redirect, RetryPolicy, Rewrite, RouteMatch, RouteTimeouts, Split,
+    DirectResponse, Fault, Filter, HashOn, HeaderEdit, Hostname, Mirror, PathMatch, Redirect,
+    RetryPolicy, Rewrite, RouteMatch, RouteTimeouts, SessionPolicy, Split,
 };
 use crate::policy::spec::ResourceId;
 
@@ -27,6 +28,12 @@ pub struct Route {
     pub(crate) split: Split,
     pub(crate) timeouts: RouteTimeouts,
     pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) mirrors: Arc<[Mirror]>,
+    pub(crate) direct: Option<Arc<DirectResponse>>,
+    pub(crate) fault: Option<Arc<Fault>>,
+    pub(crate) session: Option<Arc<SessionPolicy>>,
+    pub(crate) sticky: Option<Arc<[HashOn]>>,
+    pub(crate) trailers: Option<Arc<HeaderEdit>>,
 }
 
 // === impl Origin ===
@@ -90,6 +97,12 @@ impl Route {
             split,
             timeouts: RouteTimeouts::default(),
             retry: None,
+            mirrors: Arc::default(),
+            direct: None,
+            fault: None,
+            session: None,
+            sticky: None,
+            trailers: None,
         }
     }
 
@@ -118,6 +131,48 @@ impl Route {
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = Some(retry);
+        self
+    }
+
+    /// The same with copies of calls.
+    #[must_use]
+    pub fn with_mirrors(mut self, mirrors: impl Into<Arc<[Mirror]>>) -> Self {
+        self.mirrors = mirrors.into();
+        self
+    }
+
+    /// The same with an answer instead of a backend.
+    #[must_use]
+    pub fn with_direct(mut self, direct: DirectResponse) -> Self {
+        self.direct = Some(Arc::new(direct));
+        self
+    }
+
+    /// The same with faults.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(Arc::new(fault));
+        self
+    }
+
+    /// The same with sessions.
+    #[must_use]
+    pub fn with_session(mut self, session: SessionPolicy) -> Self {
+        self.session = Some(Arc::new(session));
+        self
+    }
+
+    /// The same with a split by hash.
+    #[must_use]
+    pub fn with_sticky(mut self, sticky: impl Into<Arc<[HashOn]>>) -> Self {
+        self.sticky = Some(sticky.into());
+        self
+    }
+
+    /// The same with edits of the answer's trailers.
+    #[must_use]
+    pub fn with_trailers(mut self, trailers: HeaderEdit) -> Self {
+        self.trailers = Some(Arc::new(trailers));
         self
     }
 
@@ -159,6 +214,37 @@ impl Route {
     /// What is tried again beyond what provably was not processed.
     pub fn retry(&self) -> Option<&RetryPolicy> {
         self.retry.as_ref()
+    }
+
+    /// Copies of calls; their answers are ignored.
+    pub fn mirrors(&self) -> &Arc<[Mirror]> {
+        &self.mirrors
+    }
+
+    /// The answer that is given instead of sending the call.
+    pub fn direct(&self) -> Option<&Arc<DirectResponse>> {
+        self.direct.as_ref()
+    }
+
+    /// Faults that are made on purpose.
+    pub fn fault(&self) -> Option<&Arc<Fault>> {
+        self.fault.as_ref()
+    }
+
+    /// Calls of one session go to one endpoint.
+    pub fn session(&self) -> Option<&Arc<SessionPolicy>> {
+        self.session.as_ref()
+    }
+
+    /// What decides about the target of the [`split`](Self::split) instead of chance: calls of one
+    /// hash keep their target when weights change, as far as the new weights allow.
+    pub fn sticky(&self) -> Option<&Arc<[HashOn]>> {
+        self.sticky.as_ref()
+    }
+
+    /// Edits of the answer's trailers.
+    pub fn trailers(&self) -> Option<&Arc<HeaderEdit>> {
+        self.trailers.as_ref()
     }
 
     /// The redirect that answers instead of a backend.

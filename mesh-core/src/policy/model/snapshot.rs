@@ -1,7 +1,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{AccessModel, Backend, BackendIx, Discovery, Route, RouteTimeouts, TransportModel};
+use super::{
+    AccessModel, Backend, BackendIx, Discovery, InboundTraffic, Route, RouteTimeouts,
+    TransportModel,
+};
 use crate::name::{ServiceName, ServiceTarget};
 use crate::policy::error::PolicyError;
 use crate::route::RouteTable;
@@ -40,6 +43,7 @@ pub struct Service {
 pub struct Inbound {
     pub(crate) access: Attached<AccessModel>,
     pub(crate) transport: Attached<TransportModel>,
+    pub(crate) traffic: Attached<InboundTraffic>,
 }
 
 /// A value per service, else per namespace, else for the mesh, already merged.
@@ -234,6 +238,11 @@ impl Inbound {
     /// How servers of `service` accept connections.
     pub fn transport_for(&self, service: &ServiceName) -> Arc<TransportModel> {
         self.transport.get(service)
+    }
+
+    /// What servers of `service` do with the calls that arrive.
+    pub fn traffic_for(&self, service: &ServiceName) -> Arc<InboundTraffic> {
+        self.traffic.get(service)
     }
 
     /// Time limits of calls that arrive.

@@ -30,6 +30,24 @@ choice! {
         RoundRobin = "RoundRobin",
         /// At random.
         Random = "Random",
+        /// One after the other, as often as its reports of load say (gRFC A58).
+        ClientWeighted = "ClientWeighted",
+        /// By hash, on a ring (gRFC A42).
+        RingHash = "RingHash",
+        /// By hash, from a table: moves fewer keys than chance, costs less than a ring.
+        Maglev = "Maglev",
+    }
+}
+
+choice! {
+    /// What happens to an endpoint that is slow against its peers.
+    pub enum LatencyMode {
+        /// Nothing.
+        Off = "Off",
+        /// It is shown and counted.
+        Shadow = "Shadow",
+        /// It is ejected.
+        Enforce = "Enforce",
     }
 }
 

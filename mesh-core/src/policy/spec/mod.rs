@@ -15,13 +15,15 @@ mod resource;
 mod route;
 mod schema;
 mod service;
+mod traffic;
 mod transport;
 
 use std::collections::BTreeMap;
 
 pub use access::{AccessMode, AccessPolicySpec, AccessRule, PeerSelector, RequestSelector};
 pub use backend::{
-    Algorithm, BackendPolicySpec, Ceilings, LoadBalancing, OutlierDetection, RetryBudget,
+    Algorithm, BackendPolicySpec, Ceilings, LatencyMode, LoadBalancing, OutlierDetection,
+    RetryBudget,
 };
 pub use common::{Interval, IntervalError, Metadata, Provenance, TargetKind, TargetRef};
 pub use resource::{
@@ -33,12 +35,14 @@ pub use route::{
     GrpcRouteRule, GrpcRouteSpec, HeaderFilter, HeaderMatch, HeaderValue, HttpRouteMatch,
     HttpRouteRule, HttpRouteSpec, MirrorFilter, MirrorFraction, NonIdempotent, ParentRef,
     PathMatch, PathMatchType, PathModifier, PathModifierType, QueryParamMatch, RedirectFilter,
-    Retry, RewriteFilter, SessionPersistence, SessionType, Timeouts, ValueMatchType,
+    Retry, RewriteFilter, SessionLifetime, SessionPersistence, SessionType, Timeouts,
+    ValueMatchType,
 };
 pub use service::{
     AppProtocol, DnsEndpoints, Endpoints, ExternalEndpoints, RegisteredEndpoints, ServicePort,
-    ServiceSpec, StaticEndpoint,
+    ServiceSpec, StaticEndpoint, SubsetFallback,
 };
+pub use traffic::{ConcurrencyAlgorithm, Criticality};
 pub use transport::{MtlsMode, PlaintextException, TlsVersion, TransportPolicySpec};
 
 pub(crate) use schema::{choice, schema};

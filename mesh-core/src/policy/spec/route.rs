@@ -410,6 +410,16 @@ choice! {
     }
 }
 
+choice! {
+    /// How long a session's cookie lives.
+    pub enum SessionLifetime {
+        /// As long as the caller's own session.
+        Session = "Session",
+        /// Until `absoluteTimeout` has passed.
+        Permanent = "Permanent",
+    }
+}
+
 schema! {
     /// Calls of one session go to one endpoint.
     #[derive(Default)]

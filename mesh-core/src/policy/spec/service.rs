@@ -20,6 +20,16 @@ schema! {
 }
 
 choice! {
+    /// Where calls to a subset go that has no endpoint.
+    pub enum SubsetFallback {
+        /// Nowhere: they fail.
+        None = "None",
+        /// To any endpoint of the whole service.
+        AnyEndpoint = "AnyEndpoint",
+    }
+}
+
+choice! {
     /// What is spoken on a port.
     pub enum AppProtocol {
         /// HTTP/1.1, or HTTP/2 where TLS negotiates it.

@@ -13,7 +13,8 @@ use crate::name::ServiceName;
 use crate::policy::defaults;
 use crate::policy::model::{
     AppProtocol, Backend, BackendIx, BackendKey, BalancePolicy, BudgetPolicy, CeilingsPolicy,
-    EjectionPolicy, MtlsMode, Outbound, TlsMode, TransportModel,
+    ConnectionPolicy, EjectionPolicy, LocalityPolicy, MtlsMode, Outbound, SubsetFallback, TlsMode,
+    TransportModel,
 };
 use crate::policy::spec::{
     BackendPolicySpec, Ceilings, Interval, Kind, LoadBalancing, OutlierDetection, Resource,
@@ -140,7 +141,14 @@ impl<'a> Backends<'a> {
             ejection: tunables.ejection,
             ceilings: tunables.ceilings,
             budget: tunables.budget,
-            connect_timeout: tunables.connect_timeout,
+            hash_on: Arc::default(),
+            locality: LocalityPolicy::default(),
+            subset_fallback: SubsetFallback::None,
+            breaker: None,
+            hedge: None,
+            health: None,
+            connection: ConnectionPolicy::default().with_connect_timeout(tunables.connect_timeout),
+            throttle: None,
         }
     }
 

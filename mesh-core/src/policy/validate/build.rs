@@ -314,7 +314,11 @@ fn inbound(
             Target::Mesh | Target::Route(_) => {}
         }
     }
-    Inbound { access, transport }
+    Inbound {
+        access,
+        transport,
+        traffic: Attached::default(),
+    }
 }
 
 fn reuse<T: PartialEq>(new: Arc<T>, old: Option<&Arc<T>>) -> Arc<T> {

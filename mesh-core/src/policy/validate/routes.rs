@@ -418,6 +418,12 @@ impl Draft {
             split,
             timeouts: self.timeouts,
             retry: self.retry.clone(),
+            mirrors: Arc::default(),
+            direct: None,
+            fault: None,
+            session: None,
+            sticky: None,
+            trailers: None,
         }
     }
 }
