@@ -78,6 +78,7 @@ impl<S: Describe> Describe for AttemptService<S> {
 impl<S, B, R> Service<Request<B>> for AttemptService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    B: 'static,
     S::Error: Into<BoxError>,
 {
     type Response = Response<R>;

@@ -10,9 +10,13 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use crate::BoxError;
+use crate::context::CallContext;
 use crate::transport::Held;
 
 /// The body of every request and response inside the mesh. See the [module](crate::body).
+///
+/// The body of a request also carries the context of its call through the assembled stack: see
+/// [`CallContext`].
 #[derive(Default)]
 pub struct MeshBody {
     inner: Inner,
@@ -28,7 +32,14 @@ type Guard = Box<dyn Any + Send>;
 enum Inner {
     /// One buffer, or nothing when it is empty.
     Full(Bytes),
-    Stream(Pin<Box<dyn Stream>>),
+    Rest(Rest),
+}
+
+/// A body that is more than a buffer, or one that carries a call.
+struct Rest {
+    call: Option<CallContext>,
+    /// `None`: the body is the buffer that the call keeps.
+    stream: Option<Pin<Box<dyn Stream>>>,
 }
 
 /// What is behind the pointer of a body that is more than a buffer.
@@ -125,10 +136,69 @@ impl MeshBody {
     /// A body whose end is still to come.
     pub(crate) fn of(source: impl Source + 'static) -> Self {
         Self {
-            inner: Inner::Stream(Box::pin(Guarded {
-                inner: source,
-                guard: None,
-            })),
+            inner: Inner::Rest(Rest {
+                call: None,
+                stream: Some(stream(source)),
+            }),
+        }
+    }
+
+    /// The call that this request's body carries.
+    pub(crate) fn call(&self) -> Option<&CallContext> {
+        match &self.inner {
+            Inner::Full(_) => None,
+            Inner::Rest(rest) => rest.call.as_ref(),
+        }
+    }
+
+    /// Lets the body carry a call, which takes its place beside the request: no layer need look it
+    /// up by type. A body of one buffer becomes that of the call.
+    pub(crate) fn carry(&mut self, call: CallContext) {
+        let stream = match std::mem::take(&mut self.inner) {
+            Inner::Full(data) if is_same(&data, call.buffer()) => None,
+            Inner::Full(data) => Some(stream(Buffer(data))),
+            Inner::Rest(rest) => match rest.call {
+                Some(earlier) if rest.stream.is_none() => {
+                    Some(stream(Buffer(earlier.buffer().clone())))
+                }
+                _ => rest.stream,
+            },
+        };
+        self.inner = Inner::Rest(Rest {
+            call: Some(call),
+            stream,
+        });
+    }
+
+    /// The same for a call that [has taken](Self::take_buffer) what was in one buffer.
+    pub(crate) fn carry_own(&mut self, call: CallContext) {
+        let stream = match std::mem::take(&mut self.inner) {
+            Inner::Full(_) => None,
+            Inner::Rest(rest) => rest.stream,
+        };
+        self.inner = Inner::Rest(Rest {
+            call: Some(call),
+            stream,
+        });
+    }
+
+    /// Takes the call out again, and leaves the body alone.
+    pub(crate) fn take_call(&mut self) -> Option<CallContext> {
+        let Inner::Rest(rest) = &mut self.inner else {
+            return None;
+        };
+        let call = rest.call.take()?;
+        if rest.stream.is_none() {
+            self.inner = Inner::Full(call.buffer().clone());
+        }
+        Some(call)
+    }
+
+    /// The whole of it, for a call to keep; a stream stays where it is.
+    pub(crate) fn take_buffer(&mut self) -> Bytes {
+        match &mut self.inner {
+            Inner::Full(data) => std::mem::take(data),
+            Inner::Rest(_) => Bytes::new(),
         }
     }
 
@@ -176,8 +246,12 @@ impl MeshBody {
         if let Inner::Full(data) = &mut self.inner {
             self = Self::of(Buffer(std::mem::take(data)));
         }
-        if let Inner::Stream(stream) = &mut self.inner {
-            stream.as_mut().keep(Box::new(guard));
+        if let Inner::Rest(rest) = &mut self.inner {
+            let data = || rest.call.as_ref().map(|call| call.buffer().clone());
+            rest.stream
+                .get_or_insert_with(|| stream(Buffer(data().unwrap_or_default())))
+                .as_mut()
+                .keep(Box::new(guard));
         }
         self
     }
@@ -186,9 +260,24 @@ impl MeshBody {
     pub fn as_buffer(&self) -> Option<Bytes> {
         match &self.inner {
             Inner::Full(data) => Some(data.clone()),
-            Inner::Stream(stream) => stream.buffer(),
+            Inner::Rest(rest) => match (&rest.stream, &rest.call) {
+                (Some(stream), _) => stream.buffer(),
+                (None, call) => call.as_ref().map(|call| call.buffer().clone()),
+            },
         }
     }
+}
+
+fn stream(source: impl Source + 'static) -> Pin<Box<dyn Stream>> {
+    Box::pin(Guarded {
+        inner: source,
+        guard: None,
+    })
+}
+
+/// Whether both are the same bytes, not only equal ones.
+fn is_same(a: &Bytes, b: &Bytes) -> bool {
+    a.len() == b.len() && (a.is_empty() || a.as_ptr() == b.as_ptr())
 }
 
 /// The value, if it is a `T`.
@@ -205,24 +294,38 @@ impl Body for MeshBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.get_mut().inner {
+        let this = self.get_mut();
+        if let Inner::Rest(Rest { call, stream: None }) = &this.inner {
+            let data = call.as_ref().map(|call| call.buffer().clone());
+            this.inner = Inner::Full(data.unwrap_or_default());
+        }
+        match &mut this.inner {
             Inner::Full(data) if data.is_empty() => Poll::Ready(None),
             Inner::Full(data) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
-            Inner::Stream(stream) => stream.as_mut().poll_frame(cx),
+            Inner::Rest(rest) => match &mut rest.stream {
+                Some(stream) => stream.as_mut().poll_frame(cx),
+                None => Poll::Ready(None),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Full(data) => data.is_empty(),
-            Inner::Stream(stream) => stream.is_end_stream(),
+            Inner::Rest(rest) => match &rest.stream {
+                Some(stream) => stream.is_end_stream(),
+                None => rest.buffered() == 0,
+            },
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Full(data) => SizeHint::with_exact(data.len() as u64),
-            Inner::Stream(stream) => stream.size_hint(),
+            Inner::Rest(rest) => match &rest.stream {
+                Some(stream) => stream.size_hint(),
+                None => SizeHint::with_exact(rest.buffered() as u64),
+            },
         }
     }
 }
@@ -232,7 +335,11 @@ impl fmt::Debug for MeshBody {
         let kind = match &self.inner {
             Inner::Full(data) if data.is_empty() => "Empty",
             Inner::Full(_) => "Full",
-            Inner::Stream(stream) => stream.kind(),
+            Inner::Rest(rest) => match &rest.stream {
+                Some(stream) => stream.kind(),
+                None if rest.buffered() == 0 => "Empty",
+                None => "Full",
+            },
         };
         f.debug_struct("MeshBody")
             .field("kind", &kind)
@@ -275,6 +382,15 @@ impl From<Incoming> for MeshBody {
 impl Default for Inner {
     fn default() -> Self {
         Self::Full(Bytes::new())
+    }
+}
+
+// === impl Rest ===
+
+impl Rest {
+    /// How much the call keeps, in bytes.
+    fn buffered(&self) -> usize {
+        self.call.as_ref().map_or(0, |call| call.buffer().len())
     }
 }
 

@@ -81,6 +81,7 @@ impl<S, B, R> Service<Request<B>> for CeilingService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
+    B: 'static,
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -93,7 +94,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let permit = match (&self.fixed, CallContext::get(request.extensions())) {
+        let permit = match (&self.fixed, CallContext::get(&request)) {
             (Some(ceiling), _) => match ceiling.try_acquire() {
                 Some(permit) => Some(permit),
                 None => return CeilingFuture::refused(error(ceiling.limit())),

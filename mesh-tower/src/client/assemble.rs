@@ -99,9 +99,9 @@ impl Service<Request<MeshBody>> for ToBackend {
     }
 
     fn call(&mut self, request: Request<MeshBody>) -> Self::Future {
-        let call = CallContext::get(request.extensions()).cloned();
+        let call = CallContext::get(&request).cloned();
         match call.as_ref().and_then(CallContext::chosen) {
-            Some(chosen) => chosen.backend.state().logical().clone().call(request),
+            Some(chosen) => chosen.backend.state().logical().call_ref(request),
             None => Box::pin(std::future::ready(Err(MeshError::new(
                 ErrorKind::Internal,
                 "the call reached a backend without a route",
@@ -121,7 +121,7 @@ impl Describe for Named {
 
 impl DynService for Named {
     fn call(&self, request: Request<MeshBody>) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
-        self.inner.clone().call(request)
+        self.inner.call_ref(request)
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {

@@ -13,9 +13,11 @@ use tower_service::Service;
 use super::assemble::{ClientStack, client_stack};
 use crate::BoxError;
 use crate::body::MeshBody;
+use crate::context::CallContext;
 use crate::mesh::Inner;
 use crate::route::{Source, Target};
 use crate::stack::Describe;
+use crate::telemetry::Tracing;
 
 /// A client of one service, or of all services by authority. See [`crate::client`].
 ///
@@ -24,6 +26,7 @@ use crate::stack::Describe;
 #[derive(Clone)]
 pub struct MeshClient {
     stack: ClientStack,
+    tracing: Tracing,
 }
 
 pin_project! {
@@ -50,7 +53,8 @@ impl MeshClient {
         let tracing = mesh.recorder.tracing().clone();
         let deadline = mesh.settings.deadline;
         Self {
-            stack: client_stack(source, deadline, tracing, mesh.probe.clone()),
+            stack: client_stack(source, deadline, tracing.clone(), mesh.probe.clone()),
+            tracing,
         }
     }
 
@@ -77,8 +81,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let mut request = request.map(MeshBody::new);
+        CallContext::begin(&mut request, self.tracing.samples_root());
         ResponseFuture {
-            inner: self.stack.call(request.map(MeshBody::new)),
+            inner: self.stack.call(request),
         }
     }
 }

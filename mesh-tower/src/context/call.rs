@@ -1,13 +1,16 @@
-//! The one extension that a call carries through its stack.
+//! What a call carries through its stack, beside its request.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::{Extensions, HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request};
 use mesh_core::ceiling::Permit;
 use mesh_core::context::{Criticality, TraceContext};
 
+use crate::body::MeshBody;
 use crate::live_view::{BackendView, ServiceView};
 use crate::metrics::{Edge, Ending};
 use crate::runtime;
@@ -15,8 +18,15 @@ use crate::stack::is_grpc;
 
 /// What the layers of one call know of it: deadline, trace, attempt, and what the route chose.
 ///
-/// It is the only extension that the mesh puts into a request, and it is taken out again before
-/// the request reaches a connection. Cloning is one atomic increment.
+/// A layer finds it with [`CallContext::get`] or [`CallContext::of`], wherever it is:
+///
+/// - In the assembled client it travels in the request's [`MeshBody`], because an extension costs
+///   three allocations and each reader a look-up.
+/// - Around the user's layers at a seam, and in stacks of single layers, it is an extension: so it
+///   survives a layer that replaces the body.
+///
+/// It is taken out again before the request reaches a connection. Cloning is one atomic increment;
+/// a layer that only reads borrows it.
 #[derive(Clone)]
 pub struct CallContext(Arc<CallState>);
 
@@ -30,6 +40,8 @@ pub(crate) struct CallState {
     parent: Option<[u8; 8]>,
     baggage: Option<HeaderValue>,
     criticality: Criticality,
+    /// The request's body, if it came in one buffer.
+    buffer: Bytes,
     /// The attempt number under which the request that we serve arrived here.
     arrived_attempt: u32,
     /// Nanoseconds after `started`; `u64::MAX` for none.
@@ -58,26 +70,54 @@ pub(crate) struct Chosen {
 
 impl CallContext {
     /// The context of a request, made on first use by whichever layer is outermost.
-    pub fn of<B>(request: &mut http::Request<B>) -> Self {
+    pub fn of<B: 'static>(request: &mut Request<B>) -> Self {
         Self::of_sampled(request, false)
     }
 
     /// The same; `sampled` says whether a trace that begins here is recorded.
-    pub(crate) fn of_sampled<B>(request: &mut http::Request<B>, sampled: bool) -> Self {
-        if let Some(found) = request.extensions().get::<Self>() {
+    pub(crate) fn of_sampled<B: 'static>(request: &mut Request<B>, sampled: bool) -> Self {
+        if let Some(found) = Self::get(request) {
             return found.clone();
         }
-        let made = Self::new(request.headers(), sampled);
+        let made = Self::new(request.headers(), sampled, Bytes::new());
         request.extensions_mut().insert(made.clone());
         made
     }
 
     /// The context of a request, if a layer above has made one.
-    pub fn get(extensions: &Extensions) -> Option<&Self> {
-        extensions.get::<Self>()
+    pub fn get<B: 'static>(request: &Request<B>) -> Option<&Self> {
+        // Decided when the layer is compiled.
+        let body: &dyn Any = request.body();
+        body.downcast_ref::<MeshBody>()
+            .and_then(MeshBody::call)
+            .or_else(|| request.extensions().get::<Self>())
     }
 
-    fn new(headers: &HeaderMap, sampled: bool) -> Self {
+    /// Begins a call of the assembled client: from here on the body carries the context.
+    pub(crate) fn begin(request: &mut Request<MeshBody>, sampled: bool) {
+        let body = request.body_mut();
+        // Of another call, whose body this one sends on.
+        body.take_call();
+        let buffer = body.take_buffer();
+        let made = Self::new(request.headers(), sampled, buffer);
+        request.body_mut().carry_own(made);
+    }
+
+    /// Puts the context where it survives a layer that is not ours.
+    pub(crate) fn expose(request: &mut Request<MeshBody>) {
+        if let Some(call) = request.body_mut().take_call() {
+            request.extensions_mut().insert(call);
+        }
+    }
+
+    /// Takes the context back from where [`CallContext::expose`] has put it.
+    pub(crate) fn conceal(request: &mut Request<MeshBody>) {
+        if let Some(call) = request.extensions_mut().remove::<Self>() {
+            request.body_mut().carry(call);
+        }
+    }
+
+    fn new(headers: &HeaderMap, sampled: bool, buffer: Bytes) -> Self {
         let inherited = super::with(|context| {
             (
                 context.trace.child(&mut fastrand::Rng::new()),
@@ -104,6 +144,7 @@ impl CallContext {
             parent,
             baggage,
             criticality,
+            buffer,
             arrived_attempt,
             deadline: AtomicU64::new(u64::MAX),
             inherited: AtomicU64::new(u64::MAX),
@@ -144,6 +185,11 @@ impl CallContext {
 
     pub(crate) fn baggage(&self) -> Option<&HeaderValue> {
         self.0.baggage.as_ref()
+    }
+
+    /// The request's body, if it came in one buffer; empty otherwise.
+    pub(crate) fn buffer(&self) -> &Bytes {
+        &self.0.buffer
     }
 
     /// More than 0: the request that this process serves is itself a retry, and calls made for it

@@ -71,6 +71,7 @@ impl<S, B> Service<Request<B>> for DeadlineService<S>
 where
     S: Service<Request<B>>,
     S::Error: Into<BoxError>,
+    B: 'static,
 {
     type Response = S::Response;
     type Error = MeshError;

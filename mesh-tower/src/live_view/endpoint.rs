@@ -8,7 +8,6 @@ use mesh_core::report::{EndpointHealth, EndpointReport};
 
 use super::BackendView;
 use crate::body::MeshBody;
-use crate::context::CallContext;
 use crate::metrics::Ended;
 use crate::stack::{BoxFuture, DynService, Seam};
 use crate::transport::EndpointPool;
@@ -103,7 +102,7 @@ impl DynService for Bottom {
         mut request: Request<MeshBody>,
     ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
         // A connection may keep the request's extensions for longer than the call lasts.
-        request.extensions_mut().remove::<CallContext>();
+        request.body_mut().take_call();
         let pool = self.0.clone();
         let mut request = Some(request);
         Box::pin(async move { pool.call_in_place(&mut request).await })

@@ -4,11 +4,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::{Request, Response};
 use mesh_core::balance::EndpointInfo;
+use mesh_core::error::MeshError;
 use mesh_core::name::ServiceName;
 use tokio::sync::{Notify, watch};
 
-use crate::stack::Seam;
+use crate::body::MeshBody;
+use crate::context::CallContext;
+use crate::stack::{BoxFuture, Describe, DynService, Seam};
 
 /// The endpoints of one service as somebody pushed them; `None` until the first push.
 pub(crate) type Pushed = watch::Receiver<Option<Arc<[EndpointInfo]>>>;
@@ -44,11 +48,46 @@ struct State {
     pushed: HashMap<ServiceName, watch::Sender<Option<Arc<[EndpointInfo]>>>>,
 }
 
+/// Between our layers and the user's.
+struct Border {
+    side: fn(&mut Request<MeshBody>),
+    inner: Seam,
+}
+
+// === impl Border ===
+
+impl DynService for Border {
+    fn call(
+        &self,
+        mut request: Request<MeshBody>,
+    ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
+        (self.side)(&mut request);
+        self.inner.call_ref(request)
+    }
+
+    fn describe(&self, into: &mut Vec<&'static str>) {
+        Describe::describe(&self.inner, into);
+    }
+}
+
 // === impl UserLayers ===
 
 impl UserLayers {
+    /// The seam with the user's layers. Around them the call's context is an extension, which
+    /// survives a layer that replaces the body.
     pub(crate) fn apply(layers: &[SeamLayer], seam: Seam) -> Seam {
-        layers.iter().rev().fold(seam, |seam, layer| layer(seam))
+        if layers.is_empty() {
+            return seam;
+        }
+        let below = Seam::from_dyn(Arc::new(Border {
+            side: CallContext::conceal,
+            inner: seam,
+        }));
+        let layered = layers.iter().rev().fold(below, |seam, layer| layer(seam));
+        Seam::from_dyn(Arc::new(Border {
+            side: CallContext::expose,
+            inner: layered,
+        }))
     }
 }
 

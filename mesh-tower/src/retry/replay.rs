@@ -73,6 +73,7 @@ impl Replay {
             return Self::Buffer(buffer);
         }
         let hint = body.size_hint();
+        let call = body.take_call();
         let kept = Arc::new(Mutex::new(Kept {
             original: std::mem::take(body),
             chunks: Vec::new(),
@@ -91,6 +92,9 @@ impl Replay {
             trailers: None,
             hint,
         });
+        if let Some(call) = call {
+            body.carry(call);
+        }
         Self::Kept(kept)
     }
 

@@ -39,8 +39,9 @@ struct Head {
     uri: http::Uri,
     version: http::Version,
     headers: http::HeaderMap,
-    /// `None` when the call's context is the only one, which the call has anyway.
-    extensions: Option<http::Extensions>,
+    extensions: http::Extensions,
+    /// The body carries the call.
+    beside: bool,
 }
 
 /// Makes attempts until one is good enough or no other may be made. The first begins at once: the
@@ -361,14 +362,14 @@ fn note_stop(call: &CallContext, replay: &Replay, why: StopReason) {
 // === impl Head ===
 
 impl Head {
-    fn of<B>(request: &Request<B>) -> Self {
-        let extensions = request.extensions();
+    fn of(request: &Request<MeshBody>) -> Self {
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             headers: request.headers().clone(),
-            extensions: (extensions.len() > 1).then(|| extensions.clone()),
+            extensions: request.extensions().clone(),
+            beside: request.body().call().is_some(),
         }
     }
 
@@ -378,11 +379,10 @@ impl Head {
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone();
-        match &self.extensions {
-            Some(extensions) => *request.extensions_mut() = extensions.clone(),
-            None => {
-                request.extensions_mut().insert(call.clone());
-            }
+        *request.extensions_mut() = self.extensions.clone();
+        // Where the call's context is an extension it has come with the others.
+        if self.beside {
+            request.body_mut().carry(call.clone());
         }
         request
     }

@@ -63,6 +63,14 @@ impl Seam {
         }
         Self(Arc::new(Erased(service)))
     }
+
+    /// Starts one call; a seam is always ready.
+    pub(crate) fn call_ref(
+        &self,
+        request: Request<MeshBody>,
+    ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
+        self.0.call(request)
+    }
 }
 
 impl fmt::Debug for Seam {

@@ -79,18 +79,18 @@ impl<S: Describe> Describe for TimeoutService<S> {
 }
 
 impl Limit {
-    fn at<B>(self, request: &Request<B>) -> Option<(Instant, Cause)> {
+    fn at<B: 'static>(self, request: &Request<B>) -> Option<(Instant, Cause)> {
         match self {
             Self::Fixed(limit) => {
                 let at = runtime::now().checked_add(limit)?;
                 Some((at, Cause::Fixed { limit }))
             }
             Self::Call => {
-                let call = CallContext::get(request.extensions())?;
+                let call = CallContext::get(request)?;
                 Some((call.deadline()?, Cause::Call { call: call.clone() }))
             }
             Self::Attempt => {
-                let call = CallContext::get(request.extensions())?;
+                let call = CallContext::get(request)?;
                 let limit = call.chosen()?.route.as_ref()?.timeouts().attempt()?;
                 let at = runtime::now().checked_add(limit)?;
                 Some((at, Cause::Attempt { limit }))
@@ -102,6 +102,7 @@ impl Limit {
 impl<S, B> Service<Request<B>> for TimeoutService<S>
 where
     S: Service<Request<B>>,
+    B: 'static,
     S::Error: Into<BoxError>,
 {
     type Response = S::Response;

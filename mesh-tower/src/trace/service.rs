@@ -60,6 +60,7 @@ impl<S: Describe> Describe for TraceService<S> {
 impl<S, B, R> Service<Request<B>> for TraceService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    B: 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
