@@ -13,7 +13,6 @@ use super::headers;
 use crate::BoxError;
 use crate::context::CallContext;
 use crate::metrics::Ended;
-use crate::runtime;
 use crate::stack::{Describe, into_mesh_error};
 use crate::telemetry::{Side, Span, Tracing};
 use crate::trace::finish;
@@ -91,7 +90,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
-        let trace = headers::inject(request.headers_mut(), &call, runtime::now());
+        let trace = headers::inject(request.headers_mut(), &call, call.now());
         let parent = Some(call.trace().span_id());
         let mut span = self
             .tracing

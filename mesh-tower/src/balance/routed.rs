@@ -16,7 +16,6 @@ use crate::context::CallContext;
 use crate::ejection::{EjectionLayer, EjectionService, Outliers};
 use crate::endpoint::{EndpointLayer, EndpointService};
 use crate::live_view::{BackendView, Endpoint};
-use crate::runtime;
 use crate::stack::{BoxFuture, Describe, DynService, Seam};
 use crate::telemetry::Recorder;
 use crate::timeout::{TimeoutLayer, TimeoutService};
@@ -158,7 +157,7 @@ fn picked(call: &CallContext, backend: &BackendView) -> Result<EndpointStack, Me
 }
 
 fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {
-    let now = runtime::now();
+    let now = call.now();
     let mut rng = fastrand::Rng::new();
     let (set, balancer) = (backend.set(), backend.balancer());
     let mut pick = None;
@@ -189,7 +188,7 @@ async fn wait_for_endpoint(
         backend.count(names::CEILING_REACHED, "pending");
         return Err(crowded(pending.limit()));
     };
-    let began = runtime::now();
+    let began = call.now();
     let wait = call.remaining(began).map_or(wait, |left| left.min(wait));
     let mut latest = backend.state().latest().subscribe();
     let found = {
@@ -201,9 +200,10 @@ async fn wait_for_endpoint(
             _ => None,
         }
     };
+    let now = call.tick();
     found.ok_or_else(|| {
         let newest = backend.newest();
-        let waited = runtime::now().saturating_duration_since(began);
+        let waited = now.saturating_duration_since(began);
         let message = format!("no endpoint within {waited:.1?}: {}", newest.why_empty());
         error(call, message)
     })

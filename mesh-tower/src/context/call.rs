@@ -35,6 +35,8 @@ const PICKS: usize = 4;
 
 pub(crate) struct CallState {
     started: Instant,
+    /// Nanoseconds after `started` that the clock last showed; `u64::MAX` where nobody keeps it.
+    clock: AtomicU64,
     grpc: bool,
     trace: TraceContext,
     parent: Option<[u8; 8]>,
@@ -79,7 +81,7 @@ impl CallContext {
         if let Some(found) = Self::get(request) {
             return found.clone();
         }
-        let made = Self::new(request.headers(), sampled, Bytes::new());
+        let made = Self::new(request.headers(), sampled, Bytes::new(), u64::MAX);
         request.extensions_mut().insert(made.clone());
         made
     }
@@ -99,25 +101,25 @@ impl CallContext {
         // Of another call, whose body this one sends on.
         body.take_call();
         let buffer = body.take_buffer();
-        let made = Self::new(request.headers(), sampled, buffer);
+        let made = Self::new(request.headers(), sampled, buffer, 0);
         request.body_mut().carry_own(made);
     }
 
     /// Puts the context where it survives a layer that is not ours.
-    pub(crate) fn expose(request: &mut Request<MeshBody>) {
-        if let Some(call) = request.body_mut().take_call() {
-            request.extensions_mut().insert(call);
-        }
+    pub(crate) fn expose(request: &mut Request<MeshBody>) -> Option<Self> {
+        let call = request.body_mut().take_call()?;
+        request.extensions_mut().insert(call.clone());
+        Some(call)
     }
 
     /// Takes the context back from where [`CallContext::expose`] has put it.
-    pub(crate) fn conceal(request: &mut Request<MeshBody>) {
-        if let Some(call) = request.extensions_mut().remove::<Self>() {
-            request.body_mut().carry(call);
-        }
+    pub(crate) fn conceal(request: &mut Request<MeshBody>) -> Option<Self> {
+        let call = request.extensions_mut().remove::<Self>()?;
+        request.body_mut().carry(call.clone());
+        Some(call)
     }
 
-    fn new(headers: &HeaderMap, sampled: bool, buffer: Bytes) -> Self {
+    fn new(headers: &HeaderMap, sampled: bool, buffer: Bytes, clock: u64) -> Self {
         let inherited = super::with(|context| {
             (
                 context.trace.child(&mut fastrand::Rng::new()),
@@ -139,6 +141,7 @@ impl CallContext {
             });
         Self(Arc::new(CallState {
             started: runtime::now(),
+            clock: AtomicU64::new(clock),
             grpc: is_grpc(headers),
             trace,
             parent,
@@ -161,6 +164,30 @@ impl CallContext {
     /// When the call began.
     pub fn started(&self) -> Instant {
         self.0.started
+    }
+
+    /// The time as of this step of the call, on tokio's clock.
+    ///
+    /// A layer that passes a request down or an answer up takes no time worth a reading, so in the
+    /// assembled client the clock is read where time passes: at the start, where an answer arrives
+    /// from a connection, and after each wait ([`tick`](Self::tick)). Elsewhere it is read each
+    /// time.
+    pub fn now(&self) -> Instant {
+        match self.0.clock.load(Ordering::Relaxed) {
+            0 => self.0.started,
+            u64::MAX => runtime::now(),
+            nanos => self.0.started + Duration::from_nanos(nanos),
+        }
+    }
+
+    /// Reads the clock for all that follows: to be called by whoever has waited.
+    pub fn tick(&self) -> Instant {
+        let now = runtime::now();
+        if self.0.clock.load(Ordering::Relaxed) != u64::MAX {
+            let nanos = self.nanos_until(now);
+            self.0.clock.store(nanos, Ordering::Relaxed);
+        }
+        now
     }
 
     /// Whether it is a gRPC call, by its content type.

@@ -12,7 +12,6 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::context::{self, CallContext};
-use crate::runtime;
 use crate::stack::{Describe, into_mesh_error};
 
 /// Gives each call its deadline: the inherited one or the default, whichever is earlier.
@@ -92,7 +91,7 @@ where
         }
         if let Some(inherited) = context::with(|context| context.deadline).flatten() {
             call.limit_inherited(inherited);
-            if inherited <= runtime::now() {
+            if inherited <= call.now() {
                 let message = "the deadline inherited from the caller had passed before the call";
                 let error = MeshError::new(ErrorKind::Deadline, message)
                     .with_note("caller", "deadline inherited from the request being served");

@@ -2,6 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use http::{Request, Response};
 use mesh_core::error::MeshError;
@@ -11,6 +12,7 @@ use tower_service::Service;
 
 use super::Outliers;
 use crate::BoxError;
+use crate::context::CallContext;
 use crate::metrics::Ended;
 use crate::runtime;
 use crate::stack::{Describe, into_mesh_error, is_grpc};
@@ -39,6 +41,7 @@ pin_project! {
         inner: F,
         outliers: Arc<Outliers>,
         ix: usize,
+        call: Option<CallContext>,
         grpc: bool,
     }
 }
@@ -77,6 +80,7 @@ impl<S, B, R> Service<Request<B>> for EjectionService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
+    B: 'static,
 {
     type Response = Response<R>;
     type Error = MeshError;
@@ -87,11 +91,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let grpc = is_grpc(request.headers());
+        let call = CallContext::get(&request).cloned();
+        let grpc = match &call {
+            Some(call) => call.is_grpc(),
+            None => is_grpc(request.headers()),
+        };
         EjectionFuture {
             inner: self.inner.call(request),
             outliers: self.outliers.clone(),
             ix: self.ix,
+            call,
             grpc,
         }
     }
@@ -115,16 +124,22 @@ where
             Err(error) => Some(Ended::error(error)),
         };
         if let Some(ended) = ended {
-            record(this.outliers, *this.ix, ended);
+            let now = match this.call {
+                // The clock was read when the answer came; not so for an error.
+                Some(call) if result.is_ok() => call.now(),
+                Some(call) => call.tick(),
+                None => runtime::now(),
+            };
+            record(this.outliers, *this.ix, ended, now);
         }
         Poll::Ready(result)
     }
 }
 
 /// Tells the detector, unless the answer says nothing about the endpoint.
-pub(crate) fn record(outliers: &Outliers, ix: usize, ended: Ended) {
+pub(crate) fn record(outliers: &Outliers, ix: usize, ended: Ended, now: Instant) {
     let failed = ended.class.is_endpoint_failure();
     if failed || !ended.class.is_failure() {
-        outliers.record(ix, !failed, runtime::now());
+        outliers.record(ix, !failed, now);
     }
 }

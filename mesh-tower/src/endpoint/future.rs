@@ -51,6 +51,7 @@ where
         Poll::Ready(match result {
             Err(error) => {
                 let error = into_mesh_error(error);
+                this.call.tick();
                 if let Some(guard) = &mut guard {
                     guard.connect_evidence(&error);
                     guard.record(Ended::error(&error), None);

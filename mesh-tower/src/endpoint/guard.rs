@@ -42,7 +42,7 @@ impl Guard {
             _in_flight: state.begin(),
             state,
             policy,
-            started: runtime::now(),
+            started: call.as_ref().map_or_else(runtime::now, CallContext::now),
             headers: None,
             recorded: false,
             call,
@@ -50,9 +50,15 @@ impl Guard {
         })
     }
 
+    fn now(&self) -> Instant {
+        self.call
+            .as_ref()
+            .map_or_else(runtime::now, CallContext::now)
+    }
+
     /// Headers have come; how the attempt went is not known yet.
     pub(super) fn headers(&mut self) {
-        self.headers = Some(runtime::now().saturating_duration_since(self.started));
+        self.headers = Some(self.now().saturating_duration_since(self.started));
         // Whatever the answer says, the way to the endpoint works.
         if !self.state.is_reachable() {
             self.state.connected();
@@ -64,7 +70,7 @@ impl Guard {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
-        let now = runtime::now();
+        let now = self.now();
         let took = self
             .headers
             .unwrap_or_else(|| now.saturating_duration_since(self.started));
@@ -87,15 +93,19 @@ impl Guard {
     /// Whether connections to the endpoint can be made, as far as this error says.
     pub(super) fn connect_evidence(&self, error: &mesh_core::error::MeshError) {
         if error.kind() == ErrorKind::Connect {
-            self.state.connect_failed(runtime::now());
+            self.state.connect_failed(self.now());
         }
     }
 
     /// A status came in trailers: what the layers above could not see in the head.
     pub(super) fn trailers(&mut self, ended: Ended, trailers: &HeaderMap) {
+        let now = match &self.call {
+            Some(call) => call.tick(),
+            None => runtime::now(),
+        };
         self.record(ended, Some(trailers));
         if let Some((_, outliers, ix)) = &self.mesh {
-            ejection::record(outliers, *ix, ended);
+            ejection::record(outliers, *ix, ended, now);
         }
     }
 }
@@ -105,6 +115,7 @@ impl Drop for Guard {
         if self.recorded {
             return;
         }
+        // Dropped: nobody has read the clock for this.
         let now = runtime::now();
         let (took, outcome) = match self.headers {
             // The caller stopped reading after the head: the head's time is good.
@@ -125,7 +136,7 @@ impl Drop for Guard {
                             code: Ended::of_kind(ErrorKind::Deadline),
                         };
                         endpoint.failed_with(ended);
-                        ejection::record(outliers, *ix, ended);
+                        ejection::record(outliers, *ix, ended, now);
                     }
                     (took, Outcome::Failure { retry_after: None })
                 } else {

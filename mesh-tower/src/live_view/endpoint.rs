@@ -8,7 +8,9 @@ use mesh_core::report::{EndpointHealth, EndpointReport};
 
 use super::BackendView;
 use crate::body::MeshBody;
+use crate::context::CallContext;
 use crate::metrics::Ended;
+use crate::runtime;
 use crate::stack::{BoxFuture, DynService, Seam};
 use crate::transport::EndpointPool;
 
@@ -102,10 +104,17 @@ impl DynService for Bottom {
         mut request: Request<MeshBody>,
     ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
         // A connection may keep the request's extensions for longer than the call lasts.
-        request.body_mut().take_call();
+        let call = request.body_mut().take_call();
         let pool = self.0.clone();
         let mut request = Some(request);
-        Box::pin(async move { pool.call_in_place(&mut request).await })
+        Box::pin(async move {
+            let now = call.as_ref().map_or_else(runtime::now, CallContext::now);
+            let answer = pool.call_in_place(&mut request, now).await;
+            if let Some(call) = call {
+                call.tick();
+            }
+            answer
+        })
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {

@@ -48,25 +48,50 @@ struct State {
     pushed: HashMap<ServiceName, watch::Sender<Option<Arc<[EndpointInfo]>>>>,
 }
 
-/// Between our layers and the user's.
-struct Border {
-    side: fn(&mut Request<MeshBody>),
-    inner: Seam,
-}
+/// Above the user's layers, which may take their time.
+struct Above(Seam);
 
-// === impl Border ===
+/// Below them.
+struct Below(Seam);
 
-impl DynService for Border {
+// === impl Above ===
+
+impl DynService for Above {
     fn call(
         &self,
         mut request: Request<MeshBody>,
     ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
-        (self.side)(&mut request);
-        self.inner.call_ref(request)
+        let call = CallContext::expose(&mut request);
+        let answer = self.0.call_ref(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            if let Some(call) = call {
+                call.tick();
+            }
+            answer
+        })
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {
-        Describe::describe(&self.inner, into);
+        Describe::describe(&self.0, into);
+    }
+}
+
+// === impl Below ===
+
+impl DynService for Below {
+    fn call(
+        &self,
+        mut request: Request<MeshBody>,
+    ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
+        if let Some(call) = CallContext::conceal(&mut request) {
+            call.tick();
+        }
+        self.0.call_ref(request)
+    }
+
+    fn describe(&self, into: &mut Vec<&'static str>) {
+        Describe::describe(&self.0, into);
     }
 }
 
@@ -79,15 +104,9 @@ impl UserLayers {
         if layers.is_empty() {
             return seam;
         }
-        let below = Seam::from_dyn(Arc::new(Border {
-            side: CallContext::conceal,
-            inner: seam,
-        }));
+        let below = Seam::from_dyn(Arc::new(Below(seam)));
         let layered = layers.iter().rev().fold(below, |seam, layer| layer(seam));
-        Seam::from_dyn(Arc::new(Border {
-            side: CallContext::expose,
-            inner: layered,
-        }))
+        Seam::from_dyn(Arc::new(Above(layered)))
     }
 }
 

@@ -16,7 +16,6 @@ use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
 use crate::endpoint::Watched;
-use crate::runtime;
 use crate::stack::{Describe, into_mesh_error};
 use crate::telemetry::Recorder;
 
@@ -123,7 +122,7 @@ where
         Poll::Ready(match ready!(this.inner.poll(cx)) {
             Ok(response) => {
                 let mut response = response.map(MeshBody::new);
-                let took = runtime::now().saturating_duration_since(this.call.started());
+                let took = this.call.now().saturating_duration_since(this.call.started());
                 this.call.ending().headers_after(took);
                 if let Some(ended) = Ended::head(this.call.is_grpc(), &response) {
                     this.call.ending().set(ended);

@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::grpc_response;
 use crate::BoxError;
 use crate::body::MeshBody;
+use crate::context::CallContext;
 use crate::stack::{Describe, into_mesh_error, is_grpc};
 
 /// Answers failed gRPC calls with a gRPC status.
@@ -63,6 +64,7 @@ impl<S, B> Service<Request<B>> for RescueService<S>
 where
     S: Service<Request<B>, Response = Response<MeshBody>>,
     S::Error: Into<BoxError>,
+    B: 'static,
 {
     type Response = Response<MeshBody>;
     type Error = MeshError;
@@ -73,7 +75,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let grpc = is_grpc(request.headers());
+        let grpc = match CallContext::get(&request) {
+            Some(call) => call.is_grpc(),
+            None => is_grpc(request.headers()),
+        };
         RescueFuture {
             inner: self.inner.call(request),
             grpc,

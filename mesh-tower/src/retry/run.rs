@@ -19,7 +19,6 @@ use crate::body::MeshBody;
 use crate::context::CallContext;
 use crate::endpoint::retry_after;
 use crate::metrics::Ended;
-use crate::runtime;
 use crate::stack::into_mesh_error;
 
 /// By what attempts are repeated.
@@ -58,7 +57,7 @@ where
     R::Error: Into<BoxError>,
 {
     let call = CallContext::of(&mut request);
-    let began = runtime::now();
+    let began = call.now();
     let mut unrouted = match (&rules, call.chosen()) {
         (Rules::Fixed { budget, .. }, _) => {
             budget.deposit(began);
@@ -187,7 +186,7 @@ impl Calls<'_> {
         let mut retrying: Option<Permit> = None;
         let mut attempt = 1;
         loop {
-            let now = runtime::now();
+            let now = call.tick();
             let took = now.saturating_duration_since(began);
             let failed = failed(&head.method, attempt, &replay, ended, &result);
             let limits = Limits {
@@ -245,7 +244,7 @@ impl Calls<'_> {
             attempt += 1;
             call.set_attempt(attempt);
             call.clear_pick();
-            began = runtime::now();
+            began = call.tick();
             // A clone of a service that was ready need not be.
             std::future::poll_fn(|cx| service.poll_ready(cx))
                 .await

@@ -152,7 +152,9 @@ where
     R::Error: Into<BoxError>,
 {
     Box::pin(async move {
-        let service = source.wait_for(&name, &call).await?;
+        let found = source.wait_for(&name, &call).await;
+        call.tick();
+        let service = found?;
         let applied = apply::routed(&service, port, &source.settings, &call, &mut request)?;
         let edits = match applied {
             Applied::Answer(response) => return Ok(response),
@@ -232,7 +234,7 @@ impl MeshSource {
         name: &ServiceName,
         call: &CallContext,
     ) -> Result<Arc<ServiceView>, MeshError> {
-        let began = runtime::now();
+        let began = call.now();
         let wait = call
             .remaining(began)
             .map_or(self.settings.wait, |left| left.min(self.settings.wait));

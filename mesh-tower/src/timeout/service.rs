@@ -92,7 +92,7 @@ impl Limit {
             Self::Attempt => {
                 let call = CallContext::get(request)?;
                 let limit = call.chosen()?.route.as_ref()?.timeouts().attempt()?;
-                let at = runtime::now().checked_add(limit)?;
+                let at = call.now().checked_add(limit)?;
                 Some((at, Cause::Attempt { limit }))
             }
         }

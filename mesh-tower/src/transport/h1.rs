@@ -4,16 +4,16 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
 use super::ConnInfo;
 use super::pool::{Raw, Shared};
 use crate::body::MeshBody;
+use crate::runtime;
 use crate::tls::LateFailure;
 
 /// The end of an answer and the end of its connection's turn are two events on two tasks, moments
@@ -58,7 +58,7 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connec
     Ok(Connection {
         send,
         info: Arc::new(info),
-        idle_since: Instant::now(),
+        idle_since: runtime::now(),
         late,
     })
 }
@@ -67,7 +67,7 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connec
 
 impl Connection {
     /// Whether the next request can be put on it. `verify_after` as in the configuration.
-    pub(super) async fn is_usable(&mut self, verify_after: Duration) -> bool {
+    pub(super) async fn is_usable(&mut self, verify_after: Duration, now: Instant) -> bool {
         if self.send.is_closed() {
             return false;
         }
@@ -77,7 +77,7 @@ impl Connection {
                 return false;
             }
         }
-        if self.idle_since.elapsed() >= verify_after {
+        if now.saturating_duration_since(self.idle_since) >= verify_after {
             // The server's close may have arrived without anybody having been woken for it: the
             // runtime looks at its sockets when this task has been passed over once. Servers close
             // connections that were idle for long, so a busy one need not pay for it.
@@ -135,7 +135,7 @@ impl Busy {
         if connection.send.is_closed() {
             return;
         }
-        connection.idle_since = Instant::now();
+        connection.idle_since = runtime::now();
         shared.put_idle(shard, connection);
     }
 }

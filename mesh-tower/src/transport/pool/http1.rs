@@ -1,13 +1,13 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use mesh_core::error::MeshError;
 
 use super::{Held, Raw, Shared, answer};
 use crate::body::MeshBody;
-use crate::runtime::AbortOnDrop;
+use crate::runtime::{self, AbortOnDrop};
 use crate::tls::Alpn;
 use crate::transport::{ConnInfo, error, h1};
 
@@ -16,11 +16,12 @@ impl Shared {
         self: &Arc<Self>,
         shard: usize,
         request: &mut Option<Request<MeshBody>>,
+        now: Instant,
     ) -> Result<Response<MeshBody>, MeshError> {
         if let Some(request) = request {
             self.names.for_http1(request);
         }
-        let mut pooled = self.take_idle(shard).await;
+        let mut pooled = self.take_idle(shard, now).await;
         let mut second = false;
         loop {
             let reused = pooled.is_some();
@@ -56,10 +57,10 @@ impl Shared {
     }
 
     /// A connection from the pool that is good for one more request.
-    async fn take_idle(&self, shard: usize) -> Option<h1::Connection> {
+    async fn take_idle(&self, shard: usize, now: Instant) -> Option<h1::Connection> {
         loop {
             let mut connection = self.shards[shard].lock().idle.pop()?;
-            if connection.is_usable(self.config.verify_idle_after).await {
+            if connection.is_usable(self.config.verify_idle_after, now).await {
                 return Some(connection);
             }
         }
@@ -74,7 +75,7 @@ impl Shared {
                 let _waiting = self.waiting(Some(here))?;
                 loop {
                     let freed = here.freed.notified();
-                    if let Some(connection) = self.take_idle(shard).await {
+                    if let Some(connection) = self.take_idle(shard, runtime::now()).await {
                         return Ok(connection);
                     }
                     if self.closed.load(Relaxed) {
@@ -168,8 +169,9 @@ async fn reap(shared: Weak<Shared>, shard: usize) {
         };
         let mut lists = shared.shards[shard].lock();
         let limit = shared.config.idle_timeout;
+        let now = runtime::now();
         lists.idle.retain(|connection| {
-            !connection.send.is_closed() && connection.idle_since.elapsed() < limit
+            !connection.send.is_closed() && now.saturating_duration_since(connection.idle_since) < limit
         });
         if lists.idle.is_empty() {
             // Dropping the handle of the task that runs this would only mark it aborted.

@@ -12,6 +12,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -23,7 +24,7 @@ pub(super) use self::shared::{Raw, Shared};
 use super::request::is_grpc;
 use super::{Connect, PoolConfig, Protocol, h1, h2};
 use crate::body::MeshBody;
-use crate::runtime::worker_index;
+use crate::runtime::{self, worker_index};
 
 /// The connections to one endpoint.
 ///
@@ -78,14 +79,15 @@ impl EndpointPool {
     /// has already been sent again, once, on a new one.
     pub async fn call(&self, request: Request<MeshBody>) -> Result<Response<MeshBody>, MeshError> {
         let mut request = Some(request);
-        self.call_in_place(&mut request).await
+        self.call_in_place(&mut request, runtime::now()).await
     }
 
     /// The same, with the request where its owner has it: each future that takes it would copy it
-    /// twice.
+    /// twice. `now` is the time of the call.
     pub(crate) async fn call_in_place(
         &self,
         request: &mut Option<Request<MeshBody>>,
+        now: Instant,
     ) -> Result<Response<MeshBody>, MeshError> {
         let shared = &self.0;
         let shard = worker_index() % shared.shards.len();
@@ -102,7 +104,7 @@ impl EndpointPool {
         if h2 {
             shared.call_h2(shard, request).await
         } else {
-            shared.call_h1(shard, request).await
+            shared.call_h1(shard, request, now).await
         }
     }
 
