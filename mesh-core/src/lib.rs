@@ -14,6 +14,7 @@ pub mod identity;
 pub mod live;
 pub mod metadata;
 pub mod name;
+pub mod overload;
 pub mod policy;
 pub mod report;
 pub mod retry;
