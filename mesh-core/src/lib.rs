@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod name;
 pub mod overload;
 pub mod policy;
+pub mod ratelimit;
 pub mod report;
 pub mod retry;
 pub mod route;

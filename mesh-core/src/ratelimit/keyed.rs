@@ -120,23 +120,18 @@ impl std::fmt::Debug for Keyed {
 // === impl Shard ===
 
 impl Shard {
-    /// When the next call of a key is due. Looks for room if the key is new.
+    /// When the next call of a key is due. Looks for room if the key is new. A new key begins where
+    /// those without room are: one that was among them gets no second burst.
     fn due(&mut self, key: u128, most: usize, now: u64) -> u64 {
         if let Some(due) = self.due.get(&key) {
             return *due;
         }
-        if self.due.len() >= most {
-            // A bucket is idle at the earliest when a call's interval has passed; a millisecond is
-            // often enough, and bounds what an attacker can make us search.
-            if now.saturating_sub(self.searched) >= 1_000_000 {
-                self.searched = now;
-                self.due.retain(|_, due| *due > now);
-            }
-            if self.due.len() >= most {
-                return self.others;
-            }
+        // A millisecond between two searches bounds what an attacker can make us do.
+        if self.due.len() >= most && now.saturating_sub(self.searched) >= 1_000_000 {
+            self.searched = now;
+            self.due.retain(|_, due| *due > now);
         }
-        0
+        self.others
     }
 
     fn set(&mut self, key: u128, most: usize, due: u64) {
