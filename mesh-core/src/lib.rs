@@ -22,4 +22,4 @@ pub mod retry;
 pub mod route;
 pub mod telemetry;
 
-mod clock;
+pub mod clock;

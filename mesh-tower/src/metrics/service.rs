@@ -122,7 +122,10 @@ where
         Poll::Ready(match ready!(this.inner.poll(cx)) {
             Ok(response) => {
                 let mut response = response.map(MeshBody::new);
-                let took = this.call.now().saturating_duration_since(this.call.started());
+                let took = this
+                    .call
+                    .now()
+                    .saturating_duration_since(this.call.started());
                 this.call.ending().headers_after(took);
                 if let Some(ended) = Ended::head(this.call.is_grpc(), &response) {
                     this.call.ending().set(ended);

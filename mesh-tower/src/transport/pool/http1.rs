@@ -60,7 +60,10 @@ impl Shared {
     async fn take_idle(&self, shard: usize, now: Instant) -> Option<h1::Connection> {
         loop {
             let mut connection = self.shards[shard].lock().idle.pop()?;
-            if connection.is_usable(self.config.verify_idle_after, now).await {
+            if connection
+                .is_usable(self.config.verify_idle_after, now)
+                .await
+            {
                 return Some(connection);
             }
         }
@@ -171,7 +174,8 @@ async fn reap(shared: Weak<Shared>, shard: usize) {
         let limit = shared.config.idle_timeout;
         let now = runtime::now();
         lists.idle.retain(|connection| {
-            !connection.send.is_closed() && now.saturating_duration_since(connection.idle_since) < limit
+            !connection.send.is_closed()
+                && now.saturating_duration_since(connection.idle_since) < limit
         });
         if lists.idle.is_empty() {
             // Dropping the handle of the task that runs this would only mark it aborted.
