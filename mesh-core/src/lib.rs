@@ -10,6 +10,7 @@ pub mod context;
 pub mod deadline;
 pub mod ejection;
 pub mod error;
+pub mod fault;
 pub mod identity;
 pub mod live;
 pub mod metadata;
