@@ -23,6 +23,7 @@ pub(crate) fn nanos(now: Instant) -> u64 {
 fn anchor(now: Instant) -> Instant {
     // Instants a little older than the first one are still told apart.
     *ANCHOR.get_or_init(|| now.checked_sub(Duration::from_secs(3600)).unwrap_or(now))
+}
 
 /// How far into an hour of this clock `now` is, to the millisecond. Windows and slots begin at whole
 /// multiples of their length on this clock, so a simulation that is to repeat itself begins at 0.
