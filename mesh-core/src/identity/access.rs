@@ -126,8 +126,7 @@ fn decide_in(
     }
 }
 
-/// Whether a rule's `from` names the peer.
-pub(crate) fn is_caller(from: &Peer, peer: &SpiffeId, domain: Option<&str>) -> bool {
+fn is_caller(from: &Peer, peer: &SpiffeId, domain: Option<&str>) -> bool {
     if let Peer::Identity(expected) = from {
         return expected == peer;
     }
@@ -142,7 +141,7 @@ pub(crate) fn is_caller(from: &Peer, peer: &SpiffeId, domain: Option<&str>) -> b
 }
 
 /// Every list that is not empty must have an entry that fits.
-pub(crate) fn operates(to: &Operation, method: &Method, path: &str, grpc: bool) -> bool {
+fn operates(to: &Operation, method: &Method, path: &str, grpc: bool) -> bool {
     (to.methods().is_empty() || to.methods().contains(method))
         && (to.paths().is_empty() || to.paths().iter().any(|p| p.is_match(path)))
         && (to.grpc().is_empty() || (grpc && to.grpc().iter().any(|p| p.is_match(path))))

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -28,7 +28,6 @@ use tower_service::Service;
 use crate::{
     BoxError,
     body::MeshBody,
-    runtime,
     server::is_buffered,
     stack::{Describe, into_mesh_error, is_grpc},
 };
@@ -122,7 +121,7 @@ where
                 grpc,
             };
         };
-        let budget = deadline.saturating_duration_since(runtime::now());
+        let budget = deadline.saturating_duration_since(Instant::now());
         InboundDeadlineFuture {
             inner: (!budget.is_zero()).then(|| self.inner.call(request)),
             // By duration, not by instant: tokio's clock may be paused, std's never is.
