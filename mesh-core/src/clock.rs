@@ -10,12 +10,25 @@ static ANCHOR: OnceLock<Instant> = OnceLock::new();
 
 /// Milliseconds from the anchor to `now`; never 0, which callers use for "not set".
 pub(crate) fn millis(now: Instant) -> u64 {
-    let anchor = ANCHOR.get_or_init(|| {
-        // Instants a little older than the first one are still told apart.
-        now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
-    });
-    let since = now.saturating_duration_since(*anchor);
+    let since = now.saturating_duration_since(anchor(now));
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Nanoseconds from the anchor to `now`; never 0. Good for 584 years.
+pub(crate) fn nanos(now: Instant) -> u64 {
+    let since = now.saturating_duration_since(anchor(now));
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+fn anchor(now: Instant) -> Instant {
+    // Instants a little older than the first one are still told apart.
+    *ANCHOR.get_or_init(|| now.checked_sub(Duration::from_secs(3600)).unwrap_or(now))
+}
+
+/// How far into an hour of this clock `now` is, to the millisecond. Windows and slots begin at whole
+/// multiples of their length on this clock, so a simulation that is to repeat itself begins at 0.
+pub fn into_the_hour(now: Instant) -> Duration {
+    Duration::from_millis(millis(now) % 3_600_000)
 }
 
 /// The instant of a number that [`millis`] gave.

@@ -4,24 +4,23 @@
 //! The same noun names the module here and the layer in `mesh-tower`.
 
 pub mod balance;
-pub mod breaker;
 pub mod ceiling;
 pub mod classify;
 pub mod context;
 pub mod deadline;
 pub mod ejection;
 pub mod error;
-pub mod hedge;
+pub mod fault;
 pub mod identity;
 pub mod live;
 pub mod metadata;
 pub mod name;
 pub mod overload;
 pub mod policy;
+pub mod ratelimit;
 pub mod report;
 pub mod retry;
 pub mod route;
 pub mod telemetry;
 
-mod clock;
-mod quantile;
+pub mod clock;

@@ -1,6 +1,7 @@
 //! Balancing, ejection, retries and budget together, on virtual time: what users see when endpoints
 //! misbehave. The same seed gives the same run.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -152,11 +153,12 @@ impl Client {
             true => Outcome::Success,
             false => Outcome::Failure { retry_after: None },
         };
-        self.balancer.record(state, 4 * MS, outcome, now);
         if refused {
             state.connect_failed(now);
         }
+        // In the order of the layers: ejection is below the load guard.
         let event = self.detector.record(&self.ejection, &self.set, ix, ok, now);
+        self.balancer.record(state, 4 * MS, outcome, now);
         if let Some(Event::Ejected { .. }) = event {
             seen.ejected.get_or_insert(passed);
         }
@@ -235,6 +237,73 @@ fn a_killed_endpoint_costs_no_call_and_comes_back_within_the_longest_pause() {
         });
         assert_eq!(seen.failed, 0, "{algorithm:?}: {seen:?}");
         assert!(client.set[0].is_reachable(), "{algorithm:?}");
+    }
+}
+
+/// Calls at an endpoint that came back, in each fifth of its slow start, as parts of a fair share;
+/// one call at a time at three endpoints.
+fn shares_while_warming(algorithm: Algorithm) -> [f64; 5] {
+    let (rate, seeds) = (200, 20);
+    let window = BalancePolicy::default().slow_start();
+    let mut hits = [0_u32; 5];
+    for seed in 0..seeds {
+        let mut client = Client::new(3, algorithm, seed);
+        let start = Instant::now();
+        let (ejection, set) = (client.ejection, client.set.clone());
+        let record = |_| client.detector.record(&ejection, &set, 0, false, start);
+        let events: Vec<_> = (0..ejection.consecutive_errors())
+            .filter_map(record)
+            .collect();
+        assert!(matches!(events[..], [Event::Ejected { .. }]), "{events:?}");
+        let times = RefCell::new(Vec::new());
+        client.run(start, 60_000 * MS, rate, |ix, passed| {
+            if ix == 0 {
+                times.borrow_mut().push(passed);
+            }
+            Does::Serve
+        });
+        let mut times = times.into_inner().into_iter();
+        let back = times.next().expect("a probe");
+        assert!(back >= ejection.eject_for(), "{back:?}");
+        for at in times {
+            let fifth = (at - back).as_secs_f64() / window.as_secs_f64() * 5.0;
+            if let Some(hits) = hits.get_mut(fifth as usize) {
+                *hits += 1;
+            }
+        }
+    }
+    let fair = f64::from(rate) * window.as_secs_f64() / 5.0 / 3.0 * seeds as f64;
+    hits.map(|hits| f64::from(hits) / fair)
+}
+
+/// Its share in the middle of each fifth; in the first half of the first one it is the least, 10 %.
+const WARMING: [f64; 5] = [0.125, 0.3, 0.5, 0.7, 0.9];
+
+#[test]
+fn a_returning_endpoint_takes_its_warm_up_share_at_low_load() {
+    let shares = shares_while_warming(Algorithm::LeastRequest);
+    for (share, expected) in shares.into_iter().zip(WARMING) {
+        assert!((share / expected - 1.0).abs() < 0.15, "{shares:.2?}");
+    }
+    // As an endpoint of that weight beside two of 1.
+    for algorithm in [Algorithm::RoundRobin, Algorithm::Random] {
+        let shares = shares_while_warming(algorithm);
+        for (share, weight) in shares.into_iter().zip(WARMING) {
+            let expected = 3.0 * weight / (weight + 2.0);
+            let near = (share / expected - 1.0).abs() < 0.15;
+            assert!(near, "{algorithm:?}: {shares:.2?}");
+        }
+    }
+}
+
+#[test]
+fn with_peak_ewma_a_returning_endpoint_takes_up_to_twice_its_warm_up_share() {
+    // Equal endpoints differ by how far their estimates have faded, so the one that is called least
+    // wins whenever it takes part: in two of three rounds, where one of three is fair.
+    let shares = shares_while_warming(Algorithm::PeakEwma);
+    for (share, expected) in shares.into_iter().zip(WARMING) {
+        let bounds = expected * 0.85..=f64::min(expected * 2.15, 1.15);
+        assert!(bounds.contains(&share), "{shares:.2?}");
     }
 }
 

@@ -100,7 +100,7 @@ impl<'a> Index<'a> {
         match &**self.service(name)? {
             Resource::Service(service) => {
                 let base = service.spec.subset_of.as_deref()?;
-                ServiceName::parse(base, name.namespace()).ok()
+                ServiceName::new(name.namespace(), base).ok()
             }
             _ => None,
         }

@@ -122,9 +122,7 @@ impl Balancer {
                 round.first(|| self.take_ticket(round.set), rng)
             }
             Algorithm::Random => round.first(|| None, rng),
-            Algorithm::LeastRequest => {
-                round.better_of_two(rng, |e| e.active() / e.share(round.policy, round.now))
-            }
+            Algorithm::LeastRequest => round.better_of_two(rng, EndpointState::calls_for_weight),
             Algorithm::PeakEwma | Algorithm::RingHash | Algorithm::Maglev => {
                 round.better_of_two(rng, |e| e.cost(round.policy, round.now))
             }
@@ -224,8 +222,16 @@ impl Round<'_> {
         if probe {
             return Some((two, true));
         }
-        let cost = |index: usize| self.set.get(index).map_or(f32::MAX, |e| cost(e));
-        let better = if cost(two) < cost(one) { two } else { one };
+        // An endpoint that warms up takes part as often as its share says, and is then compared as
+        // it is. As a divisor the share would decide at low load: ten times the cost never wins.
+        let better = match (self.is_warm(one, rng), self.is_warm(two, rng)) {
+            (true, false) => one,
+            (false, true) => two,
+            _ => {
+                let cost = |index: usize| self.set.get(index).map_or(f32::MAX, |e| cost(e));
+                if cost(two) < cost(one) { two } else { one }
+            }
+        };
         Some((better, false))
     }
 

@@ -127,10 +127,7 @@ impl EndpointState {
         };
         self.seen.calls.fetch_add(1, Relaxed);
         match outcome {
-            Outcome::Success => {
-                self.seen.reach.succeeded();
-                self.seen.ejection.answered(rtt);
-            }
+            Outcome::Success => self.seen.reach.succeeded(),
             Outcome::Failure { .. } => {
                 self.seen.failures.fetch_add(1, Relaxed);
             }
@@ -144,21 +141,16 @@ impl EndpointState {
         self.seen.ewma.read(BalancePolicy::default().decay(), now)
     }
 
-    /// What a call here would cost: latency x (in flight + 1) / (weight x warm-up).
+    /// What a call here would cost: latency x (in flight + 1) / weight.
     pub(super) fn cost(&self, policy: &BalancePolicy, now: Instant) -> f32 {
         let estimate = self.seen.ewma.micros(policy.decay(), now);
         let micros = estimate.unwrap_or_else(|| policy.default_rtt().as_secs_f32() * 1e6);
-        micros.max(1.0) * self.active() / self.share(policy, now)
+        micros.max(1.0) * self.calls_for_weight()
     }
 
-    /// In flight + 1.
-    pub(super) fn active(&self) -> f32 {
-        self.in_flight() as f32 + 1.0
-    }
-
-    /// Weight, reduced while the endpoint warms up after an ejection.
-    pub(super) fn share(&self, policy: &BalancePolicy, now: Instant) -> f32 {
-        self.info.weight.max(1) as f32 * self.warmup(policy, now)
+    /// (In flight + 1) / weight.
+    pub(super) fn calls_for_weight(&self) -> f32 {
+        (self.in_flight() as f32 + 1.0) / self.info.weight.max(1) as f32
     }
 
     /// 0.1 to 1: how far the endpoint has warmed up (Envoy's slow start, aggression 1).

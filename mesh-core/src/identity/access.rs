@@ -126,7 +126,8 @@ fn decide_in(
     }
 }
 
-fn is_caller(from: &Peer, peer: &SpiffeId, domain: Option<&str>) -> bool {
+/// Whether a rule's `from` names the peer.
+pub(crate) fn is_caller(from: &Peer, peer: &SpiffeId, domain: Option<&str>) -> bool {
     if let Peer::Identity(expected) = from {
         return expected == peer;
     }
@@ -141,7 +142,7 @@ fn is_caller(from: &Peer, peer: &SpiffeId, domain: Option<&str>) -> bool {
 }
 
 /// Every list that is not empty must have an entry that fits.
-fn operates(to: &Operation, method: &Method, path: &str, grpc: bool) -> bool {
+pub(crate) fn operates(to: &Operation, method: &Method, path: &str, grpc: bool) -> bool {
     (to.methods().is_empty() || to.methods().contains(method))
         && (to.paths().is_empty() || to.paths().iter().any(|p| p.is_match(path)))
         && (to.grpc().is_empty() || (grpc && to.grpc().iter().any(|p| p.is_match(path))))

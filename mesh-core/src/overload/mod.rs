@@ -1,7 +1,20 @@
-//! What keeps an overload from growing.
+//! What a server does when more comes than it can do.
 //!
-//! | part | side | what it does |
-//! | --- | --- | --- |
-//! | [`throttle`] | client | holds calls back from a backend that refuses most of them |
+//! * [`adaptive`] finds how many calls may be in work at a time, by latency and without a probe.
+//! * [`Gate`] admits calls under that limit, lets a bounded number wait ([`Queue`]: CoDel, newest
+//!   first under overload) and refuses the rest, the least critical first ([`share`]).
+//!
+//! Admission takes no lock: one compare-and-swap. The lock of the queue is taken only when there is
+//! something to wait for.
 
-pub mod throttle;
+pub mod adaptive;
+
+mod gate;
+mod queue;
+mod share;
+#[cfg(test)]
+mod simulation;
+
+pub use self::gate::{Entry, Gate, Outcome, Refusal, Slot, Ticket, Wake};
+pub use self::queue::{Pushed, Queue};
+pub use self::share::{firm_share, share};

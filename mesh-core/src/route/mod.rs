@@ -17,13 +17,17 @@
 //! with 1,000 routes costs little more than one with ten. Finding takes no lock and allocates
 //! nothing, but for query conditions with a regular expression on an escaped value.
 
+pub mod key;
 mod matcher;
 mod query;
+pub mod session;
 mod table;
 
 pub use crate::policy::model::Split;
 pub use matcher::accepts;
-pub use table::{RouteTable, Step};
+pub use table::{Matched, RouteTable, Step};
 
+#[cfg(test)]
+mod sticky_tests;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,15 @@ pub(super) fn accepts(query: Option<&str>, condition: &QueryMatch) -> bool {
     }
 }
 
+/// The first value of a parameter, unescaped.
+pub(super) fn first<'a>(query: Option<&'a str>, name: &str) -> Option<impl Iterator<Item = u8> + 'a> {
+    let pairs = query.unwrap_or("").split('&');
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find(|(found, _)| decoded(found).eq(name.bytes()))
+        .map(|(_, value)| decoded(value))
+}
+
 /// The bytes behind `%41` and `+`. A `%` that begins no escape stands for itself.
 fn decoded(text: &str) -> impl Iterator<Item = u8> + '_ {
     let mut rest = text.as_bytes();

@@ -27,6 +27,15 @@ pub struct Step<'a> {
     pub route: &'a Arc<Route>,
 }
 
+/// What [`RouteTable::find_match`] found.
+#[derive(Clone, Copy, Debug)]
+pub struct Matched<'a> {
+    /// The route.
+    pub route: &'a Arc<Route>,
+    /// Which of its conditions held.
+    pub condition: &'a RouteMatch,
+}
+
 /// The matches for one host, by kind of path.
 #[derive(Clone)]
 struct Group {
@@ -83,6 +92,16 @@ impl RouteTable {
 
     /// The route of a request; `None` when nothing matches.
     pub fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&Arc<Route>> {
+        self.find_match(method, uri, headers).map(|found| found.route)
+    }
+
+    /// The route of a request, and the condition of it that held.
+    pub fn find_match(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<Matched<'_>> {
         // Most tables have no host conditions: then the host is not even looked for.
         let needs_host = self.groups.iter().any(|group| group.host.is_some());
         let host = if needs_host { host(uri, headers) } else { "" };
@@ -90,7 +109,12 @@ impl RouteTable {
             .iter()
             .filter(|group| group.host.as_ref().is_none_or(|h| h.is_match(host)))
             .find_map(|group| group.find(method, uri, headers))
-            .and_then(|entry| self.routes.get(entry.route))
+            .and_then(|entry| {
+                Some(Matched {
+                    route: self.routes.get(entry.route)?,
+                    condition: &entry.condition,
+                })
+            })
     }
 
     /// [`RouteTable::find`] for the head of a request.
@@ -124,6 +148,19 @@ impl fmt::Debug for RouteTable {
         f.debug_list()
             .entries(self.routes.iter().map(|route| route.name()))
             .finish()
+    }
+}
+
+// === impl Matched ===
+
+impl<'a> Matched<'a> {
+    /// The prefix that matched, for [`PathEdit::Prefix`](crate::policy::model::PathEdit::Prefix):
+    /// that of the condition that held, not of another one of the same rule.
+    pub fn prefix(&self) -> &'a str {
+        match self.condition.path() {
+            Some(PathMatch::Prefix(text)) => text,
+            _ => "",
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use mesh_core::{
 };
 
 use crate::body::MeshBody;
+use crate::runtime;
 
 /// One line to be written: when it is dropped, whatever became of the request.
 pub(super) struct Line {
@@ -34,7 +35,7 @@ impl Line {
             uri: request.uri().clone(),
             peer: context.and_then(|context| context.peer.clone()),
             trace: context.map(|context| context.trace.clone()),
-            start: Instant::now(),
+            start: runtime::now(),
             status: 0,
             code: None,
         }))
@@ -60,7 +61,7 @@ impl Drop for Line {
             // 0: the peer went away before it was told anything.
             status = self.status,
             code = self.code.map(tracing::field::display),
-            ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ms = u64::try_from(runtime::now().saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX),
             trace = traceparent.as_ref().map_or("-", |text| text.trace_id()),
         );
     }

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     body::MeshBody,
+    runtime,
     server::is_buffered,
     stack::{Describe, into_mesh_error, is_grpc},
 };
@@ -121,7 +122,7 @@ where
                 grpc,
             };
         };
-        let budget = deadline.saturating_duration_since(Instant::now());
+        let budget = deadline.saturating_duration_since(runtime::now());
         InboundDeadlineFuture {
             inner: (!budget.is_zero()).then(|| self.inner.call(request)),
             // By duration, not by instant: tokio's clock may be paused, std's never is.

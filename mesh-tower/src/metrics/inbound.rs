@@ -30,6 +30,7 @@ use crate::{
     body::MeshBody,
     catch_panic::unwinding,
     report::{InboundStats, Outcome, PeerStats, Status},
+    runtime,
     server::is_buffered,
     stack::{Describe, is_grpc},
     telemetry::{GaugeGuard, Recorder},
@@ -136,7 +137,7 @@ where
         let record = Record {
             peer,
             _in_flight: self.stats.enter(),
-            start: Instant::now(),
+            start: runtime::now(),
             grpc: is_grpc(request.headers()),
             outcome: None,
             done: false,
@@ -233,7 +234,8 @@ impl Body for Observed {
 
 impl Record {
     fn answered(&mut self, response: &Response<MeshBody>) {
-        self.peer.answered(self.start.elapsed());
+        self.peer
+            .answered(runtime::now().saturating_duration_since(self.start));
         let grpc = self.grpc && response.status() == StatusCode::OK;
         let status = match classify::grpc::status(response.headers()) {
             Some(code) if grpc => Some(Status::Grpc(code)),

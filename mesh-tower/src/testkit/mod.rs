@@ -23,6 +23,8 @@
 mod endpoint;
 mod net;
 mod script;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 
 pub use self::endpoint::TestEndpoint;
 pub use self::net::TestNet;

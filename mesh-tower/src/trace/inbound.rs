@@ -9,7 +9,6 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use http::{Request, Response};
@@ -24,6 +23,7 @@ use tower_service::Service;
 
 use crate::{
     body::MeshBody,
+    runtime,
     stack::Describe,
     telemetry::{
         Tracing,
@@ -94,7 +94,7 @@ where
             .get::<ConnInfo>()
             .and_then(|info| info.peer.clone());
         let mut context = crate::server::with_rng(|rng| {
-            RequestContext::extract(request.headers(), peer, Instant::now(), rng)
+            RequestContext::extract(request.headers(), peer, runtime::now(), rng)
         });
         let mut parent = Some(context.trace.span_id());
         if self.tracing.is_enabled() && TraceContext::from_headers(request.headers()).is_none() {

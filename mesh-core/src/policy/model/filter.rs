@@ -143,7 +143,8 @@ impl PathEdit {
         let new = match self {
             Self::Full(new) => new.to_string(),
             Self::Prefix(new) => {
-                let rest = path.strip_prefix(matched.unwrap_or("")).unwrap_or(path);
+                let matched = matched.unwrap_or("").trim_end_matches('/');
+                let rest = path.strip_prefix(matched).unwrap_or(path);
                 let new = new.trim_end_matches('/');
                 match rest.strip_prefix('/') {
                     Some(rest) => format!("{new}/{rest}"),
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_replaced_as_gateway_api_has_it() {
-        // The table of the HTTPPathModifier's documentation.
+        // The table of HTTPPathModifier's documentation, all eleven rows, and our own last one.
         for (path, matched, new, expected) in [
             ("/foo/bar", "/foo", "/xyz", "/xyz/bar"),
             ("/foo/bar", "/foo", "/xyz/", "/xyz/bar"),
@@ -175,6 +176,10 @@ mod tests {
             ("/foo", "/foo", "/", "/"),
             ("/foo", "/foo", "/xyz", "/xyz"),
             ("/foo/", "/foo", "/xyz", "/xyz/"),
+            ("/foo", "/foo", "", "/"),
+            ("/foo/", "/foo", "/", "/"),
+            ("/foo/bar", "/foo/", "/xyz", "/xyz/bar"),
+            ("/foo/bar", "/foo/", "/xyz/", "/xyz/bar"),
             ("/a", "", "/x", "/x/a"),
         ] {
             let edit = PathEdit::Prefix(new.into());

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use twox_hash::XxHash64;
+
 use super::{BackendIx, Filter};
 
 /// One target of a split.
@@ -8,6 +10,7 @@ pub struct Target {
     pub(crate) backend: BackendIx,
     pub(crate) weight: u32,
     pub(crate) filters: Arc<[Filter]>,
+    pub(crate) tag: u64,
 }
 
 /// The weighted targets of a route.
@@ -26,7 +29,21 @@ impl Target {
             backend,
             weight,
             filters: Arc::default(),
+            tag: XxHash64::oneshot(0, &(backend.get() as u64).to_le_bytes()),
         }
+    }
+
+    /// The same for a backend of that name, which a sticky split and sessions know it by: a position
+    /// changes with the policy, a name does not.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.tag = XxHash64::oneshot(0, name.as_bytes());
+        self
+    }
+
+    /// A hash of the backend's name, the same in every process.
+    pub fn tag(&self) -> u64 {
+        self.tag
     }
 
     /// The backend.
@@ -42,6 +59,19 @@ impl Target {
     /// Changes on the way to this target only, after those of the route.
     pub fn filters(&self) -> &[Filter] {
         &self.filters
+    }
+}
+
+impl Target {
+    fn draw(&self, key: u64) -> f64 {
+        const MANTISSA: u32 = 53;
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&key.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.tag.to_le_bytes());
+        let hash = XxHash64::oneshot(0, &bytes) >> (u64::BITS - MANTISSA);
+        // In (0, 1): neither end would have a finite logarithm that differs from 0.
+        let uniform = (hash as f64 + 0.5) / (1_u64 << MANTISSA) as f64;
+        -uniform.ln() / f64::from(self.weight)
     }
 }
 
@@ -73,6 +103,27 @@ impl Split {
             at = at.saturating_sub(weight);
             here
         })
+    }
+
+    /// The target of all calls whose [key](crate::route::key) has this hash. `None` when no target has any weight.
+    ///
+    /// Weighted rendezvous: each target draws an exponential variate of rate `weight` from (key,
+    /// name), and the lowest wins. So a key stays with its target over restarts, in every process
+    /// and in any order of the targets, and a change of weights moves the fewest keys that any rule
+    /// without memory can (Moulton and Jiang, "Maximally Consistent Sampling and the Jaccard Index
+    /// of Probability Distributions"): between two targets exactly the difference, and no key moves
+    /// between targets whose ratio stays as it was.
+    pub fn pick_sticky(&self, key: u64) -> Option<&Target> {
+        let weighted = self.targets.iter().filter(|target| target.weight > 0);
+        let drawn = weighted.map(|target| (target.draw(key), target));
+        drawn
+            .min_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, target)| target)
+    }
+
+    /// The target with that [tag](Target::tag), whatever its weight.
+    pub fn target_of(&self, tag: u64) -> Option<&Target> {
+        self.targets.iter().find(|target| target.tag == tag)
     }
 
     /// The backend of [`pick_target`](Self::pick_target).

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attach::{Attachments, Target, fields};
+use super::attach::{Attachments, Target};
 use super::findings::Findings;
 use super::index::Index;
 use super::services::{Defined, Services, implicit};
@@ -13,8 +13,8 @@ use crate::name::ServiceName;
 use crate::policy::defaults;
 use crate::policy::model::{
     AppProtocol, Backend, BackendIx, BackendKey, BalancePolicy, BudgetPolicy, CeilingsPolicy,
-    ConnectionPolicy, EjectionPolicy, LocalityPolicy, MtlsMode, Origins, Outbound, SubsetFallback,
-    TlsMode, TransportModel,
+    ConnectionPolicy, EjectionPolicy, LocalityPolicy, MtlsMode, Outbound, SubsetFallback, TlsMode,
+    TransportModel,
 };
 use crate::policy::spec::{
     BackendPolicySpec, Ceilings, Interval, Kind, LoadBalancing, OutlierDetection, Resource,
@@ -22,13 +22,13 @@ use crate::policy::spec::{
 };
 
 /// Everything that a BackendPolicy can set.
+#[derive(Clone, Copy)]
 struct Tunables {
     balance: BalancePolicy,
     ejection: EjectionPolicy,
     ceilings: CeilingsPolicy,
     budget: BudgetPolicy,
     connect_timeout: Duration,
-    origins: Origins,
 }
 
 /// A backend before it has its position.
@@ -149,11 +149,10 @@ impl<'a> Backends<'a> {
             health: None,
             connection: ConnectionPolicy::default().with_connect_timeout(tunables.connect_timeout),
             throttle: None,
-            origins: tunables.origins,
         }
     }
 
-    /// Mesh < namespace < service < subset < route, per top-level field.
+    /// Mesh < namespace < service < route, per top-level field.
     fn tunables(&self, name: &ServiceName, route: Option<&ResourceId>) -> Tunables {
         let mut out = Tunables {
             balance: BalancePolicy::default(),
@@ -161,7 +160,6 @@ impl<'a> Backends<'a> {
             ceilings: CeilingsPolicy::default(),
             budget: BudgetPolicy::default(),
             connect_timeout: defaults::CONNECT_TIMEOUT,
-            origins: Origins::default(),
         };
         let of_route = route
             .map(|r| {
@@ -170,12 +168,9 @@ impl<'a> Backends<'a> {
             })
             .unwrap_or_default();
         let chain = self.attached.for_service(Kind::BackendPolicy, name);
-        for resource in chain.chain(of_route.iter().copied()) {
-            if let Resource::BackendPolicy(policy) = resource {
+        for policy in chain.chain(of_route.iter().copied()) {
+            if let Resource::BackendPolicy(policy) = policy {
                 out.set(&policy.spec);
-                for field in fields(resource) {
-                    out.origins.set(field, resource.id());
-                }
             }
         }
         out

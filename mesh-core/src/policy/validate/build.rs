@@ -298,7 +298,6 @@ fn inbound(
         mesh: reuse(mesh, before.map(|b| &b.transport.mesh)),
         ..Attached::default()
     };
-    let mut named = BTreeSet::new();
     for target in attached.targets(Kind::TransportPolicy) {
         match target {
             Target::Namespace(namespace) => {
@@ -308,16 +307,12 @@ fn inbound(
                 transport.namespaces.insert(namespace, reuse(model, old));
             }
             Target::Service(name, _) => {
-                named.insert(name.clone());
+                let model = Arc::new(transport::for_service(attached, name));
+                let old = before.and_then(|b| b.transport.services.get(name));
+                transport.services.insert(name.clone(), reuse(model, old));
             }
             Target::Mesh | Target::Route(_) => {}
         }
-    }
-    for name in named.iter().chain(attached.subsets(&named)) {
-        let model = Arc::new(transport::for_service(attached, name));
-        let old = before.and_then(|b| b.transport.services.get(name));
-        let model = reuse(model, old);
-        transport.services.insert(name.clone(), model);
     }
     Inbound {
         access,

@@ -375,10 +375,11 @@ fn targets(
         let filters =
             filters::compile(cx, &at, &backend.filters, &rule.matches, backends, findings);
         if let Some((service, port)) = cx.reference(&at, backend, backends, findings) {
+            let name = backend_name(&service, port);
+            let target = Target::new(backends.get(&service, port, Some(id)), weight).named(&name);
             out.push(Target {
-                backend: backends.get(&service, port, Some(id)),
-                weight,
                 filters: filters.into(),
+                ..target
             });
         }
     }
@@ -395,6 +396,14 @@ fn targets(
     out
 }
 
+/// How sticky splits and sessions know a backend.
+pub(super) fn backend_name(service: &ServiceName, port: Option<u16>) -> String {
+    match port {
+        Some(port) => format!("{service}:{port}"),
+        None => service.to_string(),
+    }
+}
+
 impl Draft {
     fn at(
         &self,
@@ -405,7 +414,8 @@ impl Draft {
     ) -> Route {
         // A rule that names no backend is about the service itself.
         let split = if self.targets.is_empty() {
-            Split::one(backends.get(service, port, Some(id)))
+            let name = backend_name(service, port);
+            Split::new([Target::new(backends.get(service, port, Some(id)), 1).named(&name)])
         } else {
             Split::new(self.targets.clone())
         };
@@ -447,8 +457,8 @@ pub(super) fn settle(route: &mut Route, moved: &[BackendIx]) {
     route.filters = filters(&route.filters);
     let targets = route.split.targets().iter().map(|t| Target {
         backend: place(t.backend),
-        weight: t.weight,
         filters: filters(&t.filters),
+        ..t.clone()
     });
     route.split = Split::new(targets.collect::<Vec<_>>());
 }

@@ -1,0 +1,210 @@
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method};
+
+use super::{Cell, Keyed, Rate};
+use crate::context::Criticality;
+use crate::identity::SpiffeId;
+use crate::identity::access::{is_caller, operates};
+use crate::overload::firm_share;
+use crate::policy::{RateKey, RateLimit};
+
+/// The rate limits of a service.
+#[derive(Debug, Default)]
+pub struct RateLimits {
+    limits: Vec<Limit>,
+}
+
+#[derive(Debug)]
+struct Limit {
+    policy: RateLimit,
+    rate: Rate,
+    overrides: Vec<Rate>,
+    /// Outlives a change of the policy.
+    buckets: Arc<Buckets>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    total: Cell,
+    keyed: Keyed,
+}
+
+/// What a limit may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Who calls, if that was proved.
+    pub peer: Option<&'a SpiffeId>,
+    /// Our own trust domain, in which rules that name a service or a namespace are meant.
+    pub domain: Option<&'a str>,
+    /// The method.
+    pub method: &'a Method,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// Whether it is gRPC.
+    pub grpc: bool,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// How much the call matters: only part of a burst is for the lower levels.
+    pub level: Criticality,
+}
+
+/// A call that is one too many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// The first limit that refused it.
+    pub limit: Arc<str>,
+    /// When all of them would allow it.
+    pub retry_after: Duration,
+}
+
+/// The parts of a key, hashed without being put together.
+struct Parts<'a> {
+    limit: &'a RateLimit,
+    other: Option<usize>,
+    request: &'a Request<'a>,
+}
+
+// === impl RateLimits ===
+
+impl RateLimits {
+    /// The limits of a policy, all buckets full.
+    pub fn new(limits: &[RateLimit]) -> Self {
+        Self::default().next(limits)
+    }
+
+    /// The limits of a changed policy. A limit of the same name and keys keeps its buckets.
+    #[must_use]
+    pub fn next(&self, limits: &[RateLimit]) -> Self {
+        let limits = limits.iter().map(|policy| {
+            let kept = self.limits.iter().find(|limit| {
+                limit.policy.name() == policy.name() && limit.policy.keys() == policy.keys()
+            });
+            Limit {
+                rate: Rate::new(policy.requests(), policy.per(), policy.burst()),
+                overrides: policy
+                    .overrides()
+                    .iter()
+                    .map(|other| Rate::new(other.requests(), policy.per(), other.burst()))
+                    .collect(),
+                buckets: kept.map(|limit| limit.buckets.clone()).unwrap_or_default(),
+                policy: policy.clone(),
+            }
+        });
+        Self {
+            limits: limits.collect(),
+        }
+    }
+
+    /// Whether there is no limit at all.
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+    }
+
+    /// How many keys are remembered, of all limits.
+    pub fn keys(&self) -> usize {
+        self.limits.iter().map(|l| l.buckets.keyed.len()).sum()
+    }
+
+    /// Counts a call with every limit that it falls under, or with none of them.
+    ///
+    /// Two calls that arrive in the same moment may both find the last place and one of them be
+    /// refused by a later limit: then an earlier one has counted it. Never the other way round.
+    ///
+    /// # Errors
+    /// The first limit that it is too much for, and how long to wait for all.
+    pub fn check(&self, now: Instant, request: &Request<'_>) -> Result<(), Limited> {
+        let mut limited: Option<Limited> = None;
+        let mut refuse = |limit: &Limit, wait: Duration| match &mut limited {
+            Some(first) => first.retry_after = first.retry_after.max(wait),
+            None => {
+                limited = Some(Limited {
+                    limit: limit.policy.name().clone(),
+                    retry_after: wait,
+                });
+            }
+        };
+        let applies = || self.limits.iter().filter(|limit| limit.applies(request));
+        if applies().nth(1).is_some() {
+            for limit in applies() {
+                if let Err(wait) = limit.ask(now, request, false) {
+                    refuse(limit, wait);
+                }
+            }
+            if let Some(limited) = limited {
+                return Err(limited);
+            }
+        }
+        for limit in applies() {
+            limit.ask(now, request, true).map_err(|wait| Limited {
+                limit: limit.policy.name().clone(),
+                retry_after: wait,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Limit ===
+
+impl Limit {
+    fn applies(&self, request: &Request<'_>) -> bool {
+        let matches = self.policy.matches();
+        matches.is_empty()
+            || matches
+                .iter()
+                .any(|to| operates(to, request.method, request.path, request.grpc))
+    }
+
+    fn ask(&self, now: Instant, request: &Request<'_>, take: bool) -> Result<(), Duration> {
+        let percent = firm_share(request.level);
+        let other = request.peer.and_then(|peer| {
+            self.policy.overrides().iter().position(|other| {
+                other
+                    .from()
+                    .iter()
+                    .any(|from| is_caller(from, peer, request.domain))
+            })
+        });
+        let rate = other.map_or(self.rate, |at| self.overrides[at]);
+        let Buckets { total, keyed } = &*self.buckets;
+        if self.policy.is_total() && other.is_none() {
+            return match take {
+                true => total.take(rate, now, percent),
+                false => total.peek(rate, now, percent),
+            };
+        }
+        let key = keyed.key(Parts {
+            limit: &self.policy,
+            other,
+            request,
+        });
+        match take {
+            true => keyed.take(key, rate, now, percent),
+            false => keyed.peek(key, rate, now, percent),
+        }
+    }
+}
+
+// === impl Parts ===
+
+impl Hash for Parts<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let request = self.request;
+        let peer = || request.peer.map(SpiffeId::as_str);
+        // A caller with a number of its own has a bucket of its own.
+        self.other.map(|at| (at, peer())).hash(state);
+        for key in self.limit.keys() {
+            match key {
+                RateKey::Identity => peer().hash(state),
+                RateKey::Header(name) => {
+                    request.headers.get(name).map(|v| v.as_bytes()).hash(state);
+                }
+                RateKey::Method => request.method.hash(state),
+                RateKey::Path => request.path.hash(state),
+            }
+        }
+    }
+}

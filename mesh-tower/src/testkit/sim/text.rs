@@ -1,0 +1,429 @@
+//! A scenario as YAML. Unknown fields are errors, with line and column.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use mesh_core::policy::spec::Interval;
+use serde::Deserialize;
+
+use super::SimError;
+use super::scenario::HostSpec;
+use super::{Arrivals, Behaviour, Change, Expect, Figure, Latency, Load, Scenario, Service};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Text {
+    name: String,
+    #[serde(default)]
+    seed: Option<u64>,
+    #[serde(default, rename = "for")]
+    lasting: Option<Interval>,
+    #[serde(default)]
+    policy: String,
+    #[serde(default)]
+    across_zones: Option<Interval>,
+    services: BTreeMap<String, ServiceText>,
+    load: Vec<LoadText>,
+    #[serde(default)]
+    events: Vec<EventText>,
+    #[serde(default)]
+    expect: Vec<ExpectText>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceText {
+    endpoints: usize,
+    #[serde(default)]
+    zones: Vec<String>,
+    #[serde(default)]
+    mesh: bool,
+    #[serde(default)]
+    calls: Vec<String>,
+    #[serde(default)]
+    latency: Option<LatencyText>,
+    #[serde(default)]
+    capacity: Option<CapacityText>,
+    #[serde(default)]
+    fail: Option<FailText>,
+    /// Labels by host, in order.
+    #[serde(default)]
+    labels: Vec<BTreeMap<String, String>>,
+    /// Weights by host, in order.
+    #[serde(default)]
+    weights: Vec<u32>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LatencyText {
+    #[serde(default)]
+    fixed: Option<Interval>,
+    #[serde(default)]
+    median: Option<Interval>,
+    #[serde(default)]
+    p99: Option<Interval>,
+    #[serde(default)]
+    from: Option<Interval>,
+    #[serde(default)]
+    to: Option<Interval>,
+    #[serde(default)]
+    mean: Option<Interval>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CapacityText {
+    concurrent: usize,
+    #[serde(default)]
+    queue: usize,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FailText {
+    percent: f64,
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(default)]
+    latency: Option<LatencyText>,
+    /// Seconds.
+    #[serde(default)]
+    retry_after: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LoadText {
+    to: String,
+    rate: f64,
+    #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
+    callers: Option<usize>,
+    #[serde(default)]
+    zone: Option<String>,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    arrivals: Option<ArrivalsText>,
+    #[serde(default)]
+    begin: Option<Interval>,
+    #[serde(default)]
+    end: Option<Interval>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "camelCase")]
+enum ArrivalsText {
+    Paced,
+    Random,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EventText {
+    at: Interval,
+    /// `reviews#0`, or `reviews` for all.
+    #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
+    fail: Option<FailText>,
+    #[serde(default)]
+    latency: Option<LatencyText>,
+    #[serde(default)]
+    capacity: Option<CapacityText>,
+    #[serde(default)]
+    down: bool,
+    #[serde(default)]
+    hang: bool,
+    #[serde(default)]
+    heal: bool,
+    #[serde(default)]
+    discovered: Option<bool>,
+    #[serde(default)]
+    policy: Option<String>,
+    #[serde(default)]
+    load: Option<usize>,
+    #[serde(default)]
+    rate: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ExpectText {
+    what: What,
+    /// A host or a service.
+    #[serde(default)]
+    of: Option<String>,
+    #[serde(default)]
+    load: Option<usize>,
+    #[serde(default)]
+    from: Option<Interval>,
+    #[serde(default)]
+    to: Option<Interval>,
+    #[serde(default)]
+    at_least: Option<f64>,
+    #[serde(default)]
+    at_most: Option<f64>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "camelCase")]
+enum What {
+    /// Percent.
+    Success,
+    /// Milliseconds.
+    P50,
+    P95,
+    P99,
+    /// Percent.
+    Share,
+    /// Requests a call.
+    Amplification,
+    Ejected,
+    /// Calls a second.
+    Goodput,
+}
+
+impl Scenario {
+    /// Reads a scenario. See the [module](super) for an example, and `docs/simulator.md` for every
+    /// field.
+    ///
+    /// # Errors
+    /// With line and column when it is no YAML or has unknown fields; with the field's place when a
+    /// value makes no sense.
+    pub fn from_yaml(text: &str) -> Result<Self, SimError> {
+        let text: Text =
+            serde_saphyr::from_str(text).map_err(|error| SimError::new(error.to_string()))?;
+        let mut scenario = Self::new(&text.name).policy(&text.policy);
+        scenario.seed = text.seed.unwrap_or(scenario.seed);
+        scenario.lasting = text.lasting.map_or(scenario.lasting, Into::into);
+        scenario.across_zones = text.across_zones.map_or(scenario.across_zones, Into::into);
+        let mut firsts = BTreeMap::new();
+        for (name, service) in text.services {
+            let service = service.build(&name)?;
+            for (index, host) in service.hosts.iter().enumerate() {
+                let short = name.rsplit_once('/').map_or(&*name, |(_, short)| short);
+                firsts.insert(format!("{short}#{index}"), host.behaviour.clone());
+            }
+            scenario.services.push(service);
+        }
+        for (index, load) in text.load.into_iter().enumerate() {
+            scenario.loads.push(load.build(index)?);
+        }
+        for (index, event) in text.events.into_iter().enumerate() {
+            let at = event.at.into();
+            let path = format!("events[{index}]");
+            let change = event.build(&path, &firsts)?;
+            scenario.changes.push((at, change));
+        }
+        for (index, expect) in text.expect.into_iter().enumerate() {
+            scenario.expects.push(expect.build(index)?);
+        }
+        Ok(scenario)
+    }
+}
+
+// === impl ServiceText ===
+
+impl ServiceText {
+    fn build(self, name: &str) -> Result<Service, SimError> {
+        if !(1..=10_000).contains(&self.endpoints) {
+            return Err(SimError::new(format!(
+                "services.{name}.endpoints: 1 to 10000, not {}",
+                self.endpoints
+            )));
+        }
+        let mut behaviour = Behaviour::default();
+        let path = format!("services.{name}");
+        change_behaviour(
+            &mut behaviour,
+            self.latency,
+            self.capacity,
+            self.fail,
+            &path,
+        )?;
+        let host = |index: usize| HostSpec {
+            behaviour: behaviour.clone(),
+            zone: match self.zones.len() {
+                0 => None,
+                zones => self.zones.get(index % zones).cloned(),
+            },
+            labels: self.labels.get(index).cloned().unwrap_or_default(),
+            weight: self.weights.get(index).copied(),
+        };
+        let mut service = Service::new(name, 0);
+        service.hosts = (0..self.endpoints).map(host).collect();
+        service.mesh = self.mesh || !self.calls.is_empty();
+        service.calls = self.calls;
+        Ok(service)
+    }
+}
+
+fn change_behaviour(
+    behaviour: &mut Behaviour,
+    latency: Option<LatencyText>,
+    capacity: Option<CapacityText>,
+    fail: Option<FailText>,
+    path: &str,
+) -> Result<(), SimError> {
+    if let Some(latency) = latency {
+        behaviour.latency = latency.build(&format!("{path}.latency"))?;
+    }
+    if let Some(capacity) = capacity {
+        (behaviour.capacity, behaviour.queue) = (capacity.concurrent, capacity.queue);
+    }
+    if let Some(fail) = fail {
+        if !(0.0..=100.0).contains(&fail.percent) {
+            let percent = fail.percent;
+            return Err(SimError::new(format!(
+                "{path}.fail.percent: 0 to 100, not {percent}"
+            )));
+        }
+        behaviour.fail = fail.percent / 100.0;
+        behaviour.fail_status = fail.status.unwrap_or(503);
+        behaviour.retry_after = fail.retry_after;
+        if let Some(latency) = fail.latency {
+            behaviour.fail_latency = Some(latency.build(&format!("{path}.fail.latency"))?);
+        }
+    }
+    Ok(())
+}
+
+// === impl LatencyText ===
+
+impl LatencyText {
+    fn build(self, path: &str) -> Result<Latency, SimError> {
+        let Self {
+            fixed,
+            median,
+            p99,
+            from,
+            to,
+            mean,
+        } = self;
+        Ok(match (fixed, median, p99, from, to, mean) {
+            (Some(fixed), None, None, None, None, None) => Latency::fixed(fixed.into()),
+            (None, Some(median), Some(p99), None, None, None) => {
+                Latency::log_normal(median.into(), p99.into())
+            }
+            (None, None, None, Some(from), Some(to), None) => {
+                Latency::uniform(from.into(), to.into())
+            }
+            (None, None, None, None, None, Some(mean)) => Latency::exponential(mean.into()),
+            _ => {
+                return Err(SimError::new(format!(
+                    "{path}: one of `fixed`; `median` and `p99`; `from` and `to`; `mean`"
+                )));
+            }
+        })
+    }
+}
+
+// === impl LoadText ===
+
+impl LoadText {
+    fn build(self, index: usize) -> Result<Load, SimError> {
+        let wrong = |field: &str, value: &str| {
+            SimError::new(format!("load[{index}].{field}: {value:?} is none"))
+        };
+        let mut load = Load::new(&self.to, self.rate);
+        if !(0.0..=1e6).contains(&self.rate) {
+            return Err(wrong("rate", &self.rate.to_string()));
+        }
+        if let Some(from) = &self.from {
+            load = load.from(from);
+        }
+        load.zone = self.zone;
+        load.callers = self.callers.unwrap_or(1).clamp(1, 1_000);
+        if let Some(method) = &self.method {
+            load.method =
+                Method::from_bytes(method.as_bytes()).map_err(|_| wrong("method", method))?;
+        }
+        load.path = self.path.unwrap_or(load.path);
+        for (name, value) in &self.headers {
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| wrong("headers", name))?;
+            let value = HeaderValue::from_str(value).map_err(|_| wrong("headers", value))?;
+            load.headers.push((name, value));
+        }
+        load.arrivals = match self.arrivals {
+            None | Some(ArrivalsText::Paced) => Arrivals::Paced,
+            Some(ArrivalsText::Random) => Arrivals::Random,
+        };
+        let begin = self.begin.map_or(Duration::ZERO, Into::into);
+        load.between = (begin, self.end.map(Into::into));
+        Ok(load)
+    }
+}
+
+// === impl EventText ===
+
+impl EventText {
+    fn build(self, path: &str, firsts: &BTreeMap<String, Behaviour>) -> Result<Change, SimError> {
+        if let Some(text) = self.policy {
+            return Ok(Change::Policy { text });
+        }
+        if let Some(rate) = self.rate {
+            let load = self.load.unwrap_or(0);
+            return Ok(Change::Rate { load, rate });
+        }
+        let Some(host) = self.host else {
+            return Err(SimError::new(format!(
+                "{path}: `host`, `policy` or `rate` says what changes"
+            )));
+        };
+        if let Some(present) = self.discovered {
+            return Ok(Change::Discovered { host, present });
+        }
+        if self.heal {
+            return Ok(Change::Heal { host });
+        }
+        // What is not said stays as at the start; of a whole service, as its first host.
+        let first = firsts
+            .get(&host)
+            .or_else(|| firsts.get(&format!("{host}#0")));
+        let mut behaviour = first.cloned().unwrap_or_default();
+        change_behaviour(&mut behaviour, self.latency, self.capacity, self.fail, path)?;
+        behaviour.down = self.down;
+        behaviour.hang = self.hang;
+        Ok(Change::Behave { host, behaviour })
+    }
+}
+
+// === impl ExpectText ===
+
+impl ExpectText {
+    fn build(self, index: usize) -> Result<Expect, SimError> {
+        let of = |of: Option<String>| {
+            of.ok_or_else(|| {
+                SimError::new(format!("expect[{index}].of: of which host or service?"))
+            })
+        };
+        if self.at_least.is_none() && self.at_most.is_none() {
+            return Err(SimError::new(format!(
+                "expect[{index}]: `atLeast` or `atMost` says what is expected"
+            )));
+        }
+        let figure = match self.what {
+            What::Success => Figure::Success(self.load),
+            What::P50 => Figure::Latency(0.5),
+            What::P95 => Figure::Latency(0.95),
+            What::P99 => Figure::Latency(0.99),
+            What::Share => Figure::Share(of(self.of)?),
+            What::Amplification => Figure::Amplification(of(self.of)?),
+            What::Ejected => Figure::Out(of(self.of)?),
+            What::Goodput => Figure::Goodput,
+        };
+        let from = self.from.map_or(Duration::ZERO, Into::into);
+        let mut expect = Expect::that(figure).within(from, self.to.map(Into::into));
+        expect.at_least = self.at_least;
+        expect.at_most = self.at_most;
+        Ok(expect)
+    }
+}
