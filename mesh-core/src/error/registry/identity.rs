@@ -94,8 +94,13 @@ pub(super) const CODES: &[CodeInfo] = &[
              certificate it can only renew the same one.",
             "The service name is not valid.",
             "The request is damaged, or of an unsupported kind of key.",
+            "Certificates are asked for too often: 20 a second are looked at for one address, and 200 \
+             for all, after bursts of 100 and 1,000; those who join and those who renew are counted \
+             apart. The message then says that the request was not looked at, and when to try again.",
         ],
         &[
+            "When it was not looked at, wait: a process tries again by itself. If it goes on, look \
+             for one that restarts again and again, in `meshctl events`.",
             "Compare `MESH_SERVICE` with the identity in the state directory of the process.",
             "Delete the old identity from `MESH_STATE` and join again with a token.",
         ],
