@@ -4,6 +4,7 @@
 //! The same noun names the module here and the layer in `mesh-tower`.
 
 pub mod balance;
+pub mod breaker;
 pub mod ceiling;
 pub mod classify;
 pub mod context;
@@ -11,6 +12,7 @@ pub mod deadline;
 pub mod ejection;
 pub mod error;
 pub mod fault;
+pub mod hedge;
 pub mod identity;
 pub mod live;
 pub mod metadata;
@@ -24,3 +26,4 @@ pub mod route;
 pub mod telemetry;
 
 pub mod clock;
+mod quantile;

@@ -127,7 +127,10 @@ impl EndpointState {
         };
         self.seen.calls.fetch_add(1, Relaxed);
         match outcome {
-            Outcome::Success => self.seen.reach.succeeded(),
+            Outcome::Success => {
+                self.seen.reach.succeeded();
+                self.seen.ejection.answered(rtt);
+            }
             Outcome::Failure { .. } => {
                 self.seen.failures.fetch_add(1, Relaxed);
             }

@@ -24,6 +24,20 @@ pub enum Event {
         /// Its position.
         ix: usize,
     },
+    /// A probe before the time was up failed: the endpoint stays out as long as it was to.
+    ProbeFailed {
+        /// Its position.
+        ix: usize,
+        /// When the next probe is due.
+        again: Instant,
+    },
+    /// An endpoint is slow against its peers and stays, because that rule only watches.
+    Slow {
+        /// Its position.
+        ix: usize,
+        /// How many thousandths of the peers' median its latency is.
+        factor_milli: u32,
+    },
     /// An ejection was due and not made. Told at most once a second.
     Withheld {
         /// Why the endpoint stays.
@@ -51,6 +65,35 @@ pub enum EjectReason {
     },
     /// The probe after an ejection failed.
     Probe,
+    /// So many gateway errors (502, 503, 504) in a row.
+    Gateway {
+        /// How many.
+        errors: u32,
+    },
+    /// So many failures to connect, resets and timeouts in a row.
+    Local {
+        /// How many.
+        errors: u32,
+    },
+    /// Its rate of success is far below the mean (A50 `success_rate_ejection`).
+    SuccessRate {
+        /// Its own, in thousandths.
+        milli: u32,
+        /// Below this it is an outlier, in thousandths.
+        threshold_milli: u32,
+    },
+    /// Too many failures, whatever the peers do (A50 `failure_percentage_ejection`).
+    FailurePercentage {
+        /// Failures in percent.
+        percent: u32,
+        /// Calls in the interval.
+        calls: u32,
+    },
+    /// It has been slow against its peers for several intervals.
+    Latency {
+        /// How many thousandths of the peers' median its latency is.
+        factor_milli: u32,
+    },
 }
 
 /// Why an ejection was not made.
@@ -74,6 +117,11 @@ impl EjectReason {
             Self::Consecutive { .. } => "consecutive_errors",
             Self::Rate { .. } => "failure_rate",
             Self::Probe => "probe_failed",
+            Self::Gateway { .. } => "consecutive_gateway",
+            Self::Local { .. } => "consecutive_local",
+            Self::SuccessRate { .. } => "success_rate",
+            Self::FailurePercentage { .. } => "failure_percentage",
+            Self::Latency { .. } => "latency",
         }
     }
 
@@ -86,6 +134,16 @@ impl EjectReason {
                 peers,
             } => 2 << 56 | u64::from(percent) << 40 | u64::from(peers) << 32 | u64::from(calls),
             Self::Probe => 3 << 56,
+            Self::Gateway { errors } => 4 << 56 | u64::from(errors),
+            Self::Local { errors } => 5 << 56 | u64::from(errors),
+            Self::SuccessRate {
+                milli,
+                threshold_milli,
+            } => 6 << 56 | u64::from(threshold_milli) << 32 | u64::from(milli),
+            Self::FailurePercentage { percent, calls } => {
+                7 << 56 | u64::from(percent) << 32 | u64::from(calls)
+            }
+            Self::Latency { factor_milli } => 8 << 56 | u64::from(factor_milli),
         }
     }
 
@@ -100,6 +158,23 @@ impl EjectReason {
                 peers: (packed >> 32) as u32 & 0xff,
             },
             3 => Self::Probe,
+            4 => Self::Gateway {
+                errors: packed as u32,
+            },
+            5 => Self::Local {
+                errors: packed as u32,
+            },
+            6 => Self::SuccessRate {
+                milli: packed as u32,
+                threshold_milli: (packed >> 32) as u32 & 0xff_ffff,
+            },
+            7 => Self::FailurePercentage {
+                percent: (packed >> 32) as u32 & 0xff,
+                calls: packed as u32,
+            },
+            8 => Self::Latency {
+                factor_milli: packed as u32,
+            },
             _ => return None,
         })
     }
@@ -115,7 +190,47 @@ impl fmt::Display for EjectReason {
                 peers,
             } => write!(f, "{percent}% failed of {calls} calls, peers {peers}%"),
             Self::Probe => f.write_str("the probe call failed"),
+            Self::Gateway { errors } => write!(f, "{errors} gateway errors in a row"),
+            Self::Local { errors } => {
+                write!(
+                    f,
+                    "{errors} failures in a row to connect or to answer at all"
+                )
+            }
+            Self::SuccessRate {
+                milli,
+                threshold_milli,
+            } => write!(
+                f,
+                "{} of its calls succeed, below {}, the mean of the peers less their usual spread",
+                Percent(*milli),
+                Percent(*threshold_milli)
+            ),
+            Self::FailurePercentage { percent, calls } => {
+                write!(f, "{percent}% failed of {calls} calls")
+            }
+            Self::Latency { factor_milli } => {
+                write!(f, "{} as slow as its peers", Times(*factor_milli))
+            }
         }
+    }
+}
+
+/// Thousandths as a percentage: `99.2%`.
+struct Percent(u32);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}%", self.0 / 10, self.0 % 10)
+    }
+}
+
+/// Thousandths as a factor: `3.4 times`.
+struct Times(u32);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} times", self.0 / 1000, self.0 % 1000 / 100)
     }
 }
 
@@ -139,5 +254,37 @@ impl fmt::Display for Withheld {
             Self::LastAvailable => "it is the last available endpoint",
             Self::ServiceWide => "the service fails as a whole",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_fits_one_number_and_comes_out_again() {
+        for reason in [
+            EjectReason::Consecutive { errors: 5 },
+            EjectReason::Rate {
+                percent: 31,
+                calls: 22,
+                peers: 1,
+            },
+            EjectReason::Probe,
+            EjectReason::Gateway { errors: 7 },
+            EjectReason::Local { errors: u32::MAX },
+            EjectReason::SuccessRate {
+                milli: 500,
+                threshold_milli: 520,
+            },
+            EjectReason::FailurePercentage {
+                percent: 100,
+                calls: 50,
+            },
+            EjectReason::Latency { factor_milli: 3400 },
+        ] {
+            assert_eq!(EjectReason::unpack(reason.pack()), Some(reason));
+        }
+        assert_eq!(EjectReason::unpack(0), None);
     }
 }

@@ -5,10 +5,16 @@ use super::EjectReason;
 use super::window::Window;
 use crate::balance::Availability;
 use crate::clock;
+use crate::quantile::{P50, P95, Quantile};
 use crate::report::EndpointHealth;
 
 /// How long a probe may take before another call may probe: its caller may have gone away.
 const PROBE_MS: u64 = 5000;
+/// Probes during an ejection, the one at its end included: so an endpoint that is well again returns
+/// within a quarter of the time.
+const PROBES: u64 = 4;
+/// But not more often than this.
+const LEAST_BETWEEN_PROBES_MS: u64 = 1000;
 /// Least share of an endpoint that warms up.
 const LEAST_WARMUP: f32 = 0.1;
 
@@ -22,9 +28,25 @@ pub struct EjectionState {
     pub(super) window: Window,
     /// Failures since the last success.
     pub(super) run: AtomicU32,
+    /// Gateway errors since the last answer that was none.
+    pub(super) gateway_run: AtomicU32,
+    /// Failures to connect, resets and timeouts since the last answer.
+    pub(super) local_run: AtomicU32,
+    /// What 95 % of its good answers do not exceed.
+    tail: Quantile,
+    /// What half of them do not exceed.
+    median: Quantile,
+    /// Intervals in a row in which it was slow against its peers.
+    pub(super) slow_intervals: AtomicU32,
+    /// By how many thousandths, while it is; 0 otherwise.
+    pub(super) slow_milli: AtomicU32,
     phase: AtomicU8,
     /// When a call may try the endpoint, while it is not in rotation.
     until: AtomicU64,
+    /// When its time is up: a probe that fails before does not prolong it.
+    ends: AtomicU64,
+    /// Time between probes, in milliseconds.
+    every: AtomicU64,
     /// Ejections in a row.
     times: AtomicU32,
     /// When it came back; 0 if it was never out.
@@ -33,6 +55,18 @@ pub struct EjectionState {
     announced: AtomicBool,
     /// Not judged again before this time, after an ejection was withheld.
     pub(super) judge_at: AtomicU64,
+}
+
+/// For how long an endpoint is ejected.
+pub(super) struct Term {
+    /// Times the number of ejections in a row,
+    pub(super) base: Duration,
+    /// at most this,
+    pub(super) longest: Duration,
+    /// and this on top.
+    pub(super) jitter: Duration,
+    /// An interval of health takes one off the ejections in a row.
+    pub(super) interval: Duration,
 }
 
 // === impl EjectionState ===
@@ -94,6 +128,27 @@ impl EjectionState {
         EjectReason::unpack(self.reason.load(Relaxed))
     }
 
+    /// How long a good answer takes in 95 of 100 cases; `None` before the first.
+    pub fn tail(&self) -> Option<Duration> {
+        self.tail.read()
+    }
+
+    /// How long a good answer takes as a rule; `None` before the first.
+    pub fn median(&self) -> Option<Duration> {
+        self.median.read()
+    }
+
+    /// Counts a good answer's latency.
+    pub(crate) fn answered(&self, took: Duration) {
+        self.tail.sample(took, P95);
+        self.median.sample(took, P50);
+    }
+
+    /// How many thousandths of its peers' latency its own is, while that makes it an outlier.
+    pub fn slow_milli(&self) -> Option<u32> {
+        Some(self.slow_milli.load(Relaxed)).filter(|milli| *milli > 0)
+    }
+
     /// When the next probe is due; `None` while it is in rotation.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         (!self.is_available()).then(|| clock::instant(self.until.load(Relaxed), now))
@@ -113,42 +168,70 @@ impl EjectionState {
         (elapsed as f32 / window as f32).max(LEAST_WARMUP)
     }
 
-    /// Takes it out for `base` times the ejections in a row, at most `longest`. `interval` of
-    /// health takes one off these.
-    pub(super) fn eject(
-        &self,
-        reason: EjectReason,
-        base: Duration,
-        longest: Duration,
-        interval: Duration,
-        now: Instant,
-    ) -> Instant {
+    /// Takes it out for as long as `term` says.
+    pub(super) fn eject(&self, reason: EjectReason, term: &Term, now: Instant) -> Instant {
         let at = clock::millis(now);
         let mut times = self.times.load(Relaxed);
         if self.is_available() {
             let healthy = at.saturating_sub(self.restored.load(Relaxed));
-            let decayed = healthy / clock::duration(interval).max(1);
+            let decayed = healthy / clock::duration(term.interval).max(1);
             times = times.saturating_sub(u32::try_from(decayed).unwrap_or(u32::MAX));
         }
         times = times.saturating_add(1);
-        let time = base.saturating_mul(times).min(longest.max(base));
+        let time = term
+            .base
+            .saturating_mul(times)
+            .min(term.longest.max(term.base));
+        let time = time.saturating_add(term.jitter);
+        let millis = clock::duration(time);
+        let every = (millis / PROBES).max(LEAST_BETWEEN_PROBES_MS);
         self.times.store(times, Relaxed);
         self.reason.store(reason.pack(), Relaxed);
+        self.ends.store(at.saturating_add(millis), Relaxed);
+        self.every.store(every, Relaxed);
         self.until
-            .store(at.saturating_add(clock::duration(time)), Relaxed);
+            .store(at.saturating_add(every.min(millis)), Relaxed);
         self.announced.store(false, Relaxed);
-        self.run.store(0, Relaxed);
-        self.window.clear();
+        self.forget();
         self.phase.store(EJECTED, Relaxed);
         now.checked_add(time).unwrap_or(now)
     }
 
-    /// Brings it back; `true` for the one caller that did.
-    pub(super) fn restore(&self, now: Instant) -> bool {
+    /// The probe failed. Before its time is up that changes nothing but when the next one is due,
+    /// which is the answer; after it the endpoint is to be ejected again.
+    pub(super) fn probe_failed(&self, now: Instant) -> Option<Instant> {
+        let at = clock::millis(now);
+        let ends = self.ends.load(Relaxed);
+        if at >= ends {
+            return None;
+        }
+        let next = at.saturating_add(self.every.load(Relaxed)).min(ends);
+        self.until.store(next, Relaxed);
+        self.announced.store(false, Relaxed);
+        self.phase.store(EJECTED, Relaxed);
+        Some(clock::instant(next, now))
+    }
+
+    fn forget(&self) {
+        for run in [&self.run, &self.gateway_run, &self.local_run] {
+            run.store(0, Relaxed);
+        }
+        self.slow_intervals.store(0, Relaxed);
+        self.slow_milli.store(0, Relaxed);
+        self.tail.reset();
+        self.window.clear();
+    }
+
+    /// Brings it back, with slow start: a probe call succeeded, or an active health check (Envoy's
+    /// `successful_active_health_check_uneject_host`). `true` for the one caller that did; of an
+    /// endpoint that is in rotation nothing changes.
+    pub fn restore(&self, now: Instant) -> bool {
+        if self.is_available() {
+            return false;
+        }
         // Before the phase, so that no pick sees it in rotation and not warming up.
         self.restored.store(clock::millis(now), Relaxed);
-        self.run.store(0, Relaxed);
-        self.window.clear();
+        self.forget();
         self.phase.swap(AVAILABLE, Relaxed) != AVAILABLE
     }
 

@@ -9,15 +9,15 @@ use crate::report::EndpointHealth;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-struct Pool {
-    detector: Detector,
-    policy: EjectionPolicy,
-    set: EndpointSet,
-    now: Instant,
+pub(super) struct Pool {
+    pub(super) detector: Detector,
+    pub(super) policy: EjectionPolicy,
+    pub(super) set: EndpointSet,
+    pub(super) now: Instant,
 }
 
 impl Pool {
-    fn new(count: u16) -> Self {
+    pub(super) fn new(count: u16) -> Self {
         let info = |port| EndpointInfo::new(([10, 0, 0, 1], port).into());
         Self {
             detector: Detector::new(),
@@ -27,29 +27,29 @@ impl Pool {
         }
     }
 
-    fn record(&self, ix: usize, ok: bool) -> Option<Event> {
+    pub(super) fn record(&self, ix: usize, ok: bool) -> Option<Event> {
         self.detector
             .record(&self.policy, &self.set, ix, ok, self.now)
     }
 
-    fn fail(&self, ix: usize, times: usize) -> Vec<Event> {
+    pub(super) fn fail(&self, ix: usize, times: usize) -> Vec<Event> {
         (0..times).filter_map(|_| self.record(ix, false)).collect()
     }
 
-    fn serve(&self, ix: usize, times: usize) {
+    pub(super) fn serve(&self, ix: usize, times: usize) {
         for _ in 0..times {
             assert_eq!(self.record(ix, true), None);
         }
     }
 
-    fn out(&self) -> usize {
+    pub(super) fn out(&self) -> usize {
         self.set
             .iter()
             .filter(|e| !e.ejection().is_available())
             .count()
     }
 
-    fn eject(&self, ix: usize) -> Instant {
+    pub(super) fn eject(&self, ix: usize) -> Instant {
         match self.fail(ix, 5).last() {
             Some(Event::Ejected { until, .. }) => *until,
             other => panic!("{other:?}"),
@@ -57,7 +57,7 @@ impl Pool {
     }
 
     /// Claims the probe as a pick does.
-    fn probe(&self, ix: usize) -> bool {
+    pub(super) fn probe(&self, ix: usize) -> bool {
         self.set[ix].claim(self.now)
     }
 }
@@ -231,7 +231,8 @@ fn each_interval_of_health_takes_one_off() {
 #[test]
 fn one_probe_decides_and_the_others_wait_for_it() {
     let mut pool = Pool::new(3);
-    pool.now = pool.eject(0) - MS;
+    pool.eject(0);
+    pool.now += 30 * SECOND / 4 - MS;
     assert!(!pool.probe(0));
     assert_eq!(pool.detector.sweep(&pool.policy, &pool.set, pool.now), []);
     pool.now += 2 * MS;
@@ -246,6 +247,38 @@ fn one_probe_decides_and_the_others_wait_for_it() {
     assert_eq!(pool.set[0].health(), EndpointHealth::Probing);
     assert_eq!(pool.record(0, true), Some(Event::Restored { ix: 0 }));
     assert!(pool.set[0].is_available(pool.now));
+}
+
+#[test]
+fn an_endpoint_that_is_well_again_is_back_after_a_quarter_of_its_time() {
+    let mut pool = Pool::new(3);
+    let until = pool.eject(0);
+    pool.now += 30 * SECOND / 4;
+    assert!(pool.probe(0));
+    assert_eq!(pool.record(0, true), Some(Event::Restored { ix: 0 }));
+    assert!(pool.now < until - 22 * SECOND);
+}
+
+#[test]
+fn a_probe_that_fails_before_the_time_is_up_does_not_prolong_it() {
+    let mut pool = Pool::new(3);
+    let until = pool.eject(0);
+    let mut probes = 0;
+    while pool.now < until {
+        pool.now += 100 * MS;
+        if pool.probe(0) {
+            probes += 1;
+            match pool.record(0, false) {
+                Some(Event::ProbeFailed { again, .. }) => assert!(again <= until + MS),
+                Some(Event::Ejected { until: next, .. }) => {
+                    assert_eq!(next - pool.now, 60 * SECOND);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(probes, 4);
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl Injector {
             None => rng.u64(..),
         };
         // Two numbers from one: each half decides about one of the two.
-        let hit = |half: u64, part: u32| (half * u64::from(WHOLE_PERCENT_MILLI)) >> 32 < u64::from(part);
+        let hit =
+            |half: u64, part: u32| (half * u64::from(WHOLE_PERCENT_MILLI)) >> 32 < u64::from(part);
         let delay = fault
             .delay()
             .filter(|delay| hit(draws >> 32, delay.percent_milli()))
@@ -139,8 +140,11 @@ mod tests {
         let injector = Injector::default();
         let mut rng = fastrand::Rng::with_seed(1);
         let mut decide = || injector.decide(fault, &HeaderMap::new(), UNIX_EPOCH, &mut rng);
-        let seen = |injection: Injection| (injection.delay().is_some(), injection.abort().is_some());
-        (0..calls).map(|_| decide().map_or((false, false), seen)).collect()
+        let seen =
+            |injection: Injection| (injection.delay().is_some(), injection.abort().is_some());
+        (0..calls)
+            .map(|_| decide().map_or((false, false), seen))
+            .collect()
     }
 
     #[test]
@@ -160,7 +164,9 @@ mod tests {
             assert!(failed.abs_diff(10_000) < 400, "{failed}");
             assert!(both.abs_diff(3_000) < 250, "{both}");
         }
-        let all = Fault::new("all").with_abort(ABORT, WHOLE_PERCENT_MILLI).with_seed(Some(3));
+        let all = Fault::new("all")
+            .with_abort(ABORT, WHOLE_PERCENT_MILLI)
+            .with_seed(Some(3));
         assert!(run(&all, 1000).iter().all(|seen| seen.1));
         let none = Fault::new("none").with_abort(ABORT, 0).with_seed(Some(3));
         assert!(run(&none, 1000).iter().all(|seen| !seen.1));
@@ -180,7 +186,9 @@ mod tests {
         let mut hit = |fault: &Fault, text: Option<&'static str>| {
             let headers = text.map(|text| (name.clone(), HeaderValue::from_static(text)));
             let headers: HeaderMap = headers.into_iter().collect();
-            injector.decide(fault, &headers, UNIX_EPOCH, &mut rng).is_some()
+            injector
+                .decide(fault, &headers, UNIX_EPOCH, &mut rng)
+                .is_some()
         };
         assert!(hit(&any, Some("x")) && !hit(&any, None));
         assert!(hit(&exact, Some("on")) && !hit(&exact, Some("x")) && !hit(&exact, None));
@@ -189,20 +197,29 @@ mod tests {
     #[test]
     fn it_ends_by_the_wall_clock_that_is_passed_in() {
         let end = UNIX_EPOCH + SECOND;
-        let fault = Fault::new("f").with_abort(ABORT, WHOLE_PERCENT_MILLI).with_expires(Some(end));
+        let fault = Fault::new("f")
+            .with_abort(ABORT, WHOLE_PERCENT_MILLI)
+            .with_expires(Some(end));
         let injector = Injector::default();
         let mut rng = fastrand::Rng::with_seed(1);
-        let mut hit = |now| injector.decide(&fault, &HeaderMap::new(), now, &mut rng).is_some();
+        let mut hit = |now| {
+            injector
+                .decide(&fault, &HeaderMap::new(), now, &mut rng)
+                .is_some()
+        };
         assert!(hit(UNIX_EPOCH));
         assert!(!hit(end));
     }
 
     #[test]
     fn calls_beyond_the_cap_pass_and_a_raised_cap_counts_at_once() {
-        let all = Fault::new("f").with_delay(SECOND, WHOLE_PERCENT_MILLI).with_max_active(2);
+        let all = Fault::new("f")
+            .with_delay(SECOND, WHOLE_PERCENT_MILLI)
+            .with_max_active(2);
         let injector = Injector::default();
         let mut rng = fastrand::Rng::with_seed(1);
-        let mut decide = |fault: &Fault| injector.decide(fault, &HeaderMap::new(), UNIX_EPOCH, &mut rng);
+        let mut decide =
+            |fault: &Fault| injector.decide(fault, &HeaderMap::new(), UNIX_EPOCH, &mut rng);
         let (one, _two) = (decide(&all), decide(&all));
         assert!(one.is_some() && decide(&all).is_none());
         let _three = decide(&all.clone().with_max_active(3));

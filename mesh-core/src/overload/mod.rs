@@ -1,13 +1,16 @@
-//! What a server does when more comes than it can do.
+//! What keeps an overload from growing: what a server does when more comes than it can do, and what
+//! its clients do when it says so.
 //!
 //! * [`adaptive`] finds how many calls may be in work at a time, by latency and without a probe.
 //! * [`Gate`] admits calls under that limit, lets a bounded number wait ([`Queue`]: CoDel, newest
 //!   first under overload) and refuses the rest, the least critical first ([`share`]).
+//! * [`throttle`] is the client's part: it holds calls back from a backend that refuses most of them.
 //!
 //! Admission takes no lock: one compare-and-swap. The lock of the queue is taken only when there is
 //! something to wait for.
 
 pub mod adaptive;
+pub mod throttle;
 
 mod gate;
 mod queue;

@@ -44,7 +44,7 @@ pub(crate) fn bucket_of(micros: u64) -> usize {
 }
 
 /// The middle of a bucket, in microseconds.
-fn middle_of(bucket: usize) -> u64 {
+pub(crate) fn middle_of(bucket: usize) -> u64 {
     let (row, column) = (bucket as u64 / SUB, bucket as u64 % SUB);
     match row {
         0 => column,

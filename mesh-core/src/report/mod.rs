@@ -4,6 +4,7 @@ mod histogram;
 mod shared;
 
 pub use histogram::Histogram;
+pub(crate) use histogram::{BUCKETS, bucket_of, middle_of};
 pub use shared::SharedHistogram;
 
 use std::collections::BTreeMap;

@@ -29,12 +29,7 @@ pub fn hash(on: &[HashOn], uri: &Uri, headers: &HeaderMap, source: Option<&[u8]>
     key
 }
 
-fn hash_part(
-    key: &HashKey,
-    uri: &Uri,
-    headers: &HeaderMap,
-    source: Option<&[u8]>,
-) -> Option<u64> {
+fn hash_part(key: &HashKey, uri: &Uri, headers: &HeaderMap, source: Option<&[u8]>) -> Option<u64> {
     match key {
         HashKey::Header(name) => header(headers, name),
         HashKey::Cookie { name, .. } => {
@@ -89,7 +84,10 @@ mod tests {
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
         };
         list.iter().map(pair).collect()
     }
@@ -119,14 +117,24 @@ mod tests {
     fn a42_one_part_is_the_xxh64_of_its_value() {
         // Published value of XXH64("a", seed 0).
         assert_eq!(xxh64("a"), Some(0xD24E_C4F1_A98C_6E5B));
-        assert_eq!(of(&[on_header("x-user")], "/", &[("x-user", "a")]), xxh64("a"));
         assert_eq!(
-            of(&[on_cookie("sid")], "/", &[("cookie", "a=1; sid=\"s 7\"; sid=8")]),
+            of(&[on_header("x-user")], "/", &[("x-user", "a")]),
+            xxh64("a")
+        );
+        assert_eq!(
+            of(
+                &[on_cookie("sid")],
+                "/",
+                &[("cookie", "a=1; sid=\"s 7\"; sid=8")]
+            ),
             xxh64("s 7")
         );
         assert_eq!(of(&[on_cookie("sid")], "/", &[("cookie", "xsid=1")]), None);
         let query = HashOn::new(HashKey::Query("u".into()));
-        assert_eq!(of(std::slice::from_ref(&query), "/p?x=1&u=a%62&u=z", &[]), xxh64("ab"));
+        assert_eq!(
+            of(std::slice::from_ref(&query), "/p?x=1&u=a%62&u=z", &[]),
+            xxh64("ab")
+        );
         assert_eq!(of(&[query], "/p", &[]), None);
         assert_eq!(
             of(&[HashOn::new(HashKey::Source)], "/", &[]),

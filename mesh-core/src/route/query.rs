@@ -18,7 +18,10 @@ pub(super) fn accepts(query: Option<&str>, condition: &QueryMatch) -> bool {
 }
 
 /// The first value of a parameter, unescaped.
-pub(super) fn first<'a>(query: Option<&'a str>, name: &str) -> Option<impl Iterator<Item = u8> + 'a> {
+pub(super) fn first<'a>(
+    query: Option<&'a str>,
+    name: &str,
+) -> Option<impl Iterator<Item = u8> + 'a> {
     let pairs = query.unwrap_or("").split('&');
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))

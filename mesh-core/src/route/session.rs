@@ -92,7 +92,10 @@ impl Session {
         let mut take = |count: usize| {
             let (head, tail) = rest.split_at_checked(count)?;
             rest = tail;
-            Some(head.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)))
+            Some(
+                head.iter()
+                    .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)),
+            )
         };
         let small = |number: u64| u32::try_from(number).ok();
         if take(1)? != u64::from(VERSION) {
@@ -112,7 +115,8 @@ impl Session {
 
     fn is_over(&self, policy: &SessionPolicy, now: u32) -> bool {
         let after = |since: u32, limit: Option<Duration>| {
-            limit.is_some_and(|limit| u64::from(now.saturating_sub(since)) >= limit.as_secs().max(1))
+            limit
+                .is_some_and(|limit| u64::from(now.saturating_sub(since)) >= limit.as_secs().max(1))
         };
         after(self.began, policy.absolute_timeout()) || after(self.seen, policy.idle_timeout())
     }
@@ -149,7 +153,14 @@ impl Session {
     /// The token.
     pub fn token(&self) -> String {
         let mut out = String::with_capacity(BYTES * 2);
-        let Self { salt, backend, endpoint, began, seen, .. } = self;
+        let Self {
+            salt,
+            backend,
+            endpoint,
+            began,
+            seen,
+            ..
+        } = self;
         // Writing into a String cannot fail.
         let _ = write!(
             out,
@@ -176,7 +187,14 @@ impl Session {
 
     /// Tells a token from one that was cut or belongs to another route. No proof of anything else.
     fn check(&self) -> u32 {
-        let Self { salt, backend, endpoint, began, seen, .. } = *self;
+        let Self {
+            salt,
+            backend,
+            endpoint,
+            began,
+            seen,
+            ..
+        } = *self;
         let mut bytes = [0; 28];
         let mut rest = &mut bytes[..];
         for (number, count) in [
@@ -286,7 +304,10 @@ mod tests {
     #[test]
     fn gep1619_routes_do_not_share_sessions() {
         let token = session().token();
-        assert_eq!(Session::read(scope("other"), &token, &policy(), at(0)), None);
+        assert_eq!(
+            Session::read(scope("other"), &token, &policy(), at(0)),
+            None
+        );
     }
 
     #[test]
@@ -305,7 +326,10 @@ mod tests {
         };
         assert!(read(session(), 60).is_none());
         assert_eq!(session().renewed(&policy, at(5)), None);
-        let renewed = read(session(), 59).unwrap().renewed(&policy, at(59)).unwrap();
+        let renewed = read(session(), 59)
+            .unwrap()
+            .renewed(&policy, at(59))
+            .unwrap();
         assert!(read(renewed, 118).is_some());
         assert!(read(renewed, 119).is_none());
         // Without an idle timeout there is nothing to tell.
@@ -318,7 +342,10 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(9);
         let moved = session().moved(Session::begin(scope("r"), 7, addr(2), at(50), &mut rng));
         assert!(moved.is_endpoint(addr(2)));
-        assert_eq!(Session::read(scope("r"), &moved.token(), &policy, at(60)), None);
+        assert_eq!(
+            Session::read(scope("r"), &moved.token(), &policy, at(60)),
+            None
+        );
     }
 
     #[test]

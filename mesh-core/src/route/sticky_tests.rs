@@ -29,7 +29,9 @@ fn share(split: &Split, name: &str) -> f64 {
 
 /// Part of the keys that have another target in `after`, in percent.
 fn moved(before: &Split, after: &Split) -> f64 {
-    let count = (0..KEYS).filter(|key| at(before, *key) != at(after, *key)).count();
+    let count = (0..KEYS)
+        .filter(|key| at(before, *key) != at(after, *key))
+        .count();
     count as f64 * 100.0 / KEYS as f64
 }
 
@@ -51,18 +53,24 @@ fn raising_10_to_20_percent_moves_10_percent_of_the_keys_and_only_to_the_raised_
     println!("90/10 to 80/20: {moved:.2} % moved");
     assert!((moved - 10.0).abs() < 0.3, "{moved}");
     let back = (0..KEYS).filter(|key| at(&before, *key) == usize::from(b'2'));
-    assert!(back.into_iter().all(|key| at(&after, key) == usize::from(b'2')));
+    assert!(
+        back.into_iter()
+            .all(|key| at(&after, key) == usize::from(b'2'))
+    );
 }
 
 #[test]
 fn each_step_of_a_rollout_moves_its_own_part_only() {
     let steps = [1, 5, 10, 25, 50, 75, 100];
     for pair in steps.windows(2) {
-        let [before, after] = [pair[0], pair[1]]
-            .map(|part| split(&[("v1", 100 - part), ("v2", part)]));
+        let [before, after] =
+            [pair[0], pair[1]].map(|part| split(&[("v1", 100 - part), ("v2", part)]));
         let moved = moved(&before, &after);
         println!("{} to {} %: {moved:.2} % moved", pair[0], pair[1]);
-        assert!((moved - f64::from(pair[1] - pair[0])).abs() < 0.4, "{pair:?} {moved}");
+        assert!(
+            (moved - f64::from(pair[1] - pair[0])).abs() < 0.4,
+            "{pair:?} {moved}"
+        );
     }
 }
 
@@ -102,6 +110,8 @@ fn a_target_that_joins_or_leaves_moves_its_own_keys_only() {
 fn a_key_has_the_same_target_in_every_process_and_version() {
     // Fixed values: a change of the hash would move the users of a rollout that is under way.
     let split = split(&[("v1", 50), ("v2", 50)]);
-    let first: String = (0..32).map(|key| char::from(at(&split, key) as u8)).collect();
+    let first: String = (0..32)
+        .map(|key| char::from(at(&split, key) as u8))
+        .collect();
     assert_eq!(first, "22222221122111211122212212112221");
 }

@@ -92,7 +92,8 @@ impl RouteTable {
 
     /// The route of a request; `None` when nothing matches.
     pub fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&Arc<Route>> {
-        self.find_match(method, uri, headers).map(|found| found.route)
+        self.find_match(method, uri, headers)
+            .map(|found| found.route)
     }
 
     /// The route of a request, and the condition of it that held.

@@ -89,6 +89,8 @@ metrics! {
         "Endpoints taken out of rotation.";
     EJECTIONS_WITHHELD = "mesh_ejections_withheld_total", Counter, "ejections", [SERVICE, REASON],
         "Ejections that were due but not made: the cap was reached, it was the last endpoint, or the whole service failed.";
+    EJECTIONS_SHADOW = "mesh_ejections_shadow_total", Counter, "ejections", [SERVICE, REASON],
+        "Ejections that a rule which only watches would have made.";
     ENDPOINTS = "mesh_endpoints", Gauge, "endpoints", [SERVICE, STATE],
         "Endpoints by state: available, ejected, probing, unreachable.";
     PANIC = "mesh_balance_panic_total", Counter, "picks", [SERVICE],

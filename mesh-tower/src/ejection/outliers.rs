@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mesh_core::balance::EndpointSet;
-use mesh_core::ejection::{Detector, Event};
+use mesh_core::ejection::{Detector, Event, Observed};
 use mesh_core::policy::EjectionPolicy;
 use mesh_core::telemetry::names;
 
@@ -46,8 +46,12 @@ impl Outliers {
     }
 
     /// Tells how an attempt at position `ix` went.
-    pub fn record(&self, ix: usize, ok: bool, now: Instant) {
-        if let Some(event) = self.detector.record(&self.policy, &self.set, ix, ok, now) {
+    pub fn record(&self, ix: usize, observed: impl Into<Observed>, now: Instant) {
+        let observed = observed.into();
+        if let Some(event) = self
+            .detector
+            .observe(&self.policy, &self.set, ix, observed, now)
+        {
             self.happened(&event);
         }
     }
@@ -90,6 +94,23 @@ impl Outliers {
                     endpoint = self.addr(*ix),
                     "endpoint back in rotation"
                 );
+            }
+            Event::ProbeFailed { ix, .. } => {
+                tracing::info!(
+                    service,
+                    endpoint = self.addr(*ix),
+                    "endpoint failed its probe"
+                );
+            }
+            Event::Slow { ix, factor_milli } => {
+                let times = f64::from(*factor_milli) / 1000.0;
+                tracing::warn!(
+                    service,
+                    endpoint = self.addr(*ix),
+                    times,
+                    "endpoint is slow against its peers; the rule only watches"
+                );
+                self.count(names::EJECTIONS_SHADOW, "latency");
             }
             Event::Withheld { why } => {
                 tracing::warn!(service, %why, "ejection withheld");

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::{Request, Response};
+use mesh_core::ejection::Observed;
 use mesh_core::error::MeshError;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -138,8 +139,7 @@ where
 
 /// Tells the detector, unless the answer says nothing about the endpoint.
 pub(crate) fn record(outliers: &Outliers, ix: usize, ended: Ended, now: Instant) {
-    let failed = ended.class.is_endpoint_failure();
-    if failed || !ended.class.is_failure() {
-        outliers.record(ix, !failed, now);
+    if let Some(observed) = Observed::of(ended.class, !ended.is_of_mesh()) {
+        outliers.record(ix, observed, now);
     }
 }

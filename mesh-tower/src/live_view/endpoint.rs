@@ -75,7 +75,10 @@ impl Endpoint {
         };
         let health = state.health();
         let reason = match health {
-            EndpointHealth::Available => None,
+            EndpointHealth::Available => state.ejection().slow_milli().map(|milli| {
+                let times = f64::from(milli) / 1000.0;
+                format!("{times:.1} times as slow as its peers; stays, as the rule only watches")
+            }),
             EndpointHealth::Unreachable => Some("connections to it fail".to_owned()),
             _ => state.ejection().reason().map(|reason| reason.to_string()),
         };

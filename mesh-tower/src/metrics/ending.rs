@@ -53,6 +53,11 @@ impl Ended {
         }
     }
 
+    /// Made by this process's mesh, not answered by the peer.
+    pub(crate) fn is_of_mesh(self) -> bool {
+        (MESH..Self::GRPC_OK).contains(&self.code)
+    }
+
     pub(crate) fn of_kind(kind: ErrorKind) -> u32 {
         MESH + u32::from(kind.code().number())
     }

@@ -9,7 +9,7 @@ use mesh_tower::testkit::{Reply, TestNet};
 use crate::support::{call, get, post, status};
 
 /// Said by a server, by the control server, or only with an identity: not by a client alone.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
     names::SERVER_REQUESTS,
     names::SERVER_DURATION,
     names::SERVER_IN_FLIGHT,
@@ -18,6 +18,7 @@ const ELSEWHERE: [&str; 11] = [
     names::TLS_HANDSHAKES,
     names::PLAINTEXT_PEERS,
     names::CERTIFICATE_EXPIRY,
+    names::EJECTIONS_SHADOW,
     names::CONTROL_CLIENTS,
     names::CONTROL_INSTANCES,
     names::CONTROL_FINDINGS,
