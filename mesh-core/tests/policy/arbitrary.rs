@@ -9,6 +9,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::sample;
+
 /// Texts that tempt a YAML reader.
 fn text() -> impl Strategy<Value = String> + Clone {
     prop_oneof![
@@ -257,13 +259,15 @@ fn service() -> impl Strategy<Value = Resource> + Clone {
         app_protocol: Some(AppProtocol::KubernetesH2c),
         ..ServicePort::default()
     });
-    let fixed =
-        (text(), labels(), of(any::<u32>())).prop_map(|(address, labels, weight)| StaticEndpoint {
+    let fixed = (text(), labels(), of(any::<u32>()), of(any::<u32>())).prop_map(
+        |(address, labels, weight, priority)| StaticEndpoint {
             address,
             labels,
             weight,
+            priority,
             ..StaticEndpoint::default()
-        });
+        },
+    );
     let endpoints = prop_oneof![
         vec(fixed, 0..3).prop_map(|f| Endpoints {
             fixed: Some(f),
@@ -288,19 +292,26 @@ fn service() -> impl Strategy<Value = Resource> + Clone {
         of(endpoints),
         of(text()),
         labels(),
+        of(select(vec![
+            SubsetFallback::None,
+            SubsetFallback::AnyEndpoint,
+        ])),
     )
-        .prop_map(|(metadata, ports, endpoints, subset_of, selector)| {
-            Service::new(
-                metadata,
-                ServiceSpec {
-                    ports,
-                    endpoints,
-                    subset_of,
-                    selector,
-                },
-            )
-            .into()
-        })
+        .prop_map(
+            |(metadata, ports, endpoints, subset_of, selector, subset_fallback)| {
+                Service::new(
+                    metadata,
+                    ServiceSpec {
+                        ports,
+                        endpoints,
+                        subset_of,
+                        selector,
+                        subset_fallback,
+                    },
+                )
+                .into()
+            },
+        )
 }
 
 fn targets(name: String) -> impl Strategy<Value = Vec<TargetRef>> + Clone {
@@ -325,38 +336,14 @@ fn targets(name: String) -> impl Strategy<Value = Vec<TargetRef>> + Clone {
 }
 
 fn backend_policy() -> impl Strategy<Value = Resource> + Clone {
-    let outlier =
-        (of(any::<u32>()), of(interval()), of(interval())).prop_map(|(n, a, b)| OutlierDetection {
-            consecutive_errors: n,
-            interval: a,
-            max_eject_for: b,
-            ..OutlierDetection::default()
-        });
-    let balance = of(select(vec![Algorithm::PeakEwma, Algorithm::Random])).prop_map(|algorithm| {
-        LoadBalancing {
-            algorithm,
-            ..LoadBalancing::default()
-        }
-    });
     metadata().prop_flat_map(move |metadata| {
-        (
-            targets(metadata.name.clone()),
-            of(balance.clone()),
-            of(outlier.clone()),
-            of(interval()),
-        )
-            .prop_map(
-                move |(target_refs, load_balancing, outlier_detection, connect_timeout)| {
-                    let spec = BackendPolicySpec {
-                        target_refs,
-                        load_balancing,
-                        outlier_detection,
-                        connect_timeout,
-                        ..BackendPolicySpec::default()
-                    };
-                    BackendPolicy::new(metadata.clone(), spec).into()
-                },
-            )
+        (targets(metadata.name.clone()), any::<u64>()).prop_map(move |(target_refs, seed)| {
+            let spec = BackendPolicySpec {
+                target_refs,
+                ..sample::backend_policy(seed)
+            };
+            BackendPolicy::new(metadata.clone(), spec).into()
+        })
     })
 }
 

@@ -3,8 +3,10 @@
 mod arbitrary;
 mod forms;
 mod golden;
+mod knobs;
 mod meaning;
 mod robust;
+mod sample;
 mod sharing;
 
 use mesh_core::policy::{Checked, Options, Source, check};

@@ -457,6 +457,9 @@ pub struct ServiceSpec {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Where calls to a subset go that has no endpoint; `None` when left out.
+    #[prost(string, optional, tag = "5")]
+    pub subset_fallback: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One port of a service.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -514,6 +517,10 @@ pub struct StaticEndpoint {
     /// Its part of the load relative to the others, 1 to 1000; 1 when left out.
     #[prost(uint32, optional, tag = "5")]
     pub weight: ::core::option::Option<u32>,
+    /// Endpoints of a higher number take calls only as far as those of lower ones fail, 0 to 127;
+    /// 0 when left out.
+    #[prost(uint32, optional, tag = "6")]
+    pub priority: ::core::option::Option<u32>,
 }
 /// A name that DNS resolves.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -565,9 +572,24 @@ pub struct BackendPolicySpec {
     /// Longest wait for a connection to one address, TLS included. In milliseconds.
     #[prost(uint64, optional, tag = "6")]
     pub connect_timeout: ::core::option::Option<u64>,
+    /// How calls are divided between zones and priorities.
+    #[prost(message, optional, tag = "7")]
+    pub locality: ::core::option::Option<Locality>,
+    /// When calls fail at once.
+    #[prost(message, optional, tag = "8")]
+    pub breaker: ::core::option::Option<Breaker>,
+    /// When a call is sent a second time while the first is out.
+    #[prost(message, optional, tag = "9")]
+    pub hedging: ::core::option::Option<Hedging>,
+    /// How endpoints are asked whether they are well.
+    #[prost(message, optional, tag = "10")]
+    pub health_check: ::core::option::Option<HealthCheck>,
+    /// How connections are kept and ended.
+    #[prost(message, optional, tag = "11")]
+    pub connection: ::core::option::Option<Connection>,
 }
 /// Which endpoint takes a call.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LoadBalancing {
     /// How it is chosen.
     #[prost(string, optional, tag = "1")]
@@ -587,9 +609,52 @@ pub struct LoadBalancing {
     /// Time in which the share of a returning endpoint grows to its full size; `0s` at once. In milliseconds.
     #[prost(uint64, optional, tag = "6")]
     pub slow_start: ::core::option::Option<u64>,
+    /// In panic, calls fail instead of trying every endpoint.
+    #[prost(bool, optional, tag = "7")]
+    pub fail_on_panic: ::core::option::Option<bool>,
+    /// Share that a returning endpoint starts with, in percent.
+    #[prost(uint32, optional, tag = "8")]
+    pub slow_start_min_percent: ::core::option::Option<u32>,
+    /// Shape of the growth: the share is (elapsed / window)^(1 / this); 1 is a straight line. In thousandths.
+    #[prost(uint32, optional, tag = "9")]
+    pub slow_start_aggression: ::core::option::Option<u32>,
+    /// How many endpoints are looked at for one call, 2 to 10 (PeakEwma, LeastRequest).
+    #[prost(uint32, optional, tag = "10")]
+    pub choices: ::core::option::Option<u32>,
+    /// How strongly calls in flight count: weight / (active + 1)^this (LeastRequest). In thousandths.
+    #[prost(uint32, optional, tag = "11")]
+    pub request_bias: ::core::option::Option<u32>,
+    /// What a hash is taken of, in this order (RingHash, Maglev).
+    #[prost(message, repeated, tag = "12")]
+    pub hash_on: ::prost::alloc::vec::Vec<HashOn>,
+    /// Fewest places on the ring (RingHash).
+    #[prost(uint32, optional, tag = "13")]
+    pub min_ring_size: ::core::option::Option<u32>,
+    /// Most places on the ring, at most 8388608 (RingHash).
+    #[prost(uint32, optional, tag = "14")]
+    pub max_ring_size: ::core::option::Option<u32>,
+    /// Places of the table, a prime of at most 5000011 (Maglev).
+    #[prost(uint32, optional, tag = "15")]
+    pub maglev_table_size: ::core::option::Option<u32>,
+    /// An endpoint with more than this percentage of the mean of calls in flight is passed over;
+    /// 0 is off, else at least 100 (RingHash, Maglev).
+    #[prost(uint32, optional, tag = "16")]
+    pub bounded_load_percent: ::core::option::Option<u32>,
+    /// How reports of load become weights (ClientWeighted).
+    #[prost(message, optional, tag = "17")]
+    pub orca: ::core::option::Option<Orca>,
+    /// With more endpoints than this, each client uses an arc of them; 0 never.
+    #[prost(uint32, optional, tag = "18")]
+    pub aperture_above: ::core::option::Option<u32>,
+    /// Fewest endpoints of an arc.
+    #[prost(uint32, optional, tag = "19")]
+    pub aperture_min: ::core::option::Option<u32>,
+    /// Each client uses this many endpoints, chosen by hash, instead of an arc; 0 is off.
+    #[prost(uint32, optional, tag = "20")]
+    pub subset_size: ::core::option::Option<u32>,
 }
 /// When an endpoint is taken out of rotation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutlierDetection {
     /// Failures in a row; 0 switches this rule off.
     #[prost(uint32, optional, tag = "1")]
@@ -612,6 +677,27 @@ pub struct OutlierDetection {
     /// Most endpoints that may be out at a time, in percent; never the last one.
     #[prost(uint32, optional, tag = "7")]
     pub max_ejected_percent: ::core::option::Option<u32>,
+    /// 502, 503 and 504 in a row; 0 switches this rule off.
+    #[prost(uint32, optional, tag = "8")]
+    pub consecutive_gateway_errors: ::core::option::Option<u32>,
+    /// Failures to connect, resets and timeouts are counted apart from the answers.
+    #[prost(bool, optional, tag = "9")]
+    pub split_local_origin: ::core::option::Option<bool>,
+    /// Such failures in a row, when they are counted apart; 0 switches this rule off.
+    #[prost(uint32, optional, tag = "10")]
+    pub consecutive_local_errors: ::core::option::Option<u32>,
+    /// At random up to this is added to the time out of rotation. In milliseconds.
+    #[prost(uint64, optional, tag = "11")]
+    pub max_eject_jitter: ::core::option::Option<u64>,
+    /// Ejects an endpoint whose rate of success is far below the mean; off when left out.
+    #[prost(message, optional, tag = "12")]
+    pub success_rate: ::core::option::Option<SuccessRate>,
+    /// Ejects an endpoint above a share of failures, whatever the others do; off when left out.
+    #[prost(message, optional, tag = "13")]
+    pub failure_percentage: ::core::option::Option<FailurePercentage>,
+    /// Finds an endpoint that is slow against the others.
+    #[prost(message, optional, tag = "14")]
+    pub latency: ::core::option::Option<LatencyOutlier>,
 }
 /// Limits on what is open at a time, per destination and process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -740,6 +826,266 @@ pub struct PeerSelectorList {
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<PeerSelector>,
 }
+/// One part of what a hash is taken of: exactly one of `header`, `cookie`, `source`, `query`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HashOn {
+    /// The value of a header.
+    #[prost(string, optional, tag = "1")]
+    pub header: ::core::option::Option<::prost::alloc::string::String>,
+    /// The value of a cookie.
+    #[prost(message, optional, tag = "2")]
+    pub cookie: ::core::option::Option<CookieHash>,
+    /// The caller: its identity, else its address.
+    #[prost(bool, optional, tag = "3")]
+    pub source: ::core::option::Option<bool>,
+    /// The first value of a query parameter.
+    #[prost(string, optional, tag = "4")]
+    pub query: ::core::option::Option<::prost::alloc::string::String>,
+    /// If this part is there, those behind it do not count.
+    #[prost(bool, optional, tag = "5")]
+    pub terminal: ::core::option::Option<bool>,
+}
+/// A cookie that is hashed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CookieHash {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// A caller without the cookie is given one that lives so long; `0s` is as long as its own
+    /// session. Left out, none is given. In milliseconds.
+    #[prost(uint64, optional, tag = "2")]
+    pub ttl: ::core::option::Option<u64>,
+    /// `Path` of a cookie that is given.
+    #[prost(string, optional, tag = "3")]
+    pub path: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// How reports of load become weights (gRFC A58).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Orca {
+    /// Time for which a new endpoint's reports do not count. In milliseconds.
+    #[prost(uint64, optional, tag = "1")]
+    pub blackout: ::core::option::Option<u64>,
+    /// Age at which a weight is forgotten. In milliseconds.
+    #[prost(uint64, optional, tag = "2")]
+    pub expiration: ::core::option::Option<u64>,
+    /// How often weights are computed anew, at least 100ms. In milliseconds.
+    #[prost(uint64, optional, tag = "3")]
+    pub period: ::core::option::Option<u64>,
+    /// How strongly errors lower a weight. In thousandths.
+    #[prost(uint32, optional, tag = "4")]
+    pub error_penalty: ::core::option::Option<u32>,
+}
+/// How calls are divided between zones and priorities.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Locality {
+    /// A zone or priority keeps all its calls until it has lost more than this allows: health is
+    /// min(100, this x healthy / total); at least 100.
+    #[prost(uint32, optional, tag = "1")]
+    pub overprovisioning_percent: ::core::option::Option<u32>,
+    /// With fewer endpoints than this, zones are not looked at.
+    #[prost(uint32, optional, tag = "2")]
+    pub zone_aware_min_endpoints: ::core::option::Option<u32>,
+    /// Share of the calls for which the own zone is preferred, in percent; 0 is off.
+    #[prost(uint32, optional, tag = "3")]
+    pub zone_routing_percent: ::core::option::Option<u32>,
+    /// Endpoints of a higher priority number take calls when those before them fail.
+    #[prost(bool, optional, tag = "4")]
+    pub failover: ::core::option::Option<bool>,
+}
+/// The rule of the success rate (gRFC A50).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SuccessRate {
+    /// `false` switches off what a less specific policy switched on.
+    #[prost(bool, optional, tag = "1")]
+    pub enabled: ::core::option::Option<bool>,
+    /// Fewest endpoints with enough calls.
+    #[prost(uint32, optional, tag = "2")]
+    pub minimum_hosts: ::core::option::Option<u32>,
+    /// Fewest calls of an endpoint in an interval.
+    #[prost(uint32, optional, tag = "3")]
+    pub request_volume: ::core::option::Option<u32>,
+    /// How far is far, in standard deviations. In thousandths.
+    #[prost(uint32, optional, tag = "4")]
+    pub stdev_factor: ::core::option::Option<u32>,
+}
+/// The rule of the failure percentage (gRFC A50).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FailurePercentage {
+    /// Percentage of failures in an interval; 85 when left out, 0 switches the rule off.
+    #[prost(uint32, optional, tag = "1")]
+    pub threshold: ::core::option::Option<u32>,
+    /// Fewest endpoints with enough calls.
+    #[prost(uint32, optional, tag = "2")]
+    pub minimum_hosts: ::core::option::Option<u32>,
+    /// Fewest calls of an endpoint in an interval.
+    #[prost(uint32, optional, tag = "3")]
+    pub request_volume: ::core::option::Option<u32>,
+}
+/// The rule of the latency.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LatencyOutlier {
+    /// What happens to a slow endpoint.
+    #[prost(string, optional, tag = "1")]
+    pub mode: ::core::option::Option<::prost::alloc::string::String>,
+    /// Slow is above so many times the median of the others; above 1. In thousandths.
+    #[prost(uint32, optional, tag = "2")]
+    pub factor: ::core::option::Option<u32>,
+    /// Intervals in a row for which it must be slow.
+    #[prost(uint32, optional, tag = "3")]
+    pub intervals: ::core::option::Option<u32>,
+    /// Fewest calls of an endpoint in an interval.
+    #[prost(uint32, optional, tag = "4")]
+    pub request_volume: ::core::option::Option<u32>,
+    /// Fewest endpoints with enough calls.
+    #[prost(uint32, optional, tag = "5")]
+    pub minimum_hosts: ::core::option::Option<u32>,
+}
+/// When calls fail at once: the breaker opens on the share of failed or slow calls, lets a few
+/// through after a while, and closes if those go well.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Breaker {
+    /// `false` switches off what a less specific policy switched on.
+    #[prost(bool, optional, tag = "1")]
+    pub enabled: ::core::option::Option<bool>,
+    /// Percentage of failed calls that opens it, 1 to 100.
+    #[prost(uint32, optional, tag = "2")]
+    pub failure_percent: ::core::option::Option<u32>,
+    /// Percentage of slow calls that opens it, 1 to 100.
+    #[prost(uint32, optional, tag = "3")]
+    pub slow_percent: ::core::option::Option<u32>,
+    /// A call that takes longer is slow. In milliseconds.
+    #[prost(uint64, optional, tag = "4")]
+    pub slow_after: ::core::option::Option<u64>,
+    /// Number of the last calls that are looked at, 1 to 10000.
+    #[prost(uint32, optional, tag = "5")]
+    pub window: ::core::option::Option<u32>,
+    /// Fewest calls for which a percentage counts; at most the window.
+    #[prost(uint32, optional, tag = "6")]
+    pub minimum_calls: ::core::option::Option<u32>,
+    /// Time for which it stays open. In milliseconds.
+    #[prost(uint64, optional, tag = "7")]
+    pub open_for: ::core::option::Option<u64>,
+    /// Calls that are let through after that.
+    #[prost(uint32, optional, tag = "8")]
+    pub half_open_calls: ::core::option::Option<u32>,
+}
+/// A second attempt while the first one is still out; for calls that may be repeated.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hedging {
+    /// `false` switches off what a less specific policy switched on.
+    #[prost(bool, optional, tag = "1")]
+    pub enabled: ::core::option::Option<bool>,
+    /// It starts when the first one has taken longer than this percentage of the calls, 1 to 99.
+    #[prost(uint32, optional, tag = "2")]
+    pub percentile: ::core::option::Option<u32>,
+    /// But not sooner than this. In milliseconds.
+    #[prost(uint64, optional, tag = "3")]
+    pub minimum_delay: ::core::option::Option<u64>,
+    /// It starts after this time instead, whatever calls take; `0s` is at once. In milliseconds.
+    #[prost(uint64, optional, tag = "4")]
+    pub delay: ::core::option::Option<u64>,
+    /// Hedges per 100 calls, 1 to 100.
+    #[prost(uint32, optional, tag = "5")]
+    pub max_extra_percent: ::core::option::Option<u32>,
+    /// Attempts of a call with the first one, 2 to 5.
+    #[prost(uint32, optional, tag = "6")]
+    pub max_attempts: ::core::option::Option<u32>,
+    /// Calls with methods that are not idempotent are hedged too: the callee must cope with a
+    /// repetition.
+    #[prost(bool, optional, tag = "7")]
+    pub idempotent: ::core::option::Option<bool>,
+}
+/// How endpoints are asked whether they are well: exactly one of `http`, `grpc`, `tcp`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheck {
+    /// `false` switches off what a less specific policy switched on.
+    #[prost(bool, optional, tag = "1")]
+    pub enabled: ::core::option::Option<bool>,
+    /// `GET` of a path.
+    #[prost(message, optional, tag = "2")]
+    pub http: ::core::option::Option<HttpProbe>,
+    /// The health service of gRPC.
+    #[prost(message, optional, tag = "3")]
+    pub grpc: ::core::option::Option<GrpcProbe>,
+    /// A connection.
+    #[prost(message, optional, tag = "4")]
+    pub tcp: ::core::option::Option<TcpProbe>,
+    /// Pause between two probes, at least 100ms. In milliseconds.
+    #[prost(uint64, optional, tag = "5")]
+    pub interval: ::core::option::Option<u64>,
+    /// Longest wait for an answer; not longer than `interval`. In milliseconds.
+    #[prost(uint64, optional, tag = "6")]
+    pub timeout: ::core::option::Option<u64>,
+    /// Probes in a row that fail until the endpoint is out.
+    #[prost(uint32, optional, tag = "7")]
+    pub unhealthy_after: ::core::option::Option<u32>,
+    /// Probes in a row that succeed until it is back.
+    #[prost(uint32, optional, tag = "8")]
+    pub healthy_after: ::core::option::Option<u32>,
+    /// Each pause is longer or shorter by up to this percentage.
+    #[prost(uint32, optional, tag = "9")]
+    pub jitter_percent: ::core::option::Option<u32>,
+    /// Port that is asked; the endpoint's own when left out.
+    #[prost(uint32, optional, tag = "10")]
+    pub port: ::core::option::Option<u32>,
+    /// Probes of one service at a time.
+    #[prost(uint32, optional, tag = "11")]
+    pub max_concurrent: ::core::option::Option<u32>,
+}
+/// `GET` of a path.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpProbe {
+    /// The path.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Status codes that are well, such as `204` or `200-299` (when left out).
+    #[prost(string, repeated, tag = "2")]
+    pub statuses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// `grpc.health.v1.Health/Watch`, or `Check` where that is not implemented.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrpcProbe {
+    /// The service that is asked for; the whole server when left out.
+    #[prost(string, optional, tag = "1")]
+    pub service: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TcpProbe {}
+/// How connections are kept and ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Connection {
+    /// Wait before the other address family is tried as well, 10ms to 2s. In milliseconds.
+    #[prost(uint64, optional, tag = "1")]
+    pub happy_eyeballs: ::core::option::Option<u64>,
+    /// A connection takes no new calls after this; no limit when left out. In milliseconds.
+    #[prost(uint64, optional, tag = "2")]
+    pub max_age: ::core::option::Option<u64>,
+    /// The age of each connection is longer or shorter by up to this percentage.
+    #[prost(uint32, optional, tag = "3")]
+    pub max_age_jitter_percent: ::core::option::Option<u32>,
+    /// A connection without calls is closed after this. In milliseconds.
+    #[prost(uint64, optional, tag = "4")]
+    pub idle_timeout: ::core::option::Option<u64>,
+    /// Silence after which an HTTP/2 connection is pinged, at least 10s; never when left out. In milliseconds.
+    #[prost(uint64, optional, tag = "5")]
+    pub keepalive_interval: ::core::option::Option<u64>,
+    /// Wait for the answer before the connection counts as dead. In milliseconds.
+    #[prost(uint64, optional, tag = "6")]
+    pub keepalive_timeout: ::core::option::Option<u64>,
+    /// A connection without calls is pinged too.
+    #[prost(bool, optional, tag = "7")]
+    pub keepalive_while_idle: ::core::option::Option<bool>,
+    /// Calls at a time on one HTTP/2 connection; 0 is the peer's limit.
+    #[prost(uint32, optional, tag = "8")]
+    pub max_streams_per_connection: ::core::option::Option<u32>,
+    /// Connections to one endpoint; 0 is no limit.
+    #[prost(uint32, optional, tag = "9")]
+    pub max_connections_per_endpoint: ::core::option::Option<u32>,
+    /// Calls after which a connection is replaced; 0 is no limit.
+    #[prost(uint32, optional, tag = "10")]
+    pub max_requests_per_connection: ::core::option::Option<u32>,
+}
 /// What a caller of one service needs: the service, the routes attached to it, and for each backend that they refer
 /// to its service and its backend policies. Named by the service, "namespace/name".
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -793,6 +1139,9 @@ pub struct Endpoint {
     /// Share against the others; 0 takes no calls while another has more.
     #[prost(uint32, tag = "5")]
     pub weight: u32,
+    /// Endpoints of a higher number take calls only as far as those of lower ones fail.
+    #[prost(uint32, tag = "6")]
+    pub priority: u32,
 }
 /// Trust anchors. Named "default".
 #[derive(Clone, PartialEq, ::prost::Message)]

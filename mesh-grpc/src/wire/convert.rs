@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use mesh_core::policy::spec::Interval;
+use mesh_core::policy::spec::{Interval, Ratio, StatusRange};
 
 /// A message does not hold what its type says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,24 @@ impl Wire<u64> for Interval {
             )));
         }
         Ok(interval)
+    }
+}
+
+impl Wire<u32> for Ratio {
+    fn to_wire(&self) -> u32 {
+        self.milli()
+    }
+    fn from_wire(wire: u32) -> Result<Self, WireError> {
+        Ok(Self::from_milli(wire))
+    }
+}
+
+impl Wire<String> for StatusRange {
+    fn to_wire(&self) -> String {
+        self.to_string()
+    }
+    fn from_wire(wire: String) -> Result<Self, WireError> {
+        wire.parse().map_err(WireError::new)
     }
 }
 

@@ -52,6 +52,7 @@ pub fn endpoint_to_proto(info: &EndpointInfo) -> pb::Endpoint {
         labels: (*info.labels).clone(),
         zone: info.zone.as_deref().unwrap_or_default().to_owned(),
         weight: info.weight,
+        priority: info.priority,
     }
 }
 
@@ -67,6 +68,7 @@ pub fn endpoint_from_proto(wire: pb::Endpoint) -> Result<EndpointInfo, WireError
     info.labels = Arc::new(wire.labels);
     info.zone = (!wire.zone.is_empty()).then(|| wire.zone.into());
     info.weight = wire.weight;
+    info.priority = wire.priority;
     Ok(info)
 }
 

@@ -82,16 +82,16 @@ wire!(ExtensionRef { group "group", kind "kind", name "name" });
 wire!(Timeouts { request "request", backend_request "backendRequest" });
 wire!(Retry { codes "codes", attempts "attempts", backoff "backoff", non_idempotent "nonIdempotent" });
 wire!(SessionPersistence { session_name "sessionName", absolute_timeout "absoluteTimeout", idle_timeout "idleTimeout", kind "type" });
-wire!(ServiceSpec { ports "ports", endpoints "endpoints", subset_of "subsetOf", selector "selector" });
+wire!(ServiceSpec { ports "ports", endpoints "endpoints", subset_of "subsetOf", selector "selector", subset_fallback "subsetFallback" });
 wire!(ServicePort { name "name", port "port", target_port "targetPort", protocol "protocol", app_protocol "appProtocol" });
 wire!(Endpoints { fixed "static", dns "dns", registered "registered", external "external" });
-wire!(StaticEndpoint { address "address", identity "identity", labels "labels", zone "zone", weight "weight" });
+wire!(StaticEndpoint { address "address", identity "identity", labels "labels", zone "zone", priority "priority", weight "weight" });
 wire!(DnsEndpoints { host "host", port "port", srv "srv" });
 wire!(RegisteredEndpoints {});
 wire!(ExternalEndpoints { host "host", port "port", tls "tls" });
-wire!(BackendPolicySpec { target_refs "targetRefs", load_balancing "loadBalancing", outlier_detection "outlierDetection", ceilings "ceilings", retry_budget "retryBudget", connect_timeout "connectTimeout" });
-wire!(LoadBalancing { algorithm "algorithm", decay "decay", default_rtt "defaultRtt", failure_penalty "failurePenalty", panic_percent "panicPercent", slow_start "slowStart" });
-wire!(OutlierDetection { consecutive_errors "consecutiveErrors", failure_percent "failurePercent", minimum_calls "minimumCalls", interval "interval", eject_for "ejectFor", max_eject_for "maxEjectFor", max_ejected_percent "maxEjectedPercent" });
+wire!(BackendPolicySpec { target_refs "targetRefs", load_balancing "loadBalancing", locality "locality", outlier_detection "outlierDetection", ceilings "ceilings", retry_budget "retryBudget", breaker "breaker", hedging "hedging", health_check "healthCheck", connection "connection", connect_timeout "connectTimeout" });
+wire!(LoadBalancing { algorithm "algorithm", decay "decay", default_rtt "defaultRtt", failure_penalty "failurePenalty", panic_percent "panicPercent", fail_on_panic "failOnPanic", slow_start "slowStart", slow_start_min_percent "slowStartMinPercent", slow_start_aggression "slowStartAggression", choices "choices", request_bias "requestBias", hash_on "hashOn", min_ring_size "minRingSize", max_ring_size "maxRingSize", maglev_table_size "maglevTableSize", bounded_load_percent "boundedLoadPercent", orca "orca", aperture_above "apertureAbove", aperture_min "apertureMin", subset_size "subsetSize" });
+wire!(OutlierDetection { consecutive_errors "consecutiveErrors", consecutive_gateway_errors "consecutiveGatewayErrors", split_local_origin "splitLocalOrigin", consecutive_local_errors "consecutiveLocalErrors", failure_percent "failurePercent", minimum_calls "minimumCalls", interval "interval", eject_for "ejectFor", max_eject_for "maxEjectFor", max_eject_jitter "maxEjectJitter", max_ejected_percent "maxEjectedPercent", success_rate "successRate", failure_percentage "failurePercentage", latency "latency" });
 wire!(Ceilings { max_connections "maxConnections", max_pending_requests "maxPendingRequests", max_requests "maxRequests", max_retries "maxRetries" });
 wire!(RetryBudget { percent "percent", interval "interval", min_retries_per_second "minRetriesPerSecond" });
 wire!(AccessPolicySpec { target_refs "targetRefs", mode "mode", allow "allow" });
@@ -100,20 +100,39 @@ wire!(PeerSelector { service "service", namespace "namespace", identity "identit
 wire!(RequestSelector { methods "methods", paths "paths", grpc "grpc" });
 wire!(TransportPolicySpec { target_refs "targetRefs", mtls "mtls", min_tls_version "minTlsVersion", trust_domains "trustDomains", exceptions "exceptions" });
 wire!(PlaintextException { source "source", port "port", expires "expires", reason "reason" });
+wire!(HashOn { header "header", cookie "cookie", source "source", query "query", terminal "terminal" });
+wire!(CookieHash { name "name", ttl "ttl", path "path" });
+wire!(Orca { blackout "blackout", expiration "expiration", period "period", error_penalty "errorPenalty" });
+wire!(Locality { overprovisioning_percent "overprovisioningPercent", zone_aware_min_endpoints "zoneAwareMinEndpoints", zone_routing_percent "zoneRoutingPercent", failover "failover" });
+wire!(SuccessRate { enabled "enabled", minimum_hosts "minimumHosts", request_volume "requestVolume", stdev_factor "stdevFactor" });
+wire!(FailurePercentage { threshold "threshold", minimum_hosts "minimumHosts", request_volume "requestVolume" });
+wire!(LatencyOutlier { mode "mode", factor "factor", intervals "intervals", request_volume "requestVolume", minimum_hosts "minimumHosts" });
+wire!(Breaker { enabled "enabled", failure_percent "failurePercent", slow_percent "slowPercent", slow_after "slowAfter", window "window", minimum_calls "minimumCalls", open_for "openFor", half_open_calls "halfOpenCalls" });
+wire!(Hedging { enabled "enabled", percentile "percentile", minimum_delay "minimumDelay", delay "delay", max_extra_percent "maxExtraPercent", max_attempts "maxAttempts", idempotent "idempotent" });
+wire!(HealthCheck { enabled "enabled", http "http", grpc "grpc", tcp "tcp", interval "interval", timeout "timeout", unhealthy_after "unhealthyAfter", healthy_after "healthyAfter", jitter_percent "jitterPercent", port "port", max_concurrent "maxConcurrent" });
+wire!(HttpProbe { path "path", statuses "statuses" });
+wire!(GrpcProbe { service "service" });
+wire!(TcpProbe {});
+wire!(Connection { happy_eyeballs "happyEyeballs", max_age "maxAge", max_age_jitter_percent "maxAgeJitterPercent", idle_timeout "idleTimeout", keepalive_interval "keepaliveInterval", keepalive_timeout "keepaliveTimeout", keepalive_while_idle "keepaliveWhileIdle", max_streams_per_connection "maxStreamsPerConnection", max_connections_per_endpoint "maxConnectionsPerEndpoint", max_requests_per_connection "maxRequestsPerConnection" });
 
 wire_choice!(
     AccessMode,
     Algorithm,
     AppProtocol,
+    ConcurrencyAlgorithm,
+    Criticality,
     FilterType,
     GrpcMatchType,
+    LatencyMode,
     MtlsMode,
     NonIdempotent,
     PathMatchType,
     PathModifierType,
+    SessionLifetime,
     SessionType,
+    SubsetFallback,
     TargetKind,
     TlsVersion,
     ValueMatchType
 );
-wire_list!(StaticEndpoint in StaticEndpointList, PeerSelector in PeerSelectorList);
+wire_list!(PeerSelector in PeerSelectorList, StaticEndpoint in StaticEndpointList);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mesh_core::policy::spec::{self, Interval, Kind, Resource};
+use mesh_core::policy::spec::{self, Interval, Kind, Ratio, Resource, StatusRange};
 use proptest::prelude::*;
 use prost::Message as _;
 
@@ -38,6 +38,16 @@ impl Sample for u32 {
 impl Sample for Interval {
     fn sample(rng: &mut fastrand::Rng) -> Self {
         Self::new(Duration::from_millis(rng.u64(..1 << 40)))
+    }
+}
+impl Sample for Ratio {
+    fn sample(rng: &mut fastrand::Rng) -> Self {
+        Self::from_milli(rng.u32(..))
+    }
+}
+impl Sample for StatusRange {
+    fn sample(rng: &mut fastrand::Rng) -> Self {
+        Self::new(rng.u16(..), rng.u16(..))
     }
 }
 impl<T: Sample> Sample for Option<T> {

@@ -138,6 +138,8 @@ defaults! {
         "A50's and Envoy's number.";
     EJECT_FAILURE_PERCENTAGE: u32 = 0, "outlierDetection.failurePercentage.threshold" = "0",
         "Off: a fixed share ejects the good with the bad when the service as a whole fails (Envoy does not enforce it; A50's number is 85).";
+    EJECT_FAILURE_PERCENTAGE_GIVEN: u32 = 85, "outlierDetection.failurePercentage.threshold when the rule is given" = "85",
+        "A50's and Envoy's number.";
     EJECT_FAILURE_PERCENTAGE_HOSTS: u32 = 5, "outlierDetection.failurePercentage.minimumHosts" = "5",
         "A50's and Envoy's number.";
     EJECT_FAILURE_PERCENTAGE_VOLUME: u32 = 50, "outlierDetection.failurePercentage.requestVolume" = "50",

@@ -10,7 +10,11 @@
 
 mod access;
 mod backend;
+mod balance;
 mod common;
+mod ejection;
+mod ratio;
+mod resilience;
 mod resource;
 mod route;
 mod schema;
@@ -21,11 +25,12 @@ mod transport;
 use std::collections::BTreeMap;
 
 pub use access::{AccessMode, AccessPolicySpec, AccessRule, PeerSelector, RequestSelector};
-pub use backend::{
-    Algorithm, BackendPolicySpec, Ceilings, LatencyMode, LoadBalancing, OutlierDetection,
-    RetryBudget,
-};
+pub use backend::{BackendPolicySpec, Ceilings, RetryBudget};
+pub use balance::{Algorithm, CookieHash, HashOn, LoadBalancing, Locality, Orca};
 pub use common::{Interval, IntervalError, Metadata, Provenance, TargetKind, TargetRef};
+pub use ejection::{FailurePercentage, LatencyMode, LatencyOutlier, OutlierDetection, SuccessRate};
+pub use ratio::{Ratio, StatusRange};
+pub use resilience::{Breaker, Connection, GrpcProbe, HealthCheck, Hedging, HttpProbe, TcpProbe};
 pub use resource::{
     AccessPolicy, BackendPolicy, GrpcRoute, HttpRoute, Kind, Resource, ResourceId, Service,
     TransportPolicy,

@@ -16,6 +16,8 @@ schema! {
         subset_of: Option<String> = "subsetOf" default;
         /// Labels that an endpoint must have.
         selector: BTreeMap<String, String> = "selector" default;
+        /// Where calls to a subset go that has no endpoint; `None` when left out.
+        subset_fallback: Option<SubsetFallback> = "subsetFallback" default;
     }
 }
 
@@ -87,8 +89,11 @@ schema! {
         identity: Option<String> = "identity" default;
         /// Labels, for subsets.
         labels: BTreeMap<String, String> = "labels" default;
-        /// Zone that it runs in.
+        /// Zone that it runs in: `zone`, `region/zone` or `region/zone/subzone`.
         zone: Option<String> = "zone" default;
+        /// Endpoints of a higher number take calls only as far as those of lower ones fail, 0 to 127;
+        /// 0 when left out.
+        priority: Option<u32> = "priority" default;
         /// Its part of the load relative to the others, 1 to 1000; 1 when left out.
         weight: Option<u32> = "weight" default;
     }

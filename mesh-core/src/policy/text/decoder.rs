@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Entry, Node, Pos, Value, closest, limits};
 use crate::error::Code;
 use crate::policy::error::PolicyError;
-use crate::policy::spec::{Decode, Interval, IntervalError, ResourceId};
+use crate::policy::spec::{Decode, Interval, IntervalError, Ratio, ResourceId, StatusRange};
 
 /// Collects problems while a tree is decoded. Knows where it is: file, resource and field.
 pub(crate) struct Decoder {
@@ -217,6 +217,42 @@ impl Decoder {
             _ => self.expected(node, "a whole number", None),
         }
         None
+    }
+
+    /// A number of at most three decimals.
+    pub(crate) fn ratio(&mut self, node: &Node) -> Option<Ratio> {
+        let number = match node.value {
+            Value::Int(n) => n as f64,
+            Value::Float(n) => n,
+            _ => {
+                self.expected(node, "a number such as 2 or 1.5", None);
+                return None;
+            }
+        };
+        let ratio = Ratio::from_f64(number);
+        if ratio.is_none() {
+            let message =
+                format!("{number} is not a number of at most three decimals, 0 to 4294967.295");
+            self.note(Code::POLICY_RANGE, node.pos, message);
+        }
+        ratio
+    }
+
+    /// HTTP status codes: one, or from one to another.
+    pub(crate) fn status_range(&mut self, node: &Node) -> Option<StatusRange> {
+        let text = match &node.value {
+            Value::Str(text) => text.clone(),
+            Value::Int(n) => n.to_string(),
+            _ => {
+                self.expected(node, "status codes such as 204 or 200-299", None);
+                return None;
+            }
+        };
+        let range = text.parse();
+        if let Err(why) = range {
+            self.note(Code::POLICY_RANGE, node.pos, why);
+        }
+        range.ok()
     }
 
     /// A duration.

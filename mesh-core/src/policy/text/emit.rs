@@ -1,5 +1,7 @@
 use std::fmt::Write;
 
+use crate::policy::spec::Ratio;
+
 /// A value to be written: like a [`Node`](super::Node), without places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tree {
@@ -9,6 +11,8 @@ pub enum Tree {
     Bool(bool),
     /// A whole number.
     Int(i64),
+    /// A number in thousandths.
+    Milli(u32),
     /// A text.
     Str(String),
     /// A list.
@@ -118,6 +122,9 @@ impl Tree {
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Self::Int(n) => {
                 let _ = write!(out, "{n}");
+            }
+            Self::Milli(n) => {
+                let _ = write!(out, "{}", Ratio::from_milli(*n));
             }
             Self::Str(text) => scalar(out, text),
             Self::Seq(items) => {

@@ -11,6 +11,7 @@ pub(super) const SHORT: &[&str] = &[
     "endpoints",
     "subsetOf",
     "selector",
+    "subsetFallback",
     "route",
     "grpcRoute",
     "backend",
@@ -81,7 +82,13 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
     };
     let mut out = Vec::new();
 
-    let own = ["ports", "endpoints", "subsetOf", "selector"];
+    let own = [
+        "ports",
+        "endpoints",
+        "subsetOf",
+        "selector",
+        "subsetFallback",
+    ];
     let own: Vec<Entry> = entries
         .iter()
         .filter(|e| own.contains(&e.key.as_str()))

@@ -174,9 +174,14 @@ fn refs(resource: &Resource) -> Option<(&[TargetRef], Vec<&'static str>)> {
             let s = &policy.spec;
             let fields = set(&[
                 ("loadBalancing", s.load_balancing.is_some()),
+                ("locality", s.locality.is_some()),
                 ("outlierDetection", s.outlier_detection.is_some()),
                 ("ceilings", s.ceilings.is_some()),
                 ("retryBudget", s.retry_budget.is_some()),
+                ("breaker", s.breaker.is_some()),
+                ("hedging", s.hedging.is_some()),
+                ("healthCheck", s.health_check.is_some()),
+                ("connection", s.connection.is_some()),
                 ("connectTimeout", s.connect_timeout.is_some()),
             ]);
             Some((&s.target_refs, fields))

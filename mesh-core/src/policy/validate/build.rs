@@ -8,7 +8,7 @@ use super::backends::Backends;
 use super::findings::Findings;
 use super::index::Index;
 use super::routes::{AttachedRoute, settle};
-use super::{access, backends, overlap, routes, services, transport};
+use super::{access, overlap, routes, services, transport, tunables};
 use crate::name::ServiceName;
 use crate::policy::model::RouteMatch;
 use crate::policy::model::{
@@ -29,7 +29,7 @@ pub(super) fn build(
     previous: Option<&Snapshot>,
     findings: &mut Findings,
 ) -> Built {
-    backends::check(index, findings);
+    tunables::check(index, findings);
     transport::check(index, findings);
     let services = services::define(index, findings);
     let inbound = inbound(index, attached, previous, findings);

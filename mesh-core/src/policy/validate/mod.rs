@@ -10,7 +10,8 @@
 //! | `index` | which resources there are, and that names are unique |
 //! | `attach` | which policy holds for what: mesh < namespace < service < route, per top-level field |
 //! | `services` | ports, endpoints, subsets |
-//! | `backends` | tunables, and the list of backends |
+//! | `tunables` | the values of BackendPolicies |
+//! | `backends` | the list of backends |
 //! | `routes`, `matches`, `filters`, `attempts` | rules of routes |
 //! | `overlap` | rules that can never serve, routes that contend for one parent |
 //! | `access`, `transport` | who may call, and how |
@@ -23,14 +24,17 @@ mod backends;
 mod build;
 mod filters;
 mod findings;
+mod hash;
 mod index;
 mod matches;
 mod options;
 mod overlap;
+mod ranges;
 mod revision;
 mod routes;
 mod services;
 mod transport;
+mod tunables;
 
 pub use options::Options;
 pub use revision::{resource_revision, revision};

@@ -11,14 +11,18 @@ use crate::error::Code;
 use crate::identity::SpiffeId;
 use crate::name::ServiceName;
 use crate::policy::defaults;
-use crate::policy::model::{AppProtocol, Discovery, TlsMode};
+use crate::policy::model::{AppProtocol, Discovery, SubsetFallback, TlsMode};
 use crate::policy::spec::{self, Endpoints, Resource, ServiceSpec, StaticEndpoint};
+
+/// Highest number of a priority (Envoy's limit).
+const MAX_PRIORITY: u32 = 127;
 
 /// What a service is, checked.
 pub(super) struct Defined {
     pub(super) ports: Vec<Port>,
     pub(super) discovery: Discovery,
     pub(super) subset: BTreeMap<String, String>,
+    pub(super) fallback: SubsetFallback,
     pub(super) tls: TlsMode,
     pub(super) implicit: bool,
 }
@@ -54,6 +58,7 @@ pub(super) fn implicit(name: &ServiceName) -> Defined {
         ports: Vec::new(),
         discovery: Discovery::Registered(name.clone()),
         subset: BTreeMap::new(),
+        fallback: SubsetFallback::None,
         tls: TlsMode::Mesh,
         implicit: true,
     }
@@ -85,6 +90,11 @@ fn defined(
                         "instances register themselves; a subset names the service it is part of",
                     );
             }
+            if spec.subset_fallback.is_some() {
+                let message = "`subsetFallback` has no effect without `subsetOf`";
+                let path = "spec.subsetFallback";
+                findings.warning(resource, path, Code::POLICY_UNUSED, message);
+            }
             (own.0, own.1, BTreeMap::new())
         }
         Some(whole) => {
@@ -106,6 +116,7 @@ fn defined(
         ports,
         discovery,
         subset,
+        fallback: spec.subset_fallback.unwrap_or(SubsetFallback::None),
         tls,
         implicit: false,
     }
@@ -302,6 +313,16 @@ fn fixed(
     info.labels = Arc::new(endpoint.labels.clone());
     info.zone = endpoint.zone.as_deref().map(Into::into);
     info.weight = weight;
+    info.priority = endpoint.priority.unwrap_or(0);
+    if info.priority > MAX_PRIORITY {
+        let message = format!("{} is not in the range 0 to {MAX_PRIORITY}", info.priority);
+        findings.error(
+            resource,
+            format!("{path}.priority"),
+            Code::POLICY_RANGE,
+            message,
+        );
+    }
     Some(info)
 }
 
