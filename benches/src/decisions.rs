@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use mesh_core::balance::{Balancer, EndpointInfo, EndpointSet, Outcome};
+use mesh_core::balance::{
+    Ask, Balancer, EndpointInfo, EndpointSet, Outcome, Place, Plan, RequestHash,
+};
 use mesh_core::ejection::Detector;
 use mesh_core::name::ServiceName;
+use mesh_core::policy::model::{Algorithm, LocalityPolicy};
 use mesh_core::policy::text::Source;
 use mesh_core::policy::validate::Options;
 use mesh_core::policy::{self, BalancePolicy, BudgetPolicy, EjectionPolicy};
@@ -21,7 +24,10 @@ use mesh_core::route::RouteTable;
 pub fn endpoints(count: u16, now: Instant) -> EndpointSet {
     let set = EndpointSet::new((0..count).map(|n| {
         let [high, low] = n.to_be_bytes();
-        EndpointInfo::new(SocketAddr::from((Ipv4Addr::new(10, 0, high, low), 8080)))
+        EndpointInfo {
+            zone: Some(Arc::from(["a", "b", "c"][usize::from(n) % 3])),
+            ..EndpointInfo::new(SocketAddr::from((Ipv4Addr::new(10, 0, high, low), 8080)))
+        }
     }));
     for endpoint in set.endpoints().iter() {
         endpoint.record(Duration::from_millis(5), Outcome::Success, now);
@@ -29,34 +35,63 @@ pub fn endpoints(count: u16, now: Instant) -> EndpointSet {
     set
 }
 
-/// A pick among `count` endpoints by the default policy.
+/// A pick among `count` endpoints, with the tables that a live view has.
 #[derive(Debug)]
 pub struct Picking {
     balancer: Balancer,
     set: EndpointSet,
     rng: fastrand::Rng,
     now: Instant,
+    key: u64,
 }
 
 impl Picking {
-    /// A set of `count` endpoints.
+    /// Every algorithm by its name.
+    pub const ALGORITHMS: [(&str, Algorithm); 7] = [
+        ("peak ewma", Algorithm::PeakEwma),
+        ("least request", Algorithm::LeastRequest),
+        ("round robin", Algorithm::RoundRobin),
+        ("random", Algorithm::Random),
+        ("client weighted", Algorithm::ClientWeighted),
+        ("ring hash", Algorithm::RingHash),
+        ("maglev", Algorithm::Maglev),
+    ];
+
+    /// A set of `count` endpoints under the default policy.
     #[must_use]
     pub fn new(count: u16) -> Self {
+        Self::by(count, &BalancePolicy::default(), &Place::default())
+    }
+
+    /// The same by another policy and from a place.
+    #[must_use]
+    pub fn by(count: u16, policy: &BalancePolicy, place: &Place) -> Self {
         let now = Instant::now();
+        let set = endpoints(count, now);
+        let plan = Plan {
+            balance: policy,
+            locality: &LocalityPolicy::default(),
+            place,
+        };
         Self {
-            balancer: Balancer::new(&BalancePolicy::default()),
-            set: endpoints(count, now),
+            balancer: Balancer::prepared(&plan, &set, None, now),
+            set,
             rng: fastrand::Rng::with_seed(7),
             now,
+            key: 0,
         }
     }
 
     /// One pick, and the load that it puts on the endpoint for as long as the call lives.
     pub fn run(&mut self) -> Option<usize> {
-        let index = self
-            .balancer
-            .pick(&self.set, self.now, &[], &mut self.rng)?;
-        let endpoint = self.set.get(index)?;
+        let mut ask = Ask::new(self.now);
+        if self.balancer.goes_by_hash() {
+            self.key += 1;
+            let hash = RequestHash::new().and_bytes(&self.key.to_be_bytes());
+            ask = ask.with_hash(hash.get());
+        }
+        let pick = self.balancer.choose_for(&self.set, &ask, &mut self.rng)?;
+        let endpoint = self.set.get(pick.index)?;
         let in_flight = endpoint.begin();
         self.now += Duration::from_micros(10);
         self.balancer.record(
@@ -66,7 +101,7 @@ impl Picking {
             self.now,
         );
         drop(in_flight);
-        Some(index)
+        Some(pick.index)
     }
 }
 

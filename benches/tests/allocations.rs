@@ -1,6 +1,8 @@
 //! The four decisions allocate nothing, by a counting allocator.
 
 use mesh_benches::decisions::{Budgeting, Ejecting, Matching, Picking};
+use mesh_core::balance::Place;
+use mesh_core::policy::BalancePolicy;
 
 use counting::allocations;
 
@@ -64,6 +66,37 @@ fn the_counter_counts() {
 fn a_pick_allocates_nothing() {
     for endpoints in [1, 3, 1_000] {
         let mut picking = Picking::new(endpoints);
+        let count = allocations(|| (0..ROUNDS).for_each(|_| assert!(picking.run().is_some())));
+        assert_eq!(count, 0, "{endpoints} endpoints");
+    }
+}
+
+#[test]
+fn a_pick_by_any_algorithm_allocates_nothing() {
+    for (name, algorithm) in Picking::ALGORITHMS {
+        for endpoints in [3, 1_000] {
+            for bounded in [0, 150] {
+                let policy = BalancePolicy::default()
+                    .with_algorithm(algorithm)
+                    .with_bounded_load_percent(bounded);
+                let mut picking = Picking::by(endpoints, &policy, &Place::default());
+                let count =
+                    allocations(|| (0..ROUNDS).for_each(|_| assert!(picking.run().is_some())));
+                assert_eq!(count, 0, "{name}, {endpoints} endpoints");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pick_from_a_zone_or_by_an_arc_allocates_nothing() {
+    let peer = Place {
+        zone: Some("a".into()),
+        peer: Some((3, 40)),
+        ..Place::default()
+    };
+    for endpoints in [9, 1_000] {
+        let mut picking = Picking::by(endpoints, &BalancePolicy::default(), &peer);
         let count = allocations(|| (0..ROUNDS).for_each(|_| assert!(picking.run().is_some())));
         assert_eq!(count, 0, "{endpoints} endpoints");
     }

@@ -1,19 +1,36 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use super::set::Weights;
-use super::{Availability, EndpointSet, EndpointState, Outcome};
-use crate::policy::BalancePolicy;
-use crate::policy::model::Algorithm;
-
-/// Random or successive positions looked at before every one is.
-const TRIES: usize = 16;
+use super::group::Group;
+use super::layout::{Layout, Tier};
+use super::panic::{Count, Loads, MAX_PRIORITIES};
+use super::pick::{Candidates, Round};
+use super::{EndpointSet, EndpointState, Outcome, Plan};
+use crate::policy::model::{Algorithm, BalancePolicy, LocalityPolicy};
 
 /// Picks endpoints by a policy. No lock, no allocation.
 #[derive(Debug)]
 pub struct Balancer {
     policy: BalancePolicy,
-    ticket: AtomicU64,
+    locality: LocalityPolicy,
+    layout: Option<Layout>,
+    /// Goes on when the policy or the endpoints change.
+    turn: Arc<AtomicU64>,
+}
+
+/// What a pick is made for.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Ask<'a> {
+    /// The time.
+    pub now: Instant,
+    /// Positions that were tried already.
+    pub exclude: &'a [usize],
+    /// The hash of the request; without one, ring hash and Maglev take any endpoint.
+    pub hash: Option<u64>,
+    /// The position to take while it is available (a session's); see [`EndpointSet::position`].
+    pub prefer: Option<usize>,
 }
 
 /// What was picked.
@@ -27,38 +44,100 @@ pub struct Pick {
     pub probe: bool,
 }
 
-/// Who may be picked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Candidates {
-    Available,
-    /// Ejected ones too: in panic the evidence against them is not worth overrunning the others.
-    Reachable,
-    /// Even those that refuse connections.
-    All,
-}
+// === impl Ask ===
 
-struct Round<'a> {
-    policy: &'a BalancePolicy,
-    set: &'a EndpointSet,
-    now: Instant,
-    exclude: &'a [usize],
-    candidates: Candidates,
+impl<'a> Ask<'a> {
+    /// For a first attempt at `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            now,
+            exclude: &[],
+            hash: None,
+            prefer: None,
+        }
+    }
+
+    /// The same after these positions were tried.
+    #[must_use]
+    pub fn excluding(mut self, exclude: &'a [usize]) -> Self {
+        self.exclude = exclude;
+        self
+    }
+
+    /// The same for a request of this hash.
+    #[must_use]
+    pub fn with_hash(mut self, hash: Option<u64>) -> Self {
+        self.hash = hash;
+        self
+    }
+
+    /// The same, at this position if it is available.
+    #[must_use]
+    pub fn preferring(mut self, prefer: Option<usize>) -> Self {
+        self.prefer = prefer;
+        self
+    }
 }
 
 // === impl Balancer ===
 
 impl Balancer {
-    /// A balancer by `policy`.
+    /// A balancer by `policy` for any set, without tables: it knows no zones, no priorities and no
+    /// aperture, and what would go by hash or measured weight goes at random or in turn. See
+    /// [`Balancer::prepared`].
     pub fn new(policy: &BalancePolicy) -> Self {
         Self {
             policy: *policy,
-            ticket: AtomicU64::new(0),
+            locality: LocalityPolicy::default(),
+            layout: None,
+            turn: Arc::default(),
         }
+    }
+
+    /// A balancer with the tables for `set`. What `previous` had learnt (turns, widths, tables that
+    /// are the same) is kept. Not for the request path.
+    pub fn prepared(
+        plan: &Plan<'_>,
+        set: &EndpointSet,
+        previous: Option<&Self>,
+        now: Instant,
+    ) -> Self {
+        set.count_in_flight(plan.balance.bounded_load_percent() > 0);
+        let earlier = previous.and_then(|previous| previous.layout.as_ref());
+        let balancer = Self {
+            policy: *plan.balance,
+            locality: *plan.locality,
+            layout: Some(Layout::new(plan, set, earlier)),
+            turn: previous.map(|p| p.turn.clone()).unwrap_or_default(),
+        };
+        balancer.refresh(now);
+        balancer
     }
 
     /// The policy.
     pub fn policy(&self) -> &BalancePolicy {
         &self.policy
+    }
+
+    /// Whether a pick looks at the hash of the request.
+    pub fn goes_by_hash(&self) -> bool {
+        matches!(
+            self.policy.algorithm(),
+            Algorithm::RingHash | Algorithm::Maglev
+        )
+    }
+
+    /// Whether the load reports of endpoints count ([`EndpointState::report`]).
+    pub fn goes_by_reports(&self) -> bool {
+        self.policy.algorithm() == Algorithm::ClientWeighted
+    }
+
+    /// Takes weights and loads as they are at `now`. To be called every
+    /// [`orca_period`](BalancePolicy::orca_period); not for the request path.
+    pub fn refresh(&self, now: Instant) {
+        if let Some(layout) = &self.layout {
+            layout.refresh(&self.policy, now);
+        }
     }
 
     /// The position of the endpoint for a call at `now`. `exclude` holds the positions that were
@@ -82,188 +161,140 @@ impl Balancer {
         exclude: &[usize],
         rng: &mut fastrand::Rng,
     ) -> Option<Pick> {
-        let percent = self.policy.panic_percent() as usize;
-        let panic = set.available(now) * 100 < set.len() * percent;
+        self.choose_for(set, &Ask::new(now).excluding(exclude), rng)
+    }
+
+    /// The endpoint for a call.
+    pub fn choose_for(
+        &self,
+        set: &EndpointSet,
+        ask: &Ask<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Pick> {
         let mut round = Round {
             policy: &self.policy,
             set,
-            now,
-            exclude,
-            candidates: if panic {
-                Candidates::Reachable
-            } else {
-                Candidates::Available
+            ask,
+            turn: &self.turn,
+            candidates: Candidates::Available,
+            table: None,
+        };
+        if let Some(preferred) = ask.prefer.and_then(|at| round.exactly(at)) {
+            return Some(preferred.of(false));
+        }
+        let layout = self.layout.as_ref().filter(|layout| layout.is_for(set));
+        let (table, group) = match layout {
+            None => (None, set.whole()),
+            Some(layout) => match layout.single() {
+                Some((tier, group)) => (tier.table.as_deref(), group),
+                None => return self.divided(layout, &mut round, rng),
             },
         };
-        let mut picked = self.pick_in(&round, rng);
+        round.table = table;
+        let percent = self.policy.panic_percent();
+        let count = group.count(set.endpoints(), ask.now);
+        let panic = count.is_below(percent);
+        if panic && self.policy.fail_on_panic() {
+            return None;
+        }
+        if panic {
+            round.candidates = Candidates::Reachable;
+        }
+        let mut picked = round.pick(group, count, rng);
         if picked.is_none() && percent > 0 {
             // Every available endpoint was tried. One that is not is better than none, and one that
             // refuses connections comes last: that costs the call an attempt for nothing.
             for candidates in [Candidates::Reachable, Candidates::All] {
                 round.candidates = candidates;
-                picked = picked.or_else(|| self.pick_in(&round, rng));
+                picked = picked.or_else(|| round.pick(group, count, rng));
             }
         }
-        picked.map(|(index, probe)| Pick {
-            index,
-            panic,
-            probe,
+        picked.map(|picked| picked.of(panic))
+    }
+
+    /// The pick where endpoints have priorities or zones.
+    fn divided<'a>(
+        &self,
+        layout: &'a Layout,
+        round: &mut Round<'a>,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Pick> {
+        let endpoints = round.set.endpoints();
+        let (now, percent) = (round.ask.now, self.policy.panic_percent());
+        let tiers = layout.tiers();
+        let mut counts = [Count::default(); MAX_PRIORITIES];
+        for (count, tier) in counts.iter_mut().zip(tiers) {
+            *count = tier.count(endpoints, now);
+        }
+        let counts = counts.get(..tiers.len())?;
+        let over = self.locality.overprovisioning_percent();
+        let loads = Loads::new(counts, over, percent);
+        let by_hash = self.goes_by_hash().then_some(round.ask.hash).flatten();
+        let point = by_hash.map_or_else(|| rng.u32(..100), |hash| (hash % 100) as u32);
+        // Nothing is available and panic is off.
+        let first = loads.at(point)?;
+        let panic = loads.panics(*counts.get(first)?, percent);
+        if panic && self.policy.fail_on_panic() {
+            return None;
+        }
+        // The chosen one, then the others as they come.
+        let others = (0..tiers.len()).filter(|at| *at != first);
+        for at in std::iter::once(first).chain(others) {
+            let (tier, count) = (tiers.get(at)?, *counts.get(at)?);
+            let panic = loads.panics(count, percent);
+            round.candidates = match panic {
+                true => Candidates::Reachable,
+                false => Candidates::Available,
+            };
+            if let Some(picked) = self.in_tier(tier, round, panic, rng) {
+                return Some(picked.of(panic));
+            }
+        }
+        if percent == 0 {
+            return None;
+        }
+        for candidates in [Candidates::Reachable, Candidates::All] {
+            round.candidates = candidates;
+            for tier in tiers {
+                if let Some(picked) = self.in_tier(tier, round, true, rng) {
+                    return Some(picked.of(panic));
+                }
+            }
+        }
+        None
+    }
+
+    fn in_tier<'a>(
+        &self,
+        tier: &'a Tier,
+        round: &mut Round<'a>,
+        panic: bool,
+        rng: &mut fastrand::Rng,
+    ) -> Option<super::pick::Picked> {
+        round.table = tier.table.as_deref();
+        let endpoints = round.set.endpoints();
+        let first = tier.choose(&self.locality, endpoints, panic, round.ask.now, rng);
+        let groups = tier.groups.len();
+        (0..groups).find_map(|offset| {
+            let group: &Group = tier.groups.get((first + offset) % groups)?;
+            round.pick(group, group.count(endpoints, round.ask.now), rng)
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_tables_with(&self, other: &Self) -> bool {
+        let table = |balancer: &Self| {
+            let layout = balancer.layout.as_ref()?;
+            layout.tiers().first()?.table.clone()
+        };
+        match (table(self), table(other)) {
+            (Some(one), Some(two)) => Arc::ptr_eq(&one, &two),
+            _ => false,
+        }
     }
 
     /// Records how a call at `state` ended, with this policy's decay and penalty.
     pub fn record(&self, state: &EndpointState, rtt: Duration, outcome: Outcome, now: Instant) {
         state.record_with(&self.policy, rtt, outcome, now);
-    }
-
-    fn pick_in(&self, round: &Round<'_>, rng: &mut fastrand::Rng) -> Option<(usize, bool)> {
-        match self.policy.algorithm() {
-            Algorithm::RoundRobin | Algorithm::ClientWeighted => {
-                round.first(|| self.take_ticket(round.set), rng)
-            }
-            Algorithm::Random => round.first(|| None, rng),
-            Algorithm::LeastRequest => round.better_of_two(rng, EndpointState::calls_for_weight),
-            Algorithm::PeakEwma | Algorithm::RingHash | Algorithm::Maglev => {
-                round.better_of_two(rng, |e| e.cost(round.policy, round.now))
-            }
-        }
-    }
-
-    fn take_ticket(&self, set: &EndpointSet) -> Option<usize> {
-        let ticket = self.ticket.fetch_add(1, Relaxed);
-        match set.weights() {
-            Weights::Equal => (ticket % (set.len() as u64).max(1)).try_into().ok(),
-            Weights::Sums { sums, total, step } => {
-                let at = (u128::from(ticket) * u128::from(*step)) % u128::from((*total).max(1));
-                Some(sums.partition_point(|sum| u128::from(*sum) <= at))
-            }
-        }
-    }
-}
-
-// === impl Round ===
-
-impl Round<'_> {
-    /// Whether position `index` may be picked; `Some(true)` if it needs to be claimed.
-    fn candidate(&self, index: usize) -> Option<bool> {
-        let endpoint = self.set.get(index)?;
-        if self.exclude.contains(&index) || !self.set.weights().takes(endpoint.info().weight) {
-            return None;
-        }
-        match endpoint.availability(self.now) {
-            Availability::Ready => Some(false),
-            Availability::Due => Some(true),
-            Availability::Down => match self.candidates {
-                Candidates::Available => None,
-                Candidates::Reachable => endpoint.is_reachable().then_some(false),
-                Candidates::All => Some(false),
-            },
-        }
-    }
-
-    /// Whether a probe was taken at an endpoint that is due. In panic a lost race does not matter.
-    fn claimed(&self, index: usize) -> bool {
-        self.set.get(index).is_some_and(|e| e.claim(self.now))
-    }
-
-    /// A candidate by weight: where `ticket` points or, if it says nothing, at random.
-    fn first(
-        &self,
-        mut ticket: impl FnMut() -> Option<usize>,
-        rng: &mut fastrand::Rng,
-    ) -> Option<(usize, bool)> {
-        let len = self.set.len();
-        if len == 0 {
-            return None;
-        }
-        for _ in 0..TRIES.max(len.min(64)) {
-            let index = ticket().unwrap_or_else(|| self.by_weight(rng));
-            match self.candidate(index) {
-                Some(true) if self.claimed(index) => return Some((index, true)),
-                Some(false) if self.is_warm(index, rng) => return Some((index, false)),
-                _ => {}
-            }
-        }
-        self.scan(rng, None)
-    }
-
-    fn by_weight(&self, rng: &mut fastrand::Rng) -> usize {
-        match self.set.weights() {
-            Weights::Equal => rng.usize(..self.set.len().max(1)),
-            Weights::Sums { sums, total, .. } => {
-                let at = rng.u64(..(*total).max(1));
-                sums.partition_point(|sum| *sum <= at)
-            }
-        }
-    }
-
-    /// An endpoint that warms up is passed over with the part of its share that it lacks.
-    fn is_warm(&self, index: usize, rng: &mut fastrand::Rng) -> bool {
-        self.set.get(index).is_none_or(|e| {
-            let warmup = e.warmup(self.policy, self.now);
-            warmup >= 1.0 || rng.f32() < warmup
-        })
-    }
-
-    /// Two distinct candidates at random, and of these the one that costs less. One that is due for
-    /// a probe is taken at once: its old cost says nothing.
-    fn better_of_two(
-        &self,
-        rng: &mut fastrand::Rng,
-        cost: impl Fn(&EndpointState) -> f32,
-    ) -> Option<(usize, bool)> {
-        let (one, probe) = self.sample(rng, None)?;
-        if probe {
-            return Some((one, true));
-        }
-        let Some((two, probe)) = self.sample(rng, Some(one)) else {
-            return Some((one, false));
-        };
-        if probe {
-            return Some((two, true));
-        }
-        // An endpoint that warms up takes part as often as its share says, and is then compared as
-        // it is. As a divisor the share would decide at low load: ten times the cost never wins.
-        let better = match (self.is_warm(one, rng), self.is_warm(two, rng)) {
-            (true, false) => one,
-            (false, true) => two,
-            _ => {
-                let cost = |index: usize| self.set.get(index).map_or(f32::MAX, |e| cost(e));
-                if cost(two) < cost(one) { two } else { one }
-            }
-        };
-        Some((better, false))
-    }
-
-    fn sample(&self, rng: &mut fastrand::Rng, but: Option<usize>) -> Option<(usize, bool)> {
-        let len = self.set.len();
-        if len == 0 {
-            return None;
-        }
-        for _ in 0..TRIES {
-            let index = rng.usize(..len);
-            if Some(index) == but {
-                continue;
-            }
-            match self.candidate(index) {
-                Some(true) if self.claimed(index) => return Some((index, true)),
-                Some(false) => return Some((index, false)),
-                _ => {}
-            }
-        }
-        self.scan(rng, but)
-    }
-
-    /// Looks at every position, from a random one on.
-    fn scan(&self, rng: &mut fastrand::Rng, but: Option<usize>) -> Option<(usize, bool)> {
-        let len = self.set.len();
-        let start = rng.usize(..len.max(1));
-        (0..len)
-            .map(|offset| (start + offset) % len)
-            .filter(|index| Some(*index) != but)
-            .find_map(|index| match self.candidate(index)? {
-                true => self.claimed(index).then_some((index, true)),
-                false => Some((index, false)),
-            })
     }
 }

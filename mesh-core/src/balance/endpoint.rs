@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::EndpointInfo;
+use super::client_weighted::Reported;
 use super::ewma::PeakEwma;
+use super::hash::stable_id;
 use super::reach::Reach;
+use super::set::Load;
+use super::{EndpointInfo, LoadReport, slow_start};
 use crate::ejection::EjectionState;
 use crate::policy::BalancePolicy;
 use crate::report::EndpointHealth;
@@ -19,11 +22,15 @@ const LONGEST_PUSHBACK: Duration = Duration::from_secs(300);
 /// The observations outlive a change of labels, zone or weight: the next set's state shares them.
 pub struct EndpointState {
     info: EndpointInfo,
+    id: u64,
     seen: Arc<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// Of the whole set.
+    load: Arc<Load>,
+    reported: Reported,
     in_flight: AtomicU32,
     ewma: PeakEwma,
     reach: Reach,
@@ -35,7 +42,11 @@ struct Seen {
 /// A call in flight at an endpoint; dropping it is the only way to end it. Keep it until the
 /// *body* of the answer has ended: a stream is load.
 #[must_use = "the call is in flight until this is dropped"]
-pub struct InFlight(Arc<Seen>);
+pub struct InFlight {
+    seen: Arc<Seen>,
+    /// In the load of the whole set too.
+    counted: bool,
+}
 
 /// How a call ended, for the load estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +76,14 @@ pub(crate) enum Availability {
 // === impl EndpointState ===
 
 impl EndpointState {
-    pub(super) fn new(info: EndpointInfo) -> Self {
+    pub(super) fn new(info: EndpointInfo, load: Arc<Load>) -> Self {
         Self {
+            id: stable_id(&info),
             info,
-            seen: Arc::default(),
+            seen: Arc::new(Seen {
+                load,
+                ..Seen::default()
+            }),
         }
     }
 
@@ -76,6 +91,7 @@ impl EndpointState {
     pub(super) fn renewed(&self, info: EndpointInfo) -> Self {
         Self {
             info,
+            id: self.id,
             seen: Arc::clone(&self.seen),
         }
     }
@@ -90,6 +106,11 @@ impl EndpointState {
         self.info.addr
     }
 
+    /// A name for it that every process computes alike, from its address and identity.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Calls that have not ended.
     pub fn in_flight(&self) -> u32 {
         self.seen.in_flight.load(Relaxed)
@@ -98,7 +119,14 @@ impl EndpointState {
     /// Counts a call as in flight until the guard is dropped.
     pub fn begin(&self) -> InFlight {
         self.seen.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(&self.seen))
+        let counted = self.seen.load.counting.load(Relaxed);
+        if counted {
+            self.seen.load.in_flight.fetch_add(1, Relaxed);
+        }
+        InFlight {
+            seen: Arc::clone(&self.seen),
+            counted,
+        }
     }
 
     /// Records how a call ended, with the default decay and penalty. `rtt` is the time to the
@@ -148,17 +176,31 @@ impl EndpointState {
     pub(super) fn cost(&self, policy: &BalancePolicy, now: Instant) -> f32 {
         let estimate = self.seen.ewma.micros(policy.decay(), now);
         let micros = estimate.unwrap_or_else(|| policy.default_rtt().as_secs_f32() * 1e6);
-        micros.max(1.0) * self.calls_for_weight()
+        let active = self.in_flight() as f32 + 1.0;
+        micros.max(1.0) * active / self.info.weight.max(1) as f32
     }
 
-    /// (In flight + 1) / weight.
-    pub(super) fn calls_for_weight(&self) -> f32 {
-        (self.in_flight() as f32 + 1.0) / self.info.weight.max(1) as f32
-    }
-
-    /// 0.1 to 1: how far the endpoint has warmed up (Envoy's slow start, aggression 1).
+    /// Up to 1: how far the endpoint has warmed up.
     pub(super) fn warmup(&self, policy: &BalancePolicy, now: Instant) -> f32 {
-        self.seen.ejection.warmup(policy.slow_start(), now)
+        let Some(elapsed) = self.seen.ejection.restored_for(now) else {
+            return 1.0;
+        };
+        slow_start::factor(
+            elapsed,
+            policy.slow_start(),
+            policy.slow_start_min_percent(),
+            policy.slow_start_aggression_milli(),
+        )
+    }
+
+    /// Takes a load report of the endpoint (ORCA), for weights that clients compute.
+    pub fn report(&self, policy: &BalancePolicy, report: &LoadReport, now: Instant) {
+        let penalty = policy.orca_error_penalty_milli();
+        self.seen.reported.take(report, penalty, now);
+    }
+
+    pub(super) fn reported(&self) -> &Reported {
+        &self.seen.reported
     }
 
     /// Attempts that ended here, and those that failed, since the endpoint is known.
@@ -181,6 +223,10 @@ impl EndpointState {
 
     /// A connection was made.
     pub fn connected(&self) {
+        if !self.is_reachable() {
+            // What it reported may have been of a process that is no more.
+            self.seen.reported.restart();
+        }
         self.seen.reach.succeeded();
     }
 
@@ -243,7 +289,10 @@ impl fmt::Debug for EndpointState {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.seen.in_flight.fetch_sub(1, Relaxed);
+        if self.counted {
+            self.seen.load.in_flight.fetch_sub(1, Relaxed);
+        }
     }
 }
 

@@ -8,7 +8,18 @@
 //! The default is P2C on peak EWMA: of two endpoints at random the one with the lower
 //! `latency x (in flight + 1) / weight`. A failure counts as a latency of 5 s, so an endpoint that
 //! fails quickly does not look fast. What was measured fades with 10 s, also while an endpoint gets
-//! no calls: it is tried again by and by.
+//! no calls: it is tried again by and by. Beside it there are least request, round robin, random,
+//! weights from load reports, ring hash and Maglev; a file each says where its rules come from.
+//!
+//! A pick goes from the outside in, and each step is left out where there is nothing to choose:
+//!
+//! ```text
+//! subset (labels; random)  ->  priority, by health  ->  zone, own one first  ->  arc of the ring
+//!   when the set is built                        at the pick                 ->  the algorithm
+//! ```
+//!
+//! A balancer [prepared](Balancer::prepared) for a set has the tables for this; they are built when
+//! the set or the policy changes, and what was learnt goes over from the balancer before.
 //!
 //! ```text
 //!              record, fail x5 or 20 %          time is up, claimed by one pick
@@ -36,17 +47,41 @@
 //! assert_ne!(first, other);
 //! ```
 
+mod aperture;
 mod balancer;
+mod bounded_load;
+mod client_weighted;
+mod consistent;
 mod endpoint;
 mod ewma;
+mod group;
+mod hash;
 mod info;
+mod layout;
+mod least_request;
+mod locality;
+mod maglev;
+mod orca;
+mod p2c;
+mod panic;
+mod pick;
+mod place;
+mod random;
 mod reach;
+mod ring_hash;
+mod round_robin;
 mod set;
+mod slow_start;
+mod subsetting;
 
-pub use balancer::{Balancer, Pick};
+pub use balancer::{Ask, Balancer, Pick};
 pub use endpoint::{EndpointState, InFlight, Outcome};
+pub use hash::RequestHash;
 pub use info::EndpointInfo;
+pub use orca::LoadReport;
+pub use place::{Place, Plan};
 pub use set::EndpointSet;
+pub use subsetting::subset;
 
 pub(crate) use endpoint::Availability;
 

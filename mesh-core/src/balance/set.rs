@@ -2,17 +2,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
+use super::group::Group;
 use super::{EndpointInfo, EndpointState};
-use crate::clock;
-
-/// Up to this many endpoints, available ones are counted at each pick.
-const COUNT_EACH_TIME: usize = 32;
-/// Above it, a count serves all picks of this many milliseconds.
-const COUNT_FOR_MS: u64 = 20;
-const COUNT_BITS: u32 = 24;
 
 /// The endpoints of a destination at one moment. Immutable; a clone is one counter.
 ///
@@ -22,22 +16,19 @@ pub struct EndpointSet(Arc<Inner>);
 
 struct Inner {
     endpoints: Arc<[Arc<EndpointState>]>,
-    weights: Weights,
-    /// Time and number of the last count of available endpoints.
-    counted: AtomicU64,
+    /// All of them.
+    whole: Group,
+    /// Stable ids, ascending, and who has each.
+    ids: Box<[(u64, u32)]>,
+    load: Arc<Load>,
 }
 
-/// What picks need to know about the weights.
-#[derive(Debug)]
-pub(super) enum Weights {
-    /// All the same (also: all zero).
-    Equal,
-    /// Running sums, and a step that visits `0..total` once each in an even order.
-    Sums {
-        sums: Box<[u64]>,
-        total: u64,
-        step: u64,
-    },
+/// Calls in flight at all endpoints of a set and of those before and after it, while somebody wants
+/// to know.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    pub(super) counting: AtomicBool,
+    pub(super) in_flight: AtomicU32,
 }
 
 // === impl EndpointSet ===
@@ -50,7 +41,7 @@ impl EndpointSet {
 
     /// No endpoints.
     pub fn empty() -> Self {
-        Self::from_states(Vec::new())
+        Self::from_states(Vec::new(), Arc::default())
     }
 
     /// The set that follows this one: states are kept by address and identity. A second endpoint
@@ -67,10 +58,10 @@ impl EndpointSet {
             states.push(match known.get(&key(&info)) {
                 Some(state) if *state.info() == info => Arc::clone(state),
                 Some(state) => Arc::new(state.renewed(info)),
-                None => Arc::new(EndpointState::new(info)),
+                None => Arc::new(EndpointState::new(info, self.0.load.clone())),
             });
         }
-        Self::from_states(states)
+        Self::from_states(states, self.0.load.clone())
     }
 
     /// The endpoints that have all of `labels`, with their states shared.
@@ -81,14 +72,19 @@ impl EndpointSet {
                 .iter()
                 .all(|(k, v)| e.info().labels.get(k) == Some(v))
         };
-        Self::from_states(self.iter().filter(|e| has(e)).cloned().collect())
+        let states = self.iter().filter(|e| has(e)).cloned().collect();
+        Self::from_states(states, self.0.load.clone())
     }
 
-    fn from_states(states: Vec<Arc<EndpointState>>) -> Self {
+    fn from_states(states: Vec<Arc<EndpointState>>, load: Arc<Load>) -> Self {
+        let ids = states.iter().map(|state| state.id()).zip(0..);
+        let mut ids: Vec<(u64, u32)> = ids.collect();
+        ids.sort_unstable();
         Self(Arc::new(Inner {
-            weights: Weights::new(&states),
+            whole: Group::all(&states),
             endpoints: states.into(),
-            counted: AtomicU64::new(0),
+            ids: ids.into(),
+            load,
         }))
     }
 
@@ -99,31 +95,36 @@ impl EndpointSet {
 
     /// How many are available at `now`. Above 32 endpoints the answer may be 20 ms old.
     pub fn available(&self, now: Instant) -> usize {
-        let count = || self.iter().filter(|e| e.is_available(now)).count();
-        if self.len() <= COUNT_EACH_TIME {
-            return count();
-        }
-        let at = clock::millis(now);
-        let last = self.0.counted.load(Relaxed);
-        let (counted_at, number) = (last >> COUNT_BITS, last & ((1 << COUNT_BITS) - 1));
-        if at.saturating_sub(counted_at) < COUNT_FOR_MS {
-            return number as usize;
-        }
-        let number = count();
-        let packed = at << COUNT_BITS | (number as u64).min((1 << COUNT_BITS) - 1);
-        self.0.counted.store(packed, Relaxed);
-        number
+        self.0.whole.count(self.endpoints(), now).available
+    }
+
+    /// The position of the endpoint with this [stable id](EndpointState::id), for sessions.
+    pub fn position(&self, id: u64) -> Option<usize> {
+        let at = self.0.ids.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.0.ids.get(at).map(|(_, position)| *position as usize)
     }
 
     /// Whether connections to an endpoint outside of `exclude` succeed, as far as is known.
     pub fn is_reachable_but(&self, exclude: &[usize]) -> bool {
         self.iter().enumerate().any(|(ix, e)| {
-            !exclude.contains(&ix) && e.is_reachable() && self.weights().takes(e.info().weight)
+            !exclude.contains(&ix)
+                && e.is_reachable()
+                && self.0.whole.weights.takes(e.info().weight)
         })
     }
 
-    pub(super) fn weights(&self) -> &Weights {
-        &self.0.weights
+    pub(super) fn whole(&self) -> &Group {
+        &self.0.whole
+    }
+
+    /// Calls in flight at all of them, if they are [counted](Self::count_in_flight).
+    pub(super) fn in_flight(&self) -> u32 {
+        self.0.load.in_flight.load(Relaxed)
+    }
+
+    /// Counts calls in flight at all endpoints together from now on, or no longer.
+    pub(super) fn count_in_flight(&self, counting: bool) {
+        self.0.load.counting.store(counting, Relaxed);
     }
 }
 
@@ -149,46 +150,4 @@ impl fmt::Debug for EndpointSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
-}
-
-// === impl Weights ===
-
-impl Weights {
-    fn new(states: &[Arc<EndpointState>]) -> Self {
-        let first = states.first().map(|e| e.info().weight);
-        if states.iter().all(|e| Some(e.info().weight) == first) {
-            return Self::Equal;
-        }
-        let mut total = 0_u64;
-        let sums = states
-            .iter()
-            .map(|e| {
-                total = total.saturating_add(u64::from(e.info().weight));
-                total
-            })
-            .collect();
-        Self::Sums {
-            sums,
-            total,
-            step: even_step(total),
-        }
-    }
-
-    /// Endpoints of this weight take calls.
-    pub(super) fn takes(&self, weight: u32) -> bool {
-        weight > 0 || matches!(self, Self::Equal)
-    }
-}
-
-/// A step near the golden section of `total` that has no divisor in common with it: successive
-/// multiples visit every value once and lie far apart.
-fn even_step(total: u64) -> u64 {
-    let gcd = |mut a: u64, mut b: u64| {
-        while b > 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    let golden = ((total as f64 * 0.618) as u64).max(1);
-    (golden..).find(|step| gcd(*step, total) == 1).unwrap_or(1)
 }

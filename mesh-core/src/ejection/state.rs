@@ -15,8 +15,6 @@ const PROBE_MS: u64 = 5000;
 const PROBES: u64 = 4;
 /// But not more often than this.
 const LEAST_BETWEEN_PROBES_MS: u64 = 1000;
-/// Least share of an endpoint that warms up.
-const LEAST_WARMUP: f32 = 0.1;
 
 const AVAILABLE: u8 = 0;
 const EJECTED: u8 = 1;
@@ -154,18 +152,12 @@ impl EjectionState {
         (!self.is_available()).then(|| clock::instant(self.until.load(Relaxed), now))
     }
 
-    /// 0.1 to 1: how much of its share it takes `window` after it came back.
-    pub(crate) fn warmup(&self, window: Duration, now: Instant) -> f32 {
-        let restored = self.restored.load(Relaxed);
-        let window = clock::duration(window);
-        if restored == 0 || window == 0 {
-            return 1.0;
+    /// For how long it has been back; `None` if it was never out.
+    pub(crate) fn restored_for(&self, now: Instant) -> Option<Duration> {
+        match self.restored.load(Relaxed) {
+            0 => None,
+            at => Some(Duration::from_millis(clock::millis(now).saturating_sub(at))),
         }
-        let elapsed = clock::millis(now).saturating_sub(restored);
-        if elapsed >= window {
-            return 1.0;
-        }
-        (elapsed as f32 / window as f32).max(LEAST_WARMUP)
     }
 
     /// Takes it out for as long as `term` says.

@@ -1,3 +1,6 @@
+mod divided;
+mod tables;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,11 +10,14 @@ use crate::policy::BalancePolicy;
 use crate::policy::model::Algorithm;
 
 const MS: Duration = Duration::from_millis(1);
-const ALL: [Algorithm; 4] = [
+const ALL: [Algorithm; 7] = [
     Algorithm::PeakEwma,
     Algorithm::LeastRequest,
     Algorithm::RoundRobin,
     Algorithm::Random,
+    Algorithm::ClientWeighted,
+    Algorithm::RingHash,
+    Algorithm::Maglev,
 ];
 
 fn info(port: u16) -> EndpointInfo {
@@ -73,10 +79,9 @@ fn equal_endpoints_share_equally() {
     let now = Instant::now();
     for algorithm in ALL {
         let hits = shares(&balancer(algorithm), &set(4), now, 8000, &[]);
-        let tolerance = if algorithm == Algorithm::RoundRobin {
-            0
-        } else {
-            250
+        let tolerance = match algorithm {
+            Algorithm::RoundRobin | Algorithm::ClientWeighted => 0,
+            _ => 250,
         };
         assert!(
             hits.iter().all(|h| h.abs_diff(2000) <= tolerance),
@@ -131,6 +136,49 @@ fn least_request_follows_weight_over_calls_in_flight() {
         guards.push(set[at].begin());
     }
     assert_eq!((set[0].in_flight(), set[1].in_flight()), (20, 10));
+}
+
+#[test]
+fn a48_of_ten_choices_the_idlest_is_found_nearly_always() {
+    let now = Instant::now();
+    let set = set(10);
+    let guards: Vec<_> = (0..9).map(|at| set[at].begin()).collect();
+    let policy = BalancePolicy::default().with_algorithm(Algorithm::LeastRequest);
+    let hits = |choices| {
+        let balancer = Balancer::new(&policy.with_choices(choices));
+        shares(&balancer, &set, now, 10_000, &[])[9]
+    };
+    let (two, ten) = (hits(2), hits(10));
+    // 2 of 10; and 1 - (1 - 1/10)(8/9)^9 of what is sampled but for the best so far.
+    assert!(two.abs_diff(2000) < 200, "{two}");
+    assert!(ten > 6000, "{ten}");
+    drop(guards);
+}
+
+#[test]
+fn idle_endpoints_share_by_weight_under_least_request() {
+    let now = Instant::now();
+    let set = weighted(&[6, 3, 1]);
+    let hits = shares(&balancer(Algorithm::LeastRequest), &set, now, 10_000, &[]);
+    for (hits, expected) in hits.iter().zip([6000_usize, 3000, 1000]) {
+        assert!(hits.abs_diff(expected) < 300, "{hits:?}");
+    }
+}
+
+#[test]
+fn a_request_bias_of_zero_leaves_the_weights_alone() {
+    let now = Instant::now();
+    let set = weighted(&[3, 1]);
+    let guards: Vec<_> = (0..9).map(|_| set[0].begin()).collect();
+    let policy = BalancePolicy::default().with_algorithm(Algorithm::LeastRequest);
+    let biased = Balancer::new(&policy.with_request_bias_milli(0));
+    let hits = shares(&biased, &set, now, 4000, &[]);
+    assert!(hits[0].abs_diff(3000) < 200, "{hits:?}");
+    assert_eq!(
+        shares(&Balancer::new(&policy), &set, now, 100, &[]),
+        [0, 100]
+    );
+    drop(guards);
 }
 
 #[test]
