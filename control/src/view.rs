@@ -240,5 +240,6 @@ pub(crate) fn state_name(state: pb::EndpointHealth) -> &'static str {
         pb::EndpointHealth::Ejected => "ejected",
         pb::EndpointHealth::Probing => "probing",
         pb::EndpointHealth::Unreachable => "unreachable",
+        pb::EndpointHealth::Unhealthy => "unhealthy",
     }
 }

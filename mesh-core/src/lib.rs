@@ -13,6 +13,7 @@ pub mod ejection;
 pub mod error;
 pub mod fault;
 pub mod hedge;
+pub mod health;
 pub mod identity;
 pub mod live;
 pub mod metadata;

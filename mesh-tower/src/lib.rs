@@ -16,6 +16,7 @@ pub mod ejection;
 pub mod endpoint;
 pub mod headers;
 pub mod health;
+mod health_check;
 mod live_view;
 pub mod mesh;
 pub mod metrics;

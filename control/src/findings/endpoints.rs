@@ -44,7 +44,10 @@ pub(super) fn outliers(seen: &Observed, faulty: &BTreeSet<String>, found: &mut V
             all.latency_us = all.latency_us.max(report.ewma_us);
         }
         all.clients += 1;
-        all.ejected += usize::from(report.state() == pb::EndpointHealth::Ejected);
+        all.ejected += usize::from(matches!(
+            report.state(),
+            pb::EndpointHealth::Ejected | pb::EndpointHealth::Unhealthy
+        ));
         all.unreachable += usize::from(report.state() == pb::EndpointHealth::Unreachable);
         if !report.reason.is_empty() {
             all.reason.clone_from(&report.reason);

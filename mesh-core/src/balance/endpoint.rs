@@ -11,7 +11,9 @@ use super::reach::Reach;
 use super::set::Load;
 use super::{EndpointInfo, LoadReport, slow_start};
 use crate::ejection::EjectionState;
+use crate::health::{Change, HealthState, Verdict};
 use crate::policy::BalancePolicy;
+use crate::policy::model::HealthTiming;
 use crate::report::EndpointHealth;
 
 /// Longest wait that an endpoint may ask for and that counts as its latency.
@@ -35,6 +37,7 @@ struct Seen {
     ewma: PeakEwma,
     reach: Reach,
     ejection: EjectionState,
+    checks: HealthState,
     calls: AtomicU64,
     failures: AtomicU64,
 }
@@ -216,6 +219,38 @@ impl EndpointState {
         &self.seen.ejection
     }
 
+    /// What active health checks have shown.
+    pub fn checks(&self) -> &HealthState {
+        &self.seen.checks
+    }
+
+    /// Counts what one active health check came to. The second value is whether it ended an
+    /// ejection: a passed check of a healthy endpoint does
+    /// (`successful_active_health_check_uneject_host` in Envoy), and the endpoint warms up as after
+    /// a probe call.
+    pub fn checked(
+        &self,
+        verdict: Verdict,
+        timing: &HealthTiming,
+        now: Instant,
+    ) -> (Option<Change>, bool) {
+        let seen = &*self.seen;
+        let change = seen.checks.record(verdict, timing);
+        let passed = matches!(verdict, Verdict::Passed | Verdict::Serving);
+        if !passed || !seen.checks.is_healthy() {
+            return (change, false);
+        }
+        if change == Some(Change::Healthy) {
+            self.forget_latency();
+            seen.ejection.warm_up(now);
+        }
+        let restored = !seen.ejection.is_available() && seen.ejection.restore(now);
+        if restored {
+            self.forget_latency();
+        }
+        (change, restored)
+    }
+
     /// A connection could not be made.
     pub fn connect_failed(&self, now: Instant) {
         self.seen.reach.failed(now);
@@ -243,6 +278,7 @@ impl EndpointState {
     /// What to report about it.
     pub fn health(&self) -> EndpointHealth {
         match self.seen.ejection.health() {
+            _ if !self.seen.checks.is_healthy() => EndpointHealth::Unhealthy,
             EndpointHealth::Available if !self.is_reachable() => EndpointHealth::Unreachable,
             health => health,
         }
@@ -250,6 +286,10 @@ impl EndpointState {
 
     pub(crate) fn availability(&self, now: Instant) -> Availability {
         let seen = &*self.seen;
+        if !seen.checks.is_healthy() {
+            // The next check decides, and costs no call.
+            return Availability::Down;
+        }
         let ejected = seen.ejection.availability(now);
         if ejected == Availability::Down || seen.reach.is_reachable() {
             ejected

@@ -87,6 +87,8 @@ pub enum EndpointHealth {
     Probing,
     /// Connections to it fail.
     Unreachable,
+    /// Active health checks of it fail.
+    Unhealthy,
 }
 
 /// Calls to this process from one caller.
@@ -175,6 +177,7 @@ impl fmt::Display for EndpointHealth {
             Self::Ejected => "ejected",
             Self::Probing => "probing",
             Self::Unreachable => "unreachable",
+            Self::Unhealthy => "unhealthy",
         })
     }
 }

@@ -92,7 +92,11 @@ metrics! {
     EJECTIONS_SHADOW = "mesh_ejections_shadow_total", Counter, "ejections", [SERVICE, REASON],
         "Ejections that a rule which only watches would have made.";
     ENDPOINTS = "mesh_endpoints", Gauge, "endpoints", [SERVICE, STATE],
-        "Endpoints by state: available, ejected, probing, unreachable.";
+        "Endpoints by state: available, ejected, probing, unreachable, unhealthy.";
+    HEALTH_CHECKS = "mesh_health_checks_total", Counter, "checks", [SERVICE, RESULT],
+        "Active health checks by result: passed, failed. They are no calls and count nowhere else.";
+    HEALTH_CHECK_DURATION = "mesh_health_check_duration_seconds", Histogram, "seconds", [SERVICE],
+        "Time that an active health check took.";
     PANIC = "mesh_balance_panic_total", Counter, "picks", [SERVICE],
         "Picks made among all endpoints because too few were available.";
     ENDPOINT_WAITING = "mesh_endpoint_waiting", Gauge, "calls", [SERVICE],

@@ -84,6 +84,7 @@ pub fn endpoint_report_to_proto(endpoint: &EndpointReport) -> pb::EndpointReport
         EndpointHealth::Ejected => pb::EndpointHealth::Ejected,
         EndpointHealth::Probing => pb::EndpointHealth::Probing,
         EndpointHealth::Unreachable => pb::EndpointHealth::Unreachable,
+        EndpointHealth::Unhealthy => pb::EndpointHealth::Unhealthy,
     };
     pb::EndpointReport {
         service: endpoint.service.clone(),
@@ -106,6 +107,7 @@ pub fn endpoint_report_from_proto(wire: pb::EndpointReport) -> Result<EndpointRe
         pb::EndpointHealth::Ejected => EndpointHealth::Ejected,
         pb::EndpointHealth::Probing => EndpointHealth::Probing,
         pb::EndpointHealth::Unreachable => EndpointHealth::Unreachable,
+        pb::EndpointHealth::Unhealthy => EndpointHealth::Unhealthy,
     };
     Ok(EndpointReport {
         addr: wire.addr.parse().map_err(|_| bad())?,

@@ -168,6 +168,11 @@ impl BackendView {
         }
     }
 
+    /// The name of its service, as metrics have it.
+    pub(crate) fn service(&self) -> &Arc<str> {
+        &self.service
+    }
+
     pub(crate) fn policy(&self) -> &Arc<Backend> {
         &self.policy
     }

@@ -30,6 +30,16 @@ impl Connector {
     /// The pool of one endpoint. Whether it speaks TLS is fixed with it: an endpoint with an
     /// identity is never dialled in plaintext, whatever the state of our own credentials.
     pub(super) fn pool(&self, policy: &Backend, info: &EndpointInfo, room: &Room) -> EndpointPool {
+        let (config, connect) = self.reach(policy, info);
+        EndpointPool::sharing(config, connect, room.clone())
+    }
+
+    /// How an endpoint is connected to.
+    pub(super) fn reach(
+        &self,
+        policy: &Backend,
+        info: &EndpointInfo,
+    ) -> (PoolConfig, Arc<dyn Connect>) {
         let protocol = match policy.app_protocol() {
             AppProtocol::Http2 | AppProtocol::Grpc => Protocol::Http2,
             _ => Protocol::Auto,
@@ -39,7 +49,7 @@ impl Connector {
             .with_connect_timeout(policy.connect_timeout())
             .with_shards(self.workers);
         config.tls = self.tls(policy, info);
-        EndpointPool::sharing(config, self.connect.clone(), room.clone())
+        (config, self.connect.clone())
     }
 
     fn tls(&self, policy: &Backend, info: &EndpointInfo) -> Option<(ClientTls, Expect)> {

@@ -80,6 +80,7 @@ impl Endpoint {
                 format!("{times:.1} times as slow as its peers; stays, as the rule only watches")
             }),
             EndpointHealth::Unreachable => Some("connections to it fail".to_owned()),
+            EndpointHealth::Unhealthy => Some("health checks of it fail".to_owned()),
             _ => state.ejection().reason().map(|reason| reason.to_string()),
         };
         EndpointReport {

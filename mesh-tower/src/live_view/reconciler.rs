@@ -18,6 +18,7 @@ use super::{
     ViewReader,
 };
 use crate::client::logical_stack;
+use crate::health_check::Checks;
 use crate::mesh::{Shared, UserLayers};
 use crate::metrics::Edges;
 use crate::runtime::{self, Tasks};
@@ -60,6 +61,7 @@ struct Held {
     endpoints: HashMap<Key, Arc<Endpoint>>,
     /// Endpoints that discovery no longer names, kept because they still work.
     kept: bool,
+    checks: Checks,
     used: bool,
 }
 
@@ -336,6 +338,15 @@ impl Reconciler {
             held.state.latest().send_replace(Some(held.view.clone()));
         }
         let view = held.view.clone();
+        let service = view.service();
+        let of_view = view.endpoints().map(|(state, one)| (one.id(), state));
+        held.checks.update(
+            policy.health(),
+            of_view,
+            |state| self.connector.reach(policy, state.info()),
+            service,
+            &recorder,
+        );
         self.backends.insert(policy.key().clone(), held);
         view
     }
@@ -359,6 +370,7 @@ impl Reconciler {
             view,
             endpoints: HashMap::new(),
             kept: false,
+            checks: Checks::default(),
             used: true,
         }
     }

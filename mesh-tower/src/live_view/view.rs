@@ -151,11 +151,12 @@ impl ViewReader {
     }
 }
 
-const HEALTH: [EndpointHealth; 4] = [
+const HEALTH: [EndpointHealth; 5] = [
     EndpointHealth::Available,
     EndpointHealth::Ejected,
     EndpointHealth::Probing,
     EndpointHealth::Unreachable,
+    EndpointHealth::Unhealthy,
 ];
 
 /// What the backends of one service have now.
@@ -166,7 +167,7 @@ struct Sums {
     for_connection: f64,
     open: f64,
     idle: f64,
-    health: [u32; 4],
+    health: [u32; 5],
 }
 
 // === impl Sums ===

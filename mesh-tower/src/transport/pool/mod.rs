@@ -24,7 +24,12 @@ pub(super) use self::shared::{Raw, Shared};
 use super::request::is_grpc;
 use super::{Connect, PoolConfig, Protocol, h1, h2};
 use crate::body::MeshBody;
+<<<<<<< HEAD
 use crate::runtime::{self, worker_index};
+=======
+use crate::runtime::worker_index;
+use crate::tls::Alpn;
+>>>>>>> f9064a7 (core, tower: check the health of endpoints actively)
 
 /// The connections to one endpoint.
 ///
@@ -106,6 +111,11 @@ impl EndpointPool {
         } else {
             shared.call_h1(shard, request, now).await
         }
+    }
+
+    /// Makes a connection, TLS included, and closes it.
+    pub(crate) async fn knock(&self) -> Result<(), MeshError> {
+        self.0.connect(Alpn::Both).await.map(drop)
     }
 
     /// Takes no more calls; those in flight end, then their connections close.
