@@ -189,7 +189,6 @@ impl EjectionState {
         now.checked_add(time).unwrap_or(now)
     }
 
-<<<<<<< HEAD
     /// The probe failed. Before its time is up that changes nothing but when the next one is due,
     /// which is the answer; after it the endpoint is to be ejected again.
     pub(super) fn probe_failed(&self, now: Instant) -> Option<Instant> {
@@ -222,10 +221,6 @@ impl EjectionState {
         if self.is_available() {
             return false;
         }
-=======
-    /// Brings it back; `true` for the one caller that did.
-    pub(crate) fn restore(&self, now: Instant) -> bool {
->>>>>>> 6979ddb (core, tower: check the health of endpoints actively)
         // Before the phase, so that no pick sees it in rotation and not warming up.
         self.restored.store(clock::millis(now), Relaxed);
         self.forget();
@@ -235,8 +230,7 @@ impl EjectionState {
     /// It returns for another reason than an ejection's end: its share grows from now on.
     pub(crate) fn warm_up(&self, now: Instant) {
         self.restored.store(clock::millis(now), Relaxed);
-        self.run.store(0, Relaxed);
-        self.window.clear();
+        self.forget();
     }
 
     /// Whether its time is up and that was not told yet.

@@ -24,12 +24,8 @@ pub(super) use self::shared::{Raw, Shared};
 use super::request::is_grpc;
 use super::{Connect, PoolConfig, Protocol, h1, h2};
 use crate::body::MeshBody;
-<<<<<<< HEAD
 use crate::runtime::{self, worker_index};
-=======
-use crate::runtime::worker_index;
 use crate::tls::Alpn;
->>>>>>> f9064a7 (core, tower: check the health of endpoints actively)
 
 /// The connections to one endpoint.
 ///
