@@ -553,6 +553,8 @@ pub enum EndpointHealth {
     Probing = 2,
     /// Cannot be connected to.
     Unreachable = 3,
+    /// Active health checks of it fail.
+    Unhealthy = 4,
 }
 impl EndpointHealth {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -565,6 +567,7 @@ impl EndpointHealth {
             Self::Ejected => "ENDPOINT_HEALTH_EJECTED",
             Self::Probing => "ENDPOINT_HEALTH_PROBING",
             Self::Unreachable => "ENDPOINT_HEALTH_UNREACHABLE",
+            Self::Unhealthy => "ENDPOINT_HEALTH_UNHEALTHY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -574,6 +577,7 @@ impl EndpointHealth {
             "ENDPOINT_HEALTH_EJECTED" => Some(Self::Ejected),
             "ENDPOINT_HEALTH_PROBING" => Some(Self::Probing),
             "ENDPOINT_HEALTH_UNREACHABLE" => Some(Self::Unreachable),
+            "ENDPOINT_HEALTH_UNHEALTHY" => Some(Self::Unhealthy),
             _ => None,
         }
     }
