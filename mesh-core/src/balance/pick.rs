@@ -193,6 +193,10 @@ impl Round<'_> {
         but: Option<usize>,
         sample: &impl Fn(&Group, &mut fastrand::Rng) -> usize,
     ) -> Option<Picked> {
+        // Not drawn again and again: the only member is the one that is left out.
+        if but.is_some() && group.len() == 1 {
+            return None;
+        }
         let zero = group.weights.takes(0);
         for _ in 0..TRIES {
             let index = group.at(sample(group, rng));

@@ -216,11 +216,21 @@ pub(crate) fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
-fn encode_hex(bytes: &[u8], out: &mut [u8]) {
+/// The two digits of each byte.
+static HEX: [[u8; 2]; 256] = {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < hex.len() {
+        hex[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    hex
+};
+
+fn encode_hex(bytes: &[u8], out: &mut [u8]) {
     for (byte, to) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        to[0] = DIGITS[usize::from(byte >> 4)];
-        to[1] = DIGITS[usize::from(byte & 15)];
+        to.copy_from_slice(&HEX[usize::from(*byte)]);
     }
 }
 

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use http::{HeaderMap, HeaderValue};
 use mesh_core::context::{Criticality, TraceContext};
 use mesh_core::metadata;
@@ -11,7 +9,7 @@ const ROUTED: HeaderValue = HeaderValue::from_static("1");
 
 /// Writes what a callee needs to know of this attempt. Two of the values are made per attempt
 /// (trace parent, time left); the rest is static or shared. Answers with the attempt's own span.
-pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext, now: Instant) -> TraceContext {
+pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext) -> TraceContext {
     let span = call.trace().child(&mut fastrand::Rng::new());
     headers.insert(metadata::TRACEPARENT, span.traceparent().to_header());
     if let Some(state) = span.tracestate() {
@@ -26,7 +24,7 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext, now: Instant) 
         let text = HeaderValue::from_static(call.criticality().as_str());
         headers.insert(metadata::CRITICALITY, text);
     }
-    deadline::inject(headers, call.is_grpc(), call.deadline(), now);
+    deadline::inject(headers, call.is_grpc(), call.left());
     if call.chosen().is_some() {
         headers.insert(metadata::ROUTED, ROUTED);
     }

@@ -88,9 +88,10 @@ where
         self.inner.poll_ready(cx).map_err(into_mesh_error)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
-        let trace = headers::inject(request.headers_mut(), &call, call.now());
+        let trace = headers::inject(request.headers_mut(), &call);
         let parent = Some(call.trace().span_id());
         let mut span = self
             .tracing
@@ -113,6 +114,7 @@ where
 {
     type Output = Result<Response<R>, MeshError>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx)).map_err(into_mesh_error);

@@ -8,12 +8,11 @@ use mesh_core::error::{ErrorKind, Flags, MeshError};
 use mesh_core::policy::{BalancePolicy, EjectionPolicy};
 use mesh_core::telemetry::names;
 use tower_layer::Layer;
-use tower_service::Service;
 
 use crate::body::MeshBody;
 use crate::ceiling::crowded;
 use crate::context::CallContext;
-use crate::ejection::{EjectionLayer, EjectionService, Outliers};
+use crate::ejection::{EjectionService, Outliers};
 use crate::endpoint::{EndpointLayer, EndpointService};
 use crate::live_view::{BackendView, Endpoint};
 use crate::stack::{BoxFuture, Describe, DynService, Seam};
@@ -54,7 +53,7 @@ fn endpoint_stack(
         None => EndpointLayer::new(set, ix, policy),
     };
     let timed = TimeoutLayer::attempt().layer(seam);
-    let recorded = EjectionLayer::new(outliers.clone(), ix).layer(timed);
+    let recorded = EjectionService::from_parts(outliers.clone(), ix, timed);
     EndpointService::from_parts(guard, recorded)
 }
 
@@ -82,14 +81,10 @@ impl DynService for RoutedBalance {
             let (wait, pinned) = (self.wait, pinned.clone());
             return Box::pin(async move {
                 let waited = wait_for_endpoint(&call, &pinned, wait).await?;
-                picked(&call, &waited)?.call(request).await
+                send(&call, &waited, request).await
             });
         }
-        // Without a future of its own: the request would be copied into it and out again.
-        match picked(&call, backend) {
-            Ok(mut stack) => Box::pin(stack.call(request)),
-            Err(error) => failed(error),
-        }
+        send(&call, backend, request)
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {
@@ -134,26 +129,29 @@ fn failed(error: MeshError) -> BoxFuture<Result<Response<MeshBody>, MeshError>> 
     Box::pin(std::future::ready(Err(error)))
 }
 
-/// The layers around the endpoint that is picked for this attempt.
-fn picked(call: &CallContext, backend: &BackendView) -> Result<EndpointStack, MeshError> {
+/// Sends a request through the layers around the endpoint that is picked for this attempt.
+///
+/// Without a future of its own: the request would be copied into it and out again.
+fn send(
+    call: &CallContext,
+    backend: &BackendView,
+    request: Request<MeshBody>,
+) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
     let Some(ix) = pick(call, backend) else {
-        return Err(none_available(call, backend));
+        return failed(none_available(call, backend));
     };
     let Some(endpoint) = backend.endpoint(ix) else {
-        return Err(MeshError::new(
+        return failed(MeshError::new(
             ErrorKind::Internal,
             "a pick outside of its set",
         ));
     };
     call.set_pick(endpoint.id());
-    Ok(endpoint_stack(
-        backend.set().clone(),
-        ix,
-        *backend.policy().balance(),
-        backend.outliers(),
-        Some(endpoint),
-        endpoint.seam().clone(),
-    ))
+    let (set, policy) = (backend.set().clone(), *backend.policy().balance());
+    let outliers = backend.outliers();
+    let seam = endpoint.seam().clone();
+    let stack = endpoint_stack(set, ix, policy, outliers, Some(endpoint), seam);
+    Box::pin(stack.once(request))
 }
 
 fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {

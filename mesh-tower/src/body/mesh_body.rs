@@ -1,6 +1,7 @@
 use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,7 +12,8 @@ use pin_project_lite::pin_project;
 
 use crate::BoxError;
 use crate::context::CallContext;
-use crate::transport::Held;
+use crate::endpoint::Watch;
+use crate::transport::{ConnInfo, Held};
 
 /// The body of every request and response inside the mesh. See the [module](crate::body).
 ///
@@ -45,10 +47,15 @@ struct Rest {
 /// What is behind the pointer of a body that is more than a buffer.
 trait Stream: Source {
     fn keep(self: Pin<&mut Self>, guard: Guard);
+
+    /// Where who watches the body has its place.
+    fn watch(self: Pin<&mut Self>) -> &mut Option<Watch>;
+
+    fn is_watched(&self) -> bool;
 }
 
 /// A body that a [`MeshBody`] is made of.
-pub(crate) trait Source: Body<Data = Bytes, Error = BoxError> + Send {
+trait Source: Body<Data = Bytes, Error = BoxError> + Send {
     fn kind(&self) -> &'static str {
         "Boxed"
     }
@@ -57,13 +64,20 @@ pub(crate) trait Source: Body<Data = Bytes, Error = BoxError> + Send {
     fn buffer(&self) -> Option<Bytes> {
         None
     }
+
+    /// The connection that it comes from.
+    fn conn_info(&self) -> Option<&ConnInfo> {
+        None
+    }
 }
 
 pin_project! {
-    /// A body and what it keeps until its end.
+    /// A body, what it keeps until its end, and who watches it: in one allocation.
     struct Guarded<B> {
+        // `None`: given up.
         #[pin]
-        inner: B,
+        inner: Option<B>,
+        watch: Option<Watch>,
         guard: Option<Guard>,
     }
 }
@@ -72,8 +86,12 @@ pin_project! {
 /// ended.
 struct Answer {
     frames: Incoming,
+    info: Arc<ConnInfo>,
     connection: Option<Held>,
 }
+
+/// The frames of a message that is not ours.
+struct Frames(Incoming);
 
 /// One buffer that keeps a guard.
 struct Buffer(Bytes);
@@ -134,7 +152,7 @@ impl MeshBody {
     }
 
     /// A body whose end is still to come.
-    pub(crate) fn of(source: impl Source + 'static) -> Self {
+    fn of(source: impl Source + 'static) -> Self {
         Self {
             inner: Inner::Rest(Rest {
                 call: None,
@@ -206,22 +224,46 @@ impl MeshBody {
         if frames.is_end_stream() {
             return Self::empty();
         }
-        Self::of(Answer {
-            frames,
-            connection: None,
-        })
+        Self::of(Frames(frames))
     }
 
     /// The body of an answer. It keeps the connection until the stream has ended.
-    pub(crate) fn answer(frames: Incoming, connection: Held) -> Self {
+    pub(crate) fn answer(frames: Incoming, connection: Held, info: Arc<ConnInfo>) -> Self {
         if frames.is_end_stream() {
             connection.reuse();
             return Self::empty();
         }
         Self::of(Answer {
             frames,
+            info,
             connection: Some(connection),
         })
+    }
+
+    /// The connection that an answer's body comes from.
+    pub(crate) fn conn_info(&self) -> Option<&ConnInfo> {
+        match &self.inner {
+            Inner::Full(_) => None,
+            Inner::Rest(rest) => rest.stream.as_ref()?.conn_info(),
+        }
+    }
+
+    /// Where to put who watches an answer's body until its end.
+    pub(crate) fn watch(&mut self) -> Option<&mut Option<Watch>> {
+        let nested = match &self.inner {
+            Inner::Full(_) => false,
+            // By another call, of which this one is a part.
+            Inner::Rest(rest) => rest.stream.as_ref().is_none_or(|one| one.is_watched()),
+        };
+        if nested {
+            *self = Self::of(std::mem::take(self));
+        } else if let Inner::Full(data) = &mut self.inner {
+            *self = Self::of(Buffer(std::mem::take(data)));
+        }
+        match &mut self.inner {
+            Inner::Full(_) => None,
+            Inner::Rest(rest) => Some(rest.stream.as_mut()?.as_mut().watch()),
+        }
     }
 
     fn from_full(body: Full<Bytes>) -> Self {
@@ -270,7 +312,8 @@ impl MeshBody {
 
 fn stream(source: impl Source + 'static) -> Pin<Box<dyn Stream>> {
     Box::pin(Guarded {
-        inner: source,
+        inner: Some(source),
+        watch: None,
         guard: None,
     })
 }
@@ -407,15 +450,27 @@ impl<B: Source> Stream for Guarded<B> {
             }),
         });
     }
+
+    fn watch(self: Pin<&mut Self>) -> &mut Option<Watch> {
+        self.project().watch
+    }
+
+    fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
 }
 
 impl<B: Source> Source for Guarded<B> {
     fn kind(&self) -> &'static str {
-        self.inner.kind()
+        self.inner.as_ref().map_or("Empty", Source::kind)
     }
 
     fn buffer(&self) -> Option<Bytes> {
-        self.inner.buffer()
+        self.inner.as_ref()?.buffer()
+    }
+
+    fn conn_info(&self) -> Option<&ConnInfo> {
+        self.inner.as_ref()?.conn_info()
     }
 }
 
@@ -428,19 +483,82 @@ impl<B: Source> Body for Guarded<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
-        let frame = ready!(this.inner.as_mut().poll_frame(cx));
-        if this.guard.is_some() && (!matches!(frame, Some(Ok(_))) || this.inner.is_end_stream()) {
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = inner.as_mut().poll_frame(cx) else {
+            let Some(watch) = this.watch else {
+                return Poll::Pending;
+            };
+            let error = ready!(watch.wait(cx));
+            *this.watch = None;
+            // The peer need not send what nobody reads.
+            this.inner.set(None);
+            *this.guard = None;
+            return Poll::Ready(Some(Err(error.into())));
+        };
+        let last = !matches!(frame, Some(Ok(_))) || inner.is_end_stream();
+        if let Some(watch) = this.watch
+            && watch.saw(&frame, last)
+        {
+            *this.watch = None;
+        }
+        if last {
             *this.guard = None;
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(B::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+// === impl Frames ===
+
+impl Source for Frames {
+    fn kind(&self) -> &'static str {
+        "Incoming"
+    }
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+// === impl MeshBody ===
+
+/// A watched body inside another.
+impl Source for MeshBody {
+    fn buffer(&self) -> Option<Bytes> {
+        self.as_buffer()
+    }
+
+    fn conn_info(&self) -> Option<&ConnInfo> {
+        MeshBody::conn_info(self)
     }
 }
 
@@ -449,6 +567,10 @@ impl<B: Source> Body for Guarded<B> {
 impl Source for Answer {
     fn kind(&self) -> &'static str {
         "Incoming"
+    }
+
+    fn conn_info(&self) -> Option<&ConnInfo> {
+        Some(&self.info)
     }
 }
 

@@ -22,7 +22,6 @@ mod mesh_body;
 
 pub use self::collect::TooLarge;
 pub use self::mesh_body::MeshBody;
-pub(crate) use self::mesh_body::Source;
 
 #[cfg(test)]
 mod tests;

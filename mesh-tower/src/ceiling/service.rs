@@ -93,6 +93,7 @@ where
         self.inner.poll_ready(cx).map_err(into_mesh_error)
     }
 
+    #[inline(always)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let permit = match (&self.fixed, CallContext::get(&request)) {
             (Some(ceiling), _) => match ceiling.try_acquire() {
@@ -163,6 +164,7 @@ where
 {
     type Output = Result<Response<MeshBody>, MeshError>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {

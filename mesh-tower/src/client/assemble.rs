@@ -98,6 +98,7 @@ impl Service<Request<MeshBody>> for ToBackend {
         Poll::Ready(Ok(()))
     }
 
+    #[inline(always)]
     fn call(&mut self, request: Request<MeshBody>) -> Self::Future {
         let call = CallContext::get(&request).cloned();
         match call.as_ref().and_then(CallContext::chosen) {
@@ -138,6 +139,7 @@ impl Service<Request<MeshBody>> for Named {
         Poll::Ready(Ok(()))
     }
 
+    #[inline(always)]
     fn call(&mut self, request: Request<MeshBody>) -> Self::Future {
         self.inner.call(request)
     }

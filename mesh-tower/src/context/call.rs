@@ -58,7 +58,15 @@ pub(crate) struct CallState {
     /// A response body holds this, so the call ends when the body does.
     held: AtomicBool,
     ending: Ending,
+    /// A timer of an attempt runs that fires before the deadline.
+    timed: AtomicBool,
+    /// Attempts may be made on other tasks than the call, as by layers that are not ours.
+    elsewhere: AtomicBool,
 }
+
+/// While it exists, the timer of an attempt wakes the call before its deadline.
+#[derive(Debug)]
+pub(crate) struct Timed(CallContext);
 
 /// What the route layer decided; fixed for the rest of the call, retries included. It keeps all
 /// that the call reads of the policy alive and unchanged.
@@ -66,6 +74,8 @@ pub(crate) struct Chosen {
     pub(crate) service: Arc<ServiceView>,
     pub(crate) route: Option<Arc<mesh_core::policy::model::Route>>,
     pub(crate) backend: Arc<BackendView>,
+    /// Where the call is counted.
+    pub(crate) edge: Arc<Edge>,
 }
 
 // === impl CallContext ===
@@ -108,6 +118,7 @@ impl CallContext {
     /// Puts the context where it survives a layer that is not ours.
     pub(crate) fn expose(request: &mut Request<MeshBody>) -> Option<Self> {
         let call = request.body_mut().take_call()?;
+        call.elsewhere();
         request.extensions_mut().insert(call.clone());
         Some(call)
     }
@@ -158,6 +169,8 @@ impl CallContext {
             held: AtomicBool::new(false),
             permit: OnceLock::new(),
             ending: Ending::default(),
+            timed: AtomicBool::new(false),
+            elsewhere: AtomicBool::new(false),
         }))
     }
 
@@ -239,6 +252,27 @@ impl CallContext {
             .map(|deadline| deadline.saturating_duration_since(now))
     }
 
+    /// How long the call has lasted, as of this step: see [`now`](Self::now).
+    pub fn elapsed(&self) -> Duration {
+        match self.0.clock.load(Ordering::Relaxed) {
+            u64::MAX => runtime::now().saturating_duration_since(self.0.started),
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+
+    /// What is left until the deadline as of this step.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        match self.0.deadline.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            nanos => Some(Duration::from_nanos(nanos).saturating_sub(self.elapsed())),
+        }
+    }
+
+    /// Gives the call at most `limit` from its start on.
+    pub(crate) fn limit_to(&self, limit: Duration) {
+        self.0.deadline.fetch_min(nanos(limit), Ordering::Relaxed);
+    }
+
     /// Brings the deadline forward; a later one than there is changes nothing.
     pub fn limit_deadline(&self, deadline: Instant) {
         self.0
@@ -258,9 +292,10 @@ impl CallContext {
         self.0.inherited.load(Ordering::Relaxed) != u64::MAX
     }
 
-    /// Replaces the default deadline by the route's own; `None` leaves only the inherited one.
-    pub(crate) fn set_local_deadline(&self, deadline: Option<Instant>) {
-        let local = deadline.map_or(u64::MAX, |deadline| self.nanos_until(deadline));
+    /// Replaces the default limit from the start on by the route's own; `None` leaves only the
+    /// inherited deadline.
+    pub(crate) fn set_local_limit(&self, limit: Option<Duration>) {
+        let local = limit.map_or(u64::MAX, nanos);
         let inherited = self.0.inherited.load(Ordering::Relaxed);
         self.0
             .deadline
@@ -268,10 +303,7 @@ impl CallContext {
     }
 
     fn nanos_until(&self, deadline: Instant) -> u64 {
-        let nanos = deadline
-            .saturating_duration_since(self.0.started)
-            .as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX - 1)
+        nanos(deadline.saturating_duration_since(self.0.started))
     }
 
     /// The attempt that is being made, from 1.
@@ -331,7 +363,7 @@ impl CallContext {
     }
 
     pub(crate) fn edge(&self) -> Option<&Arc<Edge>> {
-        self.0.edge.get()
+        self.0.edge()
     }
 
     /// Says that a response body holds a clone; answers whether one did already.
@@ -339,9 +371,35 @@ impl CallContext {
         self.0.held.swap(true, Ordering::Relaxed)
     }
 
+    /// Says that a timer for `at` is running in the task of this call. Then the call needs none of
+    /// its own for a later deadline: it is polled in time, and sets one if the attempt was not the
+    /// end of it. `None` where a layer that is not ours may leave the attempt's end unseen.
+    pub(crate) fn timed(&self, at: Instant) -> Option<Timed> {
+        let before = self.deadline().is_some_and(|deadline| at < deadline);
+        if !before || self.0.elsewhere.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.0.timed.store(true, Ordering::Relaxed);
+        Some(Timed(self.clone()))
+    }
+
+    /// Says that attempts may be made on other tasks, so that their timers do not wake the call.
+    pub(crate) fn elsewhere(&self) {
+        self.0.elsewhere.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a [`Timed`] exists.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.0.timed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn ending(&self) -> &Ending {
         &self.0.ending
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).map_or(u64::MAX - 1, |nanos| nanos.min(u64::MAX - 1))
 }
 
 impl std::fmt::Debug for CallContext {
@@ -353,13 +411,30 @@ impl std::fmt::Debug for CallContext {
     }
 }
 
+// === impl Timed ===
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.0.0.timed.store(false, Ordering::Relaxed);
+    }
+}
+
 // === impl CallState ===
+
+impl CallState {
+    fn edge(&self) -> Option<&Arc<Edge>> {
+        match self.edge.get() {
+            None => self.chosen.get().map(|chosen| &chosen.edge),
+            edge => edge,
+        }
+    }
+}
 
 /// The last holder is the response body, or the call's future when it is dropped early: so this is
 /// the end of the call.
 impl Drop for CallState {
     fn drop(&mut self) {
-        if let Some(edge) = self.edge.get() {
+        if let Some(edge) = self.edge() {
             let retried = self.attempt.load(Ordering::Relaxed) > 1;
             self.ending.settle(edge, self.started, retried);
         }

@@ -15,7 +15,7 @@ use mesh_core::context::RequestContext;
 use tokio::task::futures::TaskLocalFuture;
 
 pub use self::call::CallContext;
-pub(crate) use self::call::Chosen;
+pub(crate) use self::call::{Chosen, Timed};
 
 tokio::task_local! {
     /// The context of the request that this task is serving.

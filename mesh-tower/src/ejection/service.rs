@@ -70,6 +70,17 @@ impl<S> Layer<S> for EjectionLayer {
 
 // === impl EjectionService ===
 
+impl<S> EjectionService<S> {
+    /// The same as [`Layer::layer`], without cloning the layer.
+    pub(crate) fn from_parts(outliers: Arc<Outliers>, ix: usize, inner: S) -> Self {
+        Self {
+            inner,
+            outliers,
+            ix,
+        }
+    }
+}
+
 impl<S: Describe> Describe for EjectionService<S> {
     fn describe(&self, into: &mut Vec<&'static str>) {
         into.push("ejection");
@@ -91,6 +102,7 @@ where
         self.inner.poll_ready(cx).map_err(into_mesh_error)
     }
 
+    #[inline(always)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let call = CallContext::get(&request).cloned();
         let grpc = match &call {
@@ -116,6 +128,7 @@ where
 {
     type Output = Result<Response<R>, MeshError>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx)).map_err(into_mesh_error);

@@ -8,7 +8,7 @@ use http_body::Body;
 use mesh_core::error::MeshError;
 use pin_project_lite::pin_project;
 
-use super::{Guard, Watched};
+use super::{Guard, Watch};
 use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
@@ -44,6 +44,7 @@ where
 {
     type Output = Result<Response<MeshBody>, MeshError>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
@@ -59,7 +60,7 @@ where
                 Err(error)
             }
             Ok(response) => {
-                let response = response.map(MeshBody::new);
+                let mut response = response.map(MeshBody::new);
                 if let Some(guard) = &mut guard {
                     guard.headers();
                     if let Some(ended) = Ended::head(this.call.is_grpc(), &response) {
@@ -67,16 +68,13 @@ where
                     }
                 }
                 if let Some(edge) = this.call.edge() {
-                    let plain = response
-                        .extensions()
-                        .get::<ConnInfo>()
-                        .is_some_and(|at| !at.tls);
-                    if plain {
+                    if ConnInfo::of(&response).is_some_and(|at| !at.tls) {
                         edge.plaintext();
                     }
                 }
                 this.call.hold();
-                Ok(Watched::wrap(response, this.call.clone(), guard))
+                Watch::over(&mut response, this.call.clone(), guard);
+                Ok(response)
             }
         })
     }

@@ -21,4 +21,4 @@ mod watched;
 pub use self::future::EndpointFuture;
 pub(crate) use self::guard::{Guard, retry_after};
 pub use self::service::{EndpointLayer, EndpointService};
-pub(crate) use self::watched::Watched;
+pub(crate) use self::watched::Watch;

@@ -89,6 +89,23 @@ impl<S> EndpointService<S> {
     pub(crate) fn from_parts(layer: EndpointLayer, inner: S) -> Self {
         Self { inner, layer }
     }
+
+    /// The same as [`Service::call`] for a service that has only one.
+    #[inline(always)]
+    pub(crate) fn once<B: 'static>(mut self, mut request: Request<B>) -> EndpointFuture<S::Future>
+    where
+        S: Service<Request<B>>,
+    {
+        let call = CallContext::of(&mut request);
+        let EndpointLayer {
+            set,
+            ix,
+            policy,
+            mesh,
+        } = self.layer;
+        let guard = Guard::begin(&set, ix, policy, Some(call.clone()), mesh);
+        EndpointFuture::new(self.inner.call(request), guard, call)
+    }
 }
 
 impl<S: Describe> Describe for EndpointService<S> {
@@ -122,6 +139,7 @@ where
         self.inner.poll_ready(cx).map_err(into_mesh_error)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
         let EndpointLayer {

@@ -8,7 +8,6 @@ use mesh_core::report::{EndpointHealth, EndpointReport};
 
 use super::BackendView;
 use crate::body::MeshBody;
-use crate::context::CallContext;
 use crate::metrics::Ended;
 use crate::runtime;
 use crate::stack::{BoxFuture, DynService, Seam};
@@ -31,7 +30,8 @@ pub(crate) struct Endpoint {
     last_failure: AtomicU32,
 }
 
-/// The bottom of the stack: takes the mesh's extension out and hands over to the connections.
+/// The bottom of the stack: takes the call's context out and hands over to the connections, which
+/// may keep what they are given for longer than the call lasts.
 struct Bottom(Arc<EndpointPool>);
 
 // === impl Endpoint ===
@@ -112,8 +112,11 @@ impl DynService for Bottom {
         let pool = self.0.clone();
         let mut request = Some(request);
         Box::pin(async move {
-            let now = call.as_ref().map_or_else(runtime::now, CallContext::now);
-            let answer = pool.call_in_place(&mut request, now).await;
+            let (now, grpc) = match &call {
+                Some(call) => (call.now(), Some(call.is_grpc())),
+                None => (runtime::now(), None),
+            };
+            let answer = pool.call_in_place(&mut request, now, grpc).await;
             if let Some(call) = call {
                 call.tick();
             }

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::body::MeshBody;
 use crate::context::CallContext;
 use crate::stack::{BoxFuture, Describe, DynService, Seam};
+use crate::transport::ConnInfo;
 
 /// The endpoints of one service as somebody pushed them; `None` until the first push.
 pub(crate) type Pushed = watch::Receiver<Option<Arc<[EndpointInfo]>>>;
@@ -87,7 +88,14 @@ impl DynService for Below {
         if let Some(call) = CallContext::conceal(&mut request) {
             call.tick();
         }
-        self.0.call_ref(request)
+        let answer = self.0.call_ref(request);
+        Box::pin(async move {
+            let mut answer = answer.await;
+            if let Ok(response) = &mut answer {
+                ConnInfo::expose(response);
+            }
+            answer
+        })
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {

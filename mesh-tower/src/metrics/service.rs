@@ -15,7 +15,7 @@ use super::{Edge, Ended};
 use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
-use crate::endpoint::Watched;
+use crate::endpoint::Watch;
 use crate::stack::{Describe, into_mesh_error};
 use crate::telemetry::Recorder;
 
@@ -94,6 +94,7 @@ where
         self.inner.poll_ready(cx).map_err(into_mesh_error)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
         if let Some(edge) = &self.edge {
@@ -117,22 +118,19 @@ where
 {
     type Output = Result<Response<MeshBody>, MeshError>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         Poll::Ready(match ready!(this.inner.poll(cx)) {
             Ok(response) => {
                 let mut response = response.map(MeshBody::new);
-                let took = this
-                    .call
-                    .now()
-                    .saturating_duration_since(this.call.started());
-                this.call.ending().headers_after(took);
+                this.call.ending().headers_after(this.call.elapsed());
                 if let Some(ended) = Ended::head(this.call.is_grpc(), &response) {
                     this.call.ending().set(ended);
                 }
                 // In the assembled stack the endpoint's guard holds the call until the body ends.
                 if !this.call.hold() {
-                    response = Watched::wrap(response, this.call.clone(), None);
+                    Watch::over(&mut response, this.call.clone(), None);
                 }
                 Ok(response)
             }

@@ -74,6 +74,7 @@ where
         self.inner.poll_ready(cx).map_err(into_mesh_error)
     }
 
+    #[inline(always)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let grpc = match CallContext::get(&request) {
             Some(call) => call.is_grpc(),
@@ -95,6 +96,7 @@ where
 {
     type Output = Result<Response<MeshBody>, MeshError>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         Poll::Ready(match ready!(this.inner.poll(cx)) {

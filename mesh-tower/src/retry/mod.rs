@@ -18,6 +18,7 @@
 //! let _layer = RetryLayer::new(RetryPolicy::default().with_attempts(2).with_codes(&[503]));
 //! ```
 
+mod kept;
 mod replay;
 mod run;
 mod service;

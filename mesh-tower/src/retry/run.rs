@@ -12,6 +12,7 @@ use mesh_core::retry::{Budget, Failed, Limits, StopReason, Verdict, may_retry};
 use mesh_core::telemetry::names;
 use tower_service::Service;
 
+use super::kept::Kept;
 use super::replay::{KEPT, Replay};
 use super::story::Story;
 use crate::BoxError;
@@ -37,7 +38,7 @@ struct Head {
     method: http::Method,
     uri: http::Uri,
     version: http::Version,
-    headers: http::HeaderMap,
+    headers: Kept,
     extensions: http::Extensions,
     /// The body carries the call.
     beside: bool,
@@ -366,7 +367,7 @@ impl Head {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            headers: request.headers().clone(),
+            headers: Kept::of(request.headers()),
             extensions: request.extensions().clone(),
             beside: request.body().call().is_some(),
         }
@@ -377,7 +378,7 @@ impl Head {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.headers.again();
         *request.extensions_mut() = self.extensions.clone();
         // Where the call's context is an extension it has come with the others.
         if self.beside {

@@ -36,23 +36,26 @@ pub(super) fn routed<B>(
         );
         return Err(no_route(message).with_service(service.name()));
     };
-    call.count_at(service.edge(route).clone());
+    let edge = service.edge(route).clone();
     let limit = if route.origin().resource().is_none() {
         Some(settings.deadline)
     } else {
         route.timeouts().request()
     };
-    call.set_local_deadline(limit.and_then(|limit| call.started().checked_add(limit)));
+    call.set_local_limit(limit);
 
     if let Some(redirect) = route.redirect() {
+        call.count_at(edge);
         return headers::redirect(route, redirect, request).map(Applied::Answer);
     }
     let Some(target) = route.split().pick_target(&mut fastrand::Rng::new()) else {
         // Gateway API: a rule without any usable backend answers 500; ours says which rule.
+        call.count_at(edge);
         let message = format!("{} has no backend with a weight", route.origin());
         return Err(MeshError::new(ErrorKind::Policy, message).with_service(service.name()));
     };
     let Some(backend) = service.backend(target.backend()) else {
+        call.count_at(edge);
         let message = format!("{} refers to a backend that is not there", route.origin());
         return Err(MeshError::new(ErrorKind::Internal, message).with_service(service.name()));
     };
@@ -66,6 +69,7 @@ pub(super) fn routed<B>(
         service: service.clone(),
         route: Some(route.clone()),
         backend: backend.clone(),
+        edge,
     });
     Ok(Applied::Forward(edits))
 }
@@ -85,7 +89,7 @@ pub(super) fn fixed<B>(
         return Err(no_route(message));
     };
     if let Some(limit) = route.timeouts().request() {
-        call.set_local_deadline(call.started().checked_add(limit));
+        call.set_local_limit(Some(limit));
     }
     if let Some(redirect) = route.redirect() {
         return headers::redirect(route, redirect, request).map(Applied::Answer);

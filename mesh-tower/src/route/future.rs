@@ -65,6 +65,7 @@ where
 {
     type Output = Answer;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         match self.project().state.project() {
             StateProj::Forward { inner, edits } => {

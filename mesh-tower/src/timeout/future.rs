@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use crate::BoxError;
-use crate::context::CallContext;
+use crate::context::{CallContext, Timed};
 use crate::stack::into_mesh_error;
 
 pin_project! {
@@ -21,6 +21,7 @@ pin_project! {
         // Made when the inner future is first pending: what is ready at once needs no timer.
         #[pin]
         sleep: Option<Sleep>,
+        timed: Option<Timed>,
     }
 }
 
@@ -29,7 +30,7 @@ pin_project! {
 pub(super) enum Cause {
     Fixed { limit: Duration },
     Call { call: CallContext },
-    Attempt { limit: Duration },
+    Attempt { limit: Duration, call: CallContext },
 }
 
 // === impl TimeoutFuture ===
@@ -40,6 +41,7 @@ impl<F> TimeoutFuture<F> {
             inner,
             limit,
             sleep: None,
+            timed: None,
         }
     }
 }
@@ -51,21 +53,30 @@ where
 {
     type Output = Result<T, MeshError>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Poll::Ready(done) = this.inner.poll(cx) {
+            *this.timed = None;
             return Poll::Ready(done.map_err(into_mesh_error));
         }
         let Some((at, cause)) = this.limit else {
             return Poll::Pending;
         };
         if this.sleep.is_none() {
+            match cause {
+                // An attempt's timer comes first, and brings the call back here.
+                Cause::Call { call } if call.is_timed() => return Poll::Pending,
+                Cause::Attempt { call, .. } => *this.timed = call.timed(*at),
+                _ => {}
+            }
             let sleep = tokio::time::sleep_until(tokio::time::Instant::from_std(*at));
             this.sleep.set(Some(sleep));
         }
         if let Some(sleep) = this.sleep.as_pin_mut() {
             ready!(sleep.poll(cx));
         }
+        *this.timed = None;
         Poll::Ready(Err(cause.error()))
     }
 }
@@ -78,7 +89,7 @@ impl Cause {
             Self::Fixed { limit } => {
                 MeshError::new(ErrorKind::Deadline, format!("no response within {limit:?}"))
             }
-            Self::Attempt { limit } => {
+            Self::Attempt { limit, .. } => {
                 let message = format!("no response to this attempt within {limit:?}");
                 MeshError::new(ErrorKind::AttemptTimeout, message)
             }

@@ -93,7 +93,8 @@ impl Limit {
                 let call = CallContext::get(request)?;
                 let limit = call.chosen()?.route.as_ref()?.timeouts().attempt()?;
                 let at = call.now().checked_add(limit)?;
-                Some((at, Cause::Attempt { limit }))
+                let call = call.clone();
+                Some((at, Cause::Attempt { limit, call }))
             }
         }
     }
@@ -113,6 +114,7 @@ where
         self.inner.poll_ready(cx).map_err(into_mesh_error)
     }
 
+    #[inline(always)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let limit = self.limit.at(&request);
         TimeoutFuture::new(self.inner.call(request), limit)

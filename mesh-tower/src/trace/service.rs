@@ -70,6 +70,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of_sampled(&mut request, self.tracing.samples_root());
         let mut span = self

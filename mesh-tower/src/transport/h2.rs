@@ -20,7 +20,7 @@ use crate::tls::{LateFailure, TlsFailure};
 /// One connection.
 pub(super) struct Connection {
     send: SendRequest<MeshBody>,
-    pub(super) info: ConnInfo,
+    pub(super) info: Arc<ConnInfo>,
     streams: AtomicUsize,
     /// The peer's limit on streams, as far as it has told.
     limit: Arc<AtomicUsize>,
@@ -94,7 +94,7 @@ pub(super) async fn open(
     });
     Ok(Arc::new(Connection {
         send,
-        info,
+        info: Arc::new(info),
         streams: AtomicUsize::new(0),
         limit,
         late,
@@ -128,7 +128,7 @@ impl Connection {
 // === impl Stream ===
 
 impl Stream {
-    pub(super) fn info(&self) -> &ConnInfo {
+    pub(super) fn info(&self) -> &Arc<ConnInfo> {
         &self.0.info
     }
 

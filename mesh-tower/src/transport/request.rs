@@ -1,7 +1,9 @@
 //! What a request's head must look like on the wire: `Host`, `:authority`, the form of the target.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
+use http::header::InvalidHeaderValue;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -13,6 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 pub(super) struct Names {
     authority: Authority,
     host: HeaderValue,
+    /// The first authority that a request has named: as a rule they all name the same.
+    named: OnceLock<(Authority, HeaderValue)>,
     scheme: Scheme,
 }
 
@@ -37,6 +41,7 @@ impl Names {
         Self {
             authority,
             host,
+            named: OnceLock::new(),
             scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP },
         }
     }
@@ -46,17 +51,26 @@ impl Names {
         *request.version_mut() = Version::HTTP_11;
         let uri = request.uri();
         let named = uri.authority().map(|authority| {
-            if *authority == self.authority {
-                Ok(self.host.clone())
-            } else {
-                // RFC 9110 section 4.2.4: user names do not go on the wire.
-                let text = authority.as_str();
-                HeaderValue::from_str(text.rsplit_once('@').map_or(text, |(_, host)| host))
+            if let Some((named, host)) = self.named.get()
+                && named.as_str() == authority.as_str()
+            {
+                return Ok(host.clone());
             }
+            if *authority == self.authority {
+                return Ok(self.host.clone());
+            }
+            // RFC 9110 section 4.2.4: user names do not go on the wire.
+            let text = authority.as_str();
+            let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+            let host = HeaderValue::from_str(host)?;
+            let _ = self.named.set((authority.clone(), host.clone()));
+            Ok::<_, InvalidHeaderValue>(host)
         });
         let connect = request.method() == Method::CONNECT;
         if !connect && (uri.scheme().is_some() || uri.authority().is_some()) {
-            let path = uri.path_and_query().cloned();
+            let path = std::mem::take(request.uri_mut())
+                .into_parts()
+                .path_and_query;
             *request.uri_mut() = path
                 .unwrap_or_else(|| PathAndQuery::from_static("/"))
                 .into();
@@ -115,6 +129,11 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 /// RFC 9110 section 7.6.1: fields for one connection only. `Connection` stays where it asks for an
 /// upgrade; the length of a chunked request is in its chunks.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let for_one = |name: &HeaderName| [CONNECTION, TE, TRANSFER_ENCODING].contains(name);
+    // A look-up hashes its name: a glance at the few names that most requests have costs less.
+    if headers.keys_len() <= 8 && !headers.keys().any(for_one) {
+        return;
+    }
     const PLAIN: [HeaderName; 2] = [
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),

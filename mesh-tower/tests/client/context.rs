@@ -1,8 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh_core::context::RequestContext;
-use mesh_tower::context;
+use mesh_tower::MeshBody;
+use mesh_tower::context::{self, CallContext};
 use mesh_tower::testkit::{Reply, TestNet};
+use tower::ServiceBuilder;
 
 use crate::support::{code, get, status};
 
@@ -67,4 +71,73 @@ async fn a_request_that_came_as_a_retry_is_not_retried_further_down() {
     assert_eq!(result.unwrap(), 503);
     assert_eq!(one.calls(), 1);
     assert_eq!(one.seen()[0].header("x-mesh-attempt"), "2");
+}
+
+/// A body that is none of the mesh's own.
+fn wrapped(body: MeshBody) -> MeshBody {
+    MeshBody::new(http_body_util::combinators::UnsyncBoxBody::new(body))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_users_layer_sees_the_call_and_may_replace_the_body_at_any_seam() {
+    let net = TestNet::new();
+    let one = net.endpoint("10.0.0.1:80");
+    one.once(Reply::new(503, ""));
+    one.answer(200, "done");
+    let text = "service: shop/reviews\nroute: [{ retry: { attempts: 1, codes: [503] } }]\n";
+    let seen = Arc::new(AtomicUsize::new(0));
+    let layer = || {
+        let seen = seen.clone();
+        ServiceBuilder::new()
+            .map_request(move |request: http::Request<MeshBody>| {
+                assert!(CallContext::get(&request).is_some());
+                seen.fetch_add(1, Ordering::SeqCst);
+                request.map(wrapped)
+            })
+            .map_response(|response: http::Response<MeshBody>| response.map(wrapped))
+            .into_inner()
+    };
+    let mesh = net
+        .mesh("web")
+        .policy_text(text)
+        .endpoints("reviews.shop", [one.addr()])
+        .layer_logical(layer())
+        .layer_attempt(layer())
+        .layer_endpoint(layer())
+        .build()
+        .unwrap();
+    let client = mesh.client("reviews.shop");
+    let put = http::Request::put("/").body(MeshBody::full("hello"));
+    assert_eq!(status(&client, put.unwrap()).await.unwrap(), 200);
+    // Once for the call, and twice at each of the seams below retry.
+    assert_eq!(seen.load(Ordering::SeqCst), 5);
+    let requests = one.seen();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        assert_eq!(request.body, "hello");
+        assert!(!request.header("traceparent").is_empty());
+    }
+    assert_eq!(requests[1].header("x-mesh-attempt"), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_holds_after_an_attempt_whose_timer_came_first() {
+    let net = TestNet::new();
+    let one = net.endpoint("10.0.0.1:80");
+    one.reply(Reply::hang());
+    let text = "service: shop/reviews\nroute: [{ timeout: 2s, attemptTimeout: 100ms, \
+                retry: { attempts: 1, codes: [503] } }]\n";
+    let mesh = net
+        .mesh("web")
+        .policy_text(text)
+        .endpoints("reviews.shop", [one.addr()])
+        .build()
+        .unwrap();
+    let mut served = serving();
+    let began = tokio::time::Instant::now();
+    served.deadline = Some(began.into_std() + Duration::from_millis(180));
+    let result = context::scope(served, status(&mesh.client("reviews.shop"), get("/"))).await;
+    assert_eq!(code(result), "M2008");
+    assert_eq!(began.elapsed().as_millis(), 180);
+    assert_eq!(one.calls(), 2);
 }

@@ -9,7 +9,7 @@ use super::{Held, Raw, Shared, answer};
 use crate::body::MeshBody;
 use crate::runtime::{self, AbortOnDrop};
 use crate::tls::Alpn;
-use crate::transport::{ConnInfo, error, h1};
+use crate::transport::{error, h1};
 
 impl Shared {
     pub(super) async fn call_h1(
@@ -33,12 +33,10 @@ impl Shared {
                 None => Box::pin(self.any_h1(shard)).await?,
             };
             match h1::send(&mut connection, request).await {
-                Ok(mut response) => {
-                    response
-                        .extensions_mut()
-                        .insert(ConnInfo::clone(&connection.info));
+                Ok(response) => {
+                    let info = connection.info.clone();
                     let busy = connection.busy(self.clone(), shard);
-                    return Ok(answer(response, Held::H1(busy)));
+                    return Ok(answer(response, Held::H1(busy), &info));
                 }
                 // Provably not written: nothing can be duplicated by sending it again.
                 Err(_) if request.is_some() && reused && !second => second = true,

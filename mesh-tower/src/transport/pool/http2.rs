@@ -26,9 +26,9 @@ impl Shared {
                 None => Box::pin(self.make_h2(shard)).await?,
             };
             match stream.send(request).await {
-                Ok(mut response) => {
-                    response.extensions_mut().insert(stream.info().clone());
-                    return Ok(answer(response, Held::H2(stream)));
+                Ok(response) => {
+                    let info = stream.info().clone();
+                    return Ok(answer(response, Held::H2(stream), &info));
                 }
                 // The connection was closed, or said GOAWAY, before this was written.
                 Err(_) if request.is_some() && !second => second = true,

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use mesh_core::error::MeshError;
 
@@ -22,7 +23,7 @@ pub(crate) use self::room::Room;
 use self::shard::Shard;
 pub(super) use self::shared::{Raw, Shared};
 use super::request::is_grpc;
-use super::{Connect, PoolConfig, Protocol, h1, h2};
+use super::{ConnInfo, Connect, PoolConfig, Protocol, h1, h2};
 use crate::body::MeshBody;
 use crate::runtime::{self, worker_index};
 use crate::tls::Alpn;
@@ -80,15 +81,16 @@ impl EndpointPool {
     /// has already been sent again, once, on a new one.
     pub async fn call(&self, request: Request<MeshBody>) -> Result<Response<MeshBody>, MeshError> {
         let mut request = Some(request);
-        self.call_in_place(&mut request, runtime::now()).await
+        self.call_in_place(&mut request, runtime::now(), None).await
     }
 
     /// The same, with the request where its owner has it: each future that takes it would copy it
-    /// twice. `now` is the time of the call.
+    /// twice. `now` is the time of the call; `grpc` says whether it is one, if that is known.
     pub(crate) async fn call_in_place(
         &self,
         request: &mut Option<Request<MeshBody>>,
         now: Instant,
+        grpc: Option<bool>,
     ) -> Result<Response<MeshBody>, MeshError> {
         let shared = &self.0;
         let shard = worker_index() % shared.shards.len();
@@ -96,9 +98,10 @@ impl EndpointPool {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
             Protocol::Auto => {
-                let grpc = request
-                    .as_ref()
-                    .is_some_and(|request| is_grpc(request.headers()));
+                let grpc = grpc.unwrap_or_else(|| {
+                    let request = request.as_ref();
+                    request.is_some_and(|request| is_grpc(request.headers()))
+                });
                 shared.uses_http2(shard, grpc).await?
             }
         };
@@ -181,8 +184,12 @@ impl Held {
     }
 }
 
-fn answer(response: Response<Incoming>, held: Held) -> Response<MeshBody> {
-    response.map(|body| MeshBody::answer(body, held))
+fn answer(response: Response<Incoming>, held: Held, info: &Arc<ConnInfo>) -> Response<MeshBody> {
+    let (mut head, frames) = response.into_parts();
+    if frames.is_end_stream() {
+        head.extensions.insert(ConnInfo::clone(info));
+    }
+    Response::from_parts(head, MeshBody::answer(frames, held, info.clone()))
 }
 
 /// The pool is shared between threads, and its calls travel between them.

@@ -112,7 +112,7 @@ async fn answers_say_where_they_come_from() {
         .call(get("/"))
         .await
         .expect("an answer");
-    let info = response.extensions().get::<ConnInfo>().expect("connection");
+    let info = ConnInfo::of(&response).expect("connection");
     assert_eq!(
         (info.remote, info.tls, info.peer.is_none()),
         (Some(server.addr), false, true)

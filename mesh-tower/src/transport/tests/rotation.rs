@@ -33,7 +33,7 @@ async fn alpn_decides_and_answers_carry_the_peer() {
         let pool = pool(config.with_tls(tls.clone(), reviews()));
         let response = pool.call(get("/")).await.expect("an answer");
         assert_eq!(response.version(), version);
-        let info = response.extensions().get::<ConnInfo>().expect("connection");
+        let info = ConnInfo::of(&response).expect("connection");
         assert!(info.tls);
         assert_eq!(info.peer.as_ref().map(SpiffeId::as_str), Some(REVIEWS));
     }
