@@ -14,7 +14,7 @@ use crate::ceiling::crowded;
 use crate::context::CallContext;
 use crate::ejection::{EjectionService, Outliers};
 use crate::endpoint::{EndpointLayer, EndpointService};
-use crate::live_view::{BackendView, Endpoint};
+use crate::live_view::BackendView;
 use crate::stack::{BoxFuture, Describe, DynService, Seam};
 use crate::telemetry::Recorder;
 use crate::timeout::{TimeoutLayer, TimeoutService};
@@ -39,19 +39,11 @@ impl RoutedBalance {
 /// Slots 8 to 10 of the order table: built per attempt, since they name an endpoint of the set that
 /// the pick was made in. That is a handful of reference counts.
 fn endpoint_stack(
-    set: EndpointSet,
+    guard: EndpointLayer,
     ix: usize,
-    policy: BalancePolicy,
     outliers: &Arc<Outliers>,
-    endpoint: Option<&Arc<Endpoint>>,
     seam: Seam,
 ) -> EndpointStack {
-    let guard = match endpoint {
-        Some(endpoint) => {
-            EndpointLayer::of_mesh(set, ix, policy, endpoint.clone(), outliers.clone())
-        }
-        None => EndpointLayer::new(set, ix, policy),
-    };
     let timed = TimeoutLayer::attempt().layer(seam);
     let recorded = EjectionService::from_parts(outliers.clone(), ix, timed);
     EndpointService::from_parts(guard, recorded)
@@ -97,15 +89,8 @@ impl DynService for RoutedBalance {
             Recorder::disabled(),
         ));
         let seam = Seam::from_dyn(Arc::new(Connections));
-        endpoint_stack(
-            EndpointSet::empty(),
-            0,
-            BalancePolicy::default(),
-            &outliers,
-            None,
-            seam,
-        )
-        .describe(into);
+        let guard = EndpointLayer::new(EndpointSet::empty(), 0, BalancePolicy::default());
+        endpoint_stack(guard, 0, &outliers, seam).describe(into);
     }
 }
 
@@ -134,7 +119,7 @@ fn failed(error: MeshError) -> BoxFuture<Result<Response<MeshBody>, MeshError>> 
 /// Without a future of its own: the request would be copied into it and out again.
 fn send(
     call: &CallContext,
-    backend: &BackendView,
+    backend: &Arc<BackendView>,
     request: Request<MeshBody>,
 ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
     let Some(ix) = pick(call, backend) else {
@@ -147,10 +132,8 @@ fn send(
         ));
     };
     call.set_pick(endpoint.id());
-    let (set, policy) = (backend.set().clone(), *backend.policy().balance());
-    let outliers = backend.outliers();
-    let seam = endpoint.seam().clone();
-    let stack = endpoint_stack(set, ix, policy, outliers, Some(endpoint), seam);
+    let guard = EndpointLayer::of_mesh(backend.clone(), ix);
+    let stack = endpoint_stack(guard, ix, backend.outliers(), endpoint.seam().clone());
     Box::pin(stack.once(request))
 }
 

@@ -505,6 +505,10 @@ impl<B: Source> Body for Guarded<B> {
         }
         if last {
             *this.guard = None;
+            if this.watch.is_none() {
+                // Who reads to the end asks once more.
+                this.inner.set(None);
+            }
         }
         Poll::Ready(frame)
     }

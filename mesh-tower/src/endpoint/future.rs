@@ -23,7 +23,7 @@ pin_project! {
         #[pin]
         inner: F,
         guard: Option<Guard>,
-        call: CallContext,
+        call: Option<CallContext>,
     }
 }
 
@@ -31,7 +31,11 @@ pin_project! {
 
 impl<F> EndpointFuture<F> {
     pub(super) fn new(inner: F, guard: Option<Guard>, call: CallContext) -> Self {
-        Self { inner, guard, call }
+        Self {
+            inner,
+            guard,
+            call: Some(call),
+        }
     }
 }
 
@@ -49,10 +53,18 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
         let mut guard = this.guard.take();
+        let Some(call) = this.call.take() else {
+            // Polled after it was done.
+            return Poll::Ready(
+                result
+                    .map_err(into_mesh_error)
+                    .map(|r| r.map(MeshBody::new)),
+            );
+        };
         Poll::Ready(match result {
             Err(error) => {
                 let error = into_mesh_error(error);
-                this.call.tick();
+                call.tick();
                 if let Some(guard) = &mut guard {
                     guard.connect_evidence(&error);
                     guard.record(Ended::error(&error), None);
@@ -63,17 +75,17 @@ where
                 let mut response = response.map(MeshBody::new);
                 if let Some(guard) = &mut guard {
                     guard.headers();
-                    if let Some(ended) = Ended::head(this.call.is_grpc(), &response) {
+                    if let Some(ended) = Ended::head(call.is_grpc(), &response) {
                         guard.record(ended, Some(response.headers()));
                     }
                 }
-                if let Some(edge) = this.call.edge() {
+                if let Some(edge) = call.edge() {
                     if ConnInfo::of(&response).is_some_and(|at| !at.tls) {
                         edge.plaintext();
                     }
                 }
-                this.call.hold();
-                Watch::over(&mut response, this.call.clone(), guard);
+                call.hold();
+                Watch::over(&mut response, call, guard);
                 Ok(response)
             }
         })

@@ -10,43 +10,81 @@ use mesh_core::policy::BalancePolicy;
 
 use crate::context::CallContext;
 use crate::ejection::{self, Outliers};
-use crate::live_view::Endpoint;
+use crate::live_view::{BackendView, Endpoint};
 use crate::metrics::Ended;
 use crate::runtime;
 
+/// Which endpoint, and where what is said of it goes.
+#[derive(Clone)]
+pub(crate) enum At {
+    Fixed {
+        set: EndpointSet,
+        ix: usize,
+        policy: Arc<BalancePolicy>,
+    },
+    /// Of a view, which keeps all the rest: one reference for an attempt to hold.
+    Mesh {
+        backend: Arc<BackendView>,
+        ix: usize,
+    },
+}
+
 /// One attempt at one endpoint: in flight while it exists, recorded once.
 pub(crate) struct Guard {
-    state: Arc<EndpointState>,
-    policy: BalancePolicy,
+    at: At,
     started: Instant,
     /// Time to the response's headers, once there are any.
     headers: Option<Duration>,
     recorded: bool,
     call: Option<CallContext>,
-    mesh: Option<(Arc<Endpoint>, Arc<Outliers>, usize)>,
     _in_flight: InFlight,
+}
+
+// === impl At ===
+
+impl At {
+    fn state(&self) -> Option<&Arc<EndpointState>> {
+        match self {
+            Self::Fixed { set, ix, .. } => set.get(*ix),
+            Self::Mesh { backend, ix } => backend.set().get(*ix),
+        }
+    }
+
+    fn record(&self, took: Duration, outcome: Outcome, now: Instant) {
+        let policy = match self {
+            Self::Fixed { policy, .. } => policy,
+            Self::Mesh { backend, .. } => backend.policy().balance(),
+        };
+        if let Some(state) = self.state() {
+            state.record_with(policy, took, outcome, now);
+        }
+    }
+
+    fn mesh(&self) -> Option<(&Endpoint, &Outliers, usize)> {
+        match self {
+            Self::Fixed { .. } => None,
+            Self::Mesh { backend, ix } => Some((backend.endpoint(*ix)?, backend.outliers(), *ix)),
+        }
+    }
+
+    pub(super) fn ix(&self) -> usize {
+        match self {
+            Self::Fixed { ix, .. } | Self::Mesh { ix, .. } => *ix,
+        }
+    }
 }
 
 // === impl Guard ===
 
 impl Guard {
-    pub(super) fn begin(
-        set: &EndpointSet,
-        ix: usize,
-        policy: BalancePolicy,
-        call: Option<CallContext>,
-        mesh: Option<(Arc<Endpoint>, Arc<Outliers>)>,
-    ) -> Option<Self> {
-        let state = set.get(ix)?.clone();
+    pub(super) fn begin(at: At, call: Option<CallContext>) -> Option<Self> {
         Some(Self {
-            _in_flight: state.begin(),
-            state,
-            policy,
+            _in_flight: at.state()?.begin(),
+            at,
             started: call.as_ref().map_or_else(runtime::now, CallContext::now),
             headers: None,
             recorded: false,
             call,
-            mesh: mesh.map(|(endpoint, outliers)| (endpoint, outliers, ix)),
         })
     }
 
@@ -60,8 +98,10 @@ impl Guard {
     pub(super) fn headers(&mut self) {
         self.headers = Some(self.now().saturating_duration_since(self.started));
         // Whatever the answer says, the way to the endpoint works.
-        if !self.state.is_reachable() {
-            self.state.connected();
+        if let Some(state) = self.at.state()
+            && !state.is_reachable()
+        {
+            state.connected();
         }
     }
 
@@ -84,16 +124,18 @@ impl Guard {
         } else {
             Outcome::Success
         };
-        self.state.record_with(&self.policy, took, outcome, now);
-        if let (true, Some((endpoint, ..))) = (ended.class.is_failure(), &self.mesh) {
+        self.at.record(took, outcome, now);
+        if let (true, Some((endpoint, ..))) = (ended.class.is_failure(), self.at.mesh()) {
             endpoint.failed_with(ended);
         }
     }
 
     /// Whether connections to the endpoint can be made, as far as this error says.
     pub(super) fn connect_evidence(&self, error: &mesh_core::error::MeshError) {
-        if error.kind() == ErrorKind::Connect {
-            self.state.connect_failed(self.now());
+        if error.kind() == ErrorKind::Connect
+            && let Some(state) = self.at.state()
+        {
+            state.connect_failed(self.now());
         }
     }
 
@@ -104,8 +146,8 @@ impl Guard {
             None => runtime::now(),
         };
         self.record(ended, Some(trailers));
-        if let Some((_, outliers, ix)) = &self.mesh {
-            ejection::record(outliers, *ix, ended, now);
+        if let Some((_, outliers, ix)) = self.at.mesh() {
+            ejection::record(outliers, ix, ended, now);
         }
     }
 }
@@ -130,13 +172,13 @@ impl Drop for Guard {
                 if late {
                     // Cut off by the deadline: the endpoint was too slow, and the detector below
                     // has not seen it, since its future was dropped with this one.
-                    if let Some((endpoint, outliers, ix)) = &self.mesh {
+                    if let Some((endpoint, outliers, ix)) = self.at.mesh() {
                         let ended = Ended {
                             class: mesh_core::classify::Class::Failure(FailureKind::Timeout),
                             code: Ended::of_kind(ErrorKind::Deadline),
                         };
                         endpoint.failed_with(ended);
-                        ejection::record(outliers, *ix, ended, now);
+                        ejection::record(outliers, ix, ended, now);
                     }
                     (took, Outcome::Failure { retry_after: None })
                 } else {
@@ -144,7 +186,7 @@ impl Drop for Guard {
                 }
             }
         };
-        self.state.record_with(&self.policy, took, outcome, now);
+        self.at.record(took, outcome, now);
     }
 }
 

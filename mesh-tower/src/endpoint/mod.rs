@@ -19,6 +19,6 @@ mod service;
 mod watched;
 
 pub use self::future::EndpointFuture;
-pub(crate) use self::guard::{Guard, retry_after};
+pub(crate) use self::guard::{At, Guard, retry_after};
 pub use self::service::{EndpointLayer, EndpointService};
 pub(crate) use self::watched::Watch;

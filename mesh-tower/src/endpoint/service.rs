@@ -10,21 +10,17 @@ use mesh_core::policy::BalancePolicy;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{EndpointFuture, Guard};
+use super::{At, EndpointFuture, Guard};
 use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
-use crate::ejection::Outliers;
-use crate::live_view::Endpoint;
+use crate::live_view::BackendView;
 use crate::stack::{Describe, into_mesh_error};
 
 /// Counts calls in flight at one endpoint and measures their latency.
 #[derive(Clone)]
 pub struct EndpointLayer {
-    set: EndpointSet,
-    ix: usize,
-    policy: BalancePolicy,
-    mesh: Option<(Arc<Endpoint>, Arc<Outliers>)>,
+    at: At,
 }
 
 /// The service of [`EndpointLayer`].
@@ -40,25 +36,18 @@ impl EndpointLayer {
     /// The layer for the endpoint at position `ix` of `set`.
     pub fn new(set: EndpointSet, ix: usize, policy: BalancePolicy) -> Self {
         Self {
-            set,
-            ix,
-            policy,
-            mesh: None,
+            at: At::Fixed {
+                set,
+                ix,
+                policy: Arc::new(policy),
+            },
         }
     }
 
-    pub(crate) fn of_mesh(
-        set: EndpointSet,
-        ix: usize,
-        policy: BalancePolicy,
-        endpoint: Arc<Endpoint>,
-        outliers: Arc<Outliers>,
-    ) -> Self {
+    /// The same for the endpoint of a view.
+    pub(crate) fn of_mesh(backend: Arc<BackendView>, ix: usize) -> Self {
         Self {
-            set,
-            ix,
-            policy,
-            mesh: Some((endpoint, outliers)),
+            at: At::Mesh { backend, ix },
         }
     }
 }
@@ -77,7 +66,7 @@ impl<S> Layer<S> for EndpointLayer {
 impl std::fmt::Debug for EndpointLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EndpointLayer")
-            .field("ix", &self.ix)
+            .field("ix", &self.at.ix())
             .finish_non_exhaustive()
     }
 }
@@ -97,13 +86,7 @@ impl<S> EndpointService<S> {
         S: Service<Request<B>>,
     {
         let call = CallContext::of(&mut request);
-        let EndpointLayer {
-            set,
-            ix,
-            policy,
-            mesh,
-        } = self.layer;
-        let guard = Guard::begin(&set, ix, policy, Some(call.clone()), mesh);
+        let guard = Guard::begin(self.layer.at, Some(call.clone()));
         EndpointFuture::new(self.inner.call(request), guard, call)
     }
 }
@@ -142,13 +125,7 @@ where
     #[inline(always)]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = CallContext::of(&mut request);
-        let EndpointLayer {
-            set,
-            ix,
-            policy,
-            mesh,
-        } = &self.layer;
-        let guard = Guard::begin(set, *ix, *policy, Some(call.clone()), mesh.clone());
+        let guard = Guard::begin(self.layer.at.clone(), Some(call.clone()));
         EndpointFuture::new(self.inner.call(request), guard, call)
     }
 }
