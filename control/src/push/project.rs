@@ -1,8 +1,8 @@
 //! Which resources concern whom: a pure function of the whole policy.
 //!
 //! A caller of a service needs the service, the routes attached to it, and for each service that
-//! those routes send to, its definition and how to treat it. An instance needs who may call it and
-//! how. Nothing else is sent, so a change of one service wakes only those who use it.
+//! those routes send to, its definition and how to treat it, and the faults and answers that they
+//! refer to. An instance needs who may call it, how, and how much. Nothing else is sent, so a change of one service wakes only those who use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub(crate) struct Index<'a> {
     services: BTreeMap<ServiceName, &'a Arc<Resource>>,
     routes: BTreeMap<ServiceName, Vec<&'a Arc<Resource>>>,
     attached: BTreeMap<Target, Vec<&'a Arc<Resource>>>,
+    /// What rules refer to by `ExtensionRef`.
+    extensions: BTreeMap<ResourceId, &'a Arc<Resource>>,
     names: BTreeSet<ServiceName>,
 }
 
@@ -59,6 +61,11 @@ impl<'a> Index<'a> {
             services.extend(sends_to(route));
             self.take(&mut found, &Target::Route(route.id()), CALLER);
             found.insert(route.id(), route);
+            for id in refers_to(route) {
+                if let Some(extension) = self.extensions.get(&id) {
+                    found.insert(id, extension);
+                }
+            }
         }
         for base in services
             .iter()
@@ -120,6 +127,13 @@ impl<'a> Index<'a> {
             Resource::BackendPolicy(policy) => self.attach(resource, &policy.spec.target_refs),
             Resource::AccessPolicy(policy) => self.attach(resource, &policy.spec.target_refs),
             Resource::TransportPolicy(policy) => self.attach(resource, &policy.spec.target_refs),
+            Resource::TrafficPolicy(policy) => self.attach(resource, &policy.spec.target_refs),
+            Resource::Fault(_)
+            | Resource::DirectResponse(_)
+            | Resource::StickySplit(_)
+            | Resource::TrailerEdit(_) => {
+                self.extensions.insert(resource.id(), resource);
+            }
             _ => {}
         }
     }
@@ -171,21 +185,79 @@ impl<'a> Index<'a> {
 
     fn take(&self, found: &mut Resources<'a>, target: &Target, kinds: &[Kind]) {
         for policy in self.attached.get(target).into_iter().flatten() {
-            if kinds.contains(&policy.kind()) {
+            if kinds.contains(&policy.kind()) && concerns(policy, kinds) {
                 found.insert(policy.id(), policy);
             }
         }
     }
 }
 
-const CALLER: &[Kind] = &[Kind::BackendPolicy, Kind::TransportPolicy];
-const CALLEE: &[Kind] = &[Kind::AccessPolicy, Kind::TransportPolicy];
+const CALLER: &[Kind] = &[
+    Kind::BackendPolicy,
+    Kind::TransportPolicy,
+    Kind::TrafficPolicy,
+];
+const CALLEE: &[Kind] = &[
+    Kind::AccessPolicy,
+    Kind::TransportPolicy,
+    Kind::TrafficPolicy,
+];
+
+/// Whether a TrafficPolicy says something to callers, or to servers: one side is not woken for the
+/// other.
+fn concerns(policy: &Resource, kinds: &[Kind]) -> bool {
+    match policy {
+        Resource::TrafficPolicy(policy) if kinds == CALLER => policy.spec.outbound.is_some(),
+        Resource::TrafficPolicy(policy) => policy.spec.inbound.is_some(),
+        _ => true,
+    }
+}
+
+/// Calls `f` with the targets and filters of each rule of a route.
+fn each_rule<'r>(route: &'r Resource, mut f: impl FnMut(&'r [BackendRef], &'r [Filter])) {
+    match route {
+        Resource::HttpRoute(route) => {
+            for each in &route.spec.rules {
+                f(&each.backend_refs, &each.filters);
+            }
+        }
+        Resource::GrpcRoute(route) => {
+            for each in &route.spec.rules {
+                f(&each.backend_refs, &each.filters);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The faults, answers, sticky splits and edits that a route refers to, in its own namespace.
+fn refers_to(route: &Resource) -> BTreeSet<ResourceId> {
+    let mut ids = BTreeSet::new();
+    each_rule(route, |_, filters| {
+        for to in filters.iter().filter_map(|f| f.extension_ref.as_ref()) {
+            let kind = EXTENSIONS.into_iter().find(|kind| kind.as_str() == to.kind);
+            ids.extend(kind.map(|kind| ResourceId {
+                kind,
+                namespace: route.metadata().namespace.clone(),
+                name: to.name.clone(),
+            }));
+        }
+    });
+    ids
+}
+
+const EXTENSIONS: [Kind; 4] = [
+    Kind::Fault,
+    Kind::DirectResponse,
+    Kind::StickySplit,
+    Kind::TrailerEdit,
+];
 
 /// The services that a route sends to, mirrors included.
 fn sends_to(route: &Resource) -> BTreeSet<ServiceName> {
     let own = &route.metadata().namespace;
     let mut names = BTreeSet::new();
-    let mut rule = |backends: &[BackendRef], filters: &[Filter]| {
+    each_rule(route, |backends, filters| {
         let all_filters = backends
             .iter()
             .flat_map(|backend| &backend.filters)
@@ -198,19 +270,6 @@ fn sends_to(route: &Resource) -> BTreeSet<ServiceName> {
             let namespace = backend.namespace.as_ref().unwrap_or(own);
             names.extend(ServiceName::new(namespace, &backend.name));
         }
-    };
-    match route {
-        Resource::HttpRoute(route) => {
-            for each in &route.spec.rules {
-                rule(&each.backend_refs, &each.filters);
-            }
-        }
-        Resource::GrpcRoute(route) => {
-            for each in &route.spec.rules {
-                rule(&each.backend_refs, &each.filters);
-            }
-        }
-        _ => {}
-    }
+    });
     names
 }

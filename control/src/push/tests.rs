@@ -202,3 +202,51 @@ fn a_change_touches_only_the_names_it_concerns() {
         before[1]
     );
 }
+
+#[test]
+fn a_caller_gets_what_its_routes_refer_to_and_each_side_its_traffic_policies() {
+    let text = r#"
+service: shop/web
+ports: [{ port: 80 }]
+route:
+- mirror: { copy: 10 }
+  fault: { delay: { duration: 1s }, expires: 2030-01-01 }
+---
+service: shop/copy
+ports: [{ port: 80 }]
+---
+apiVersion: policy.mesh/v1alpha1
+kind: Fault
+metadata: { name: unused, namespace: shop }
+spec: { abort: { status: 503 }, expires: 2030-01-01 }
+---
+apiVersion: policy.mesh/v1alpha1
+kind: TrafficPolicy
+metadata: { name: in, namespace: shop }
+spec: { targetRefs: [{ kind: Service, name: web }], inbound: { timeout: 5s } }
+---
+apiVersion: policy.mesh/v1alpha1
+kind: TrafficPolicy
+metadata: { name: out, namespace: shop }
+spec: { targetRefs: [{ kind: Service, name: web }], outbound: { throttle: {} } }
+"#;
+    let current = current(text);
+    let index = Index::new(&current.resources);
+    let ids = |found: Vec<&Arc<Resource>>| -> Vec<String> {
+        found.iter().map(|r| r.id().to_string()).collect()
+    };
+    assert_eq!(
+        ids(index.outbound(&name("shop/web"))),
+        [
+            "Service shop/copy",
+            "Service shop/web",
+            "HTTPRoute shop/web",
+            "TrafficPolicy shop/out",
+            "Fault shop/web-0",
+        ]
+    );
+    assert_eq!(
+        ids(index.inbound(&name("shop/web"))),
+        ["TrafficPolicy shop/in"]
+    );
+}

@@ -139,6 +139,8 @@ codes! {
     POLICY_NAME = 3022;
     /// More policy than is accepted.
     POLICY_TOO_LARGE = 3023;
+    /// Something that should be for a while, and has no end.
+    POLICY_ENDLESS = 3024;
     /// An access policy refused the call.
     DENIED = 4001;
     /// A TLS handshake failed.

@@ -81,15 +81,7 @@ fn filter() -> impl Strategy<Value = Filter> + Clone {
         any::<bool>(),
     )
         .prop_map(|(set, remove, hostname, edit)| {
-            let empty = Filter {
-                kind: FilterType::UrlRewrite,
-                request_header_modifier: None,
-                response_header_modifier: None,
-                request_redirect: None,
-                url_rewrite: None,
-                request_mirror: None,
-                extension_ref: None,
-            };
+            let empty = Filter::new(FilterType::UrlRewrite);
             if edit {
                 let edit = HeaderFilter {
                     set,
@@ -187,20 +179,23 @@ fn http_route() -> impl Strategy<Value = Resource> + Clone {
     let rule = (
         of(text()),
         vec(http_match(), 0..3),
-        vec(filter(), 0..2),
+        (vec(filter(), 0..2), vec(words(), 0..4)),
         vec(backend(), 0..4),
         of(timeouts()),
         of(retry()),
+        of(session()),
     )
         .prop_map(
-            |(name, matches, filters, backend_refs, timeouts, retry)| HttpRouteRule {
-                name,
-                matches,
-                filters,
-                backend_refs,
-                timeouts,
-                retry,
-                session_persistence: None,
+            |(name, matches, filters, backend_refs, timeouts, retry, session_persistence)| {
+                HttpRouteRule {
+                    name,
+                    matches,
+                    filters: filters.0.into_iter().chain(filters.1).collect(),
+                    backend_refs,
+                    timeouts,
+                    retry,
+                    session_persistence,
+                }
             },
         );
     let hosts = prop_oneof![4 => Just(Vec::new()), 1 => vec(text(), 0..2)];
@@ -230,14 +225,19 @@ fn grpc_route() -> impl Strategy<Value = Resource> + Clone {
         }),
         headers: Vec::new(),
     });
-    let rule = (vec(method, 0..2), vec(backend(), 0..3), of(timeouts())).prop_map(
-        |(matches, backend_refs, timeouts)| GrpcRouteRule {
+    let rule = (
+        vec(method, 0..2),
+        vec(words(), 0..2),
+        vec(backend(), 0..3),
+        of(timeouts()),
+    )
+        .prop_map(|(matches, filters, backend_refs, timeouts)| GrpcRouteRule {
+            filters,
             matches,
             backend_refs,
             timeouts,
             ..GrpcRouteRule::default()
-        },
-    );
+        });
     metadata().prop_flat_map(move |metadata| {
         (parents(metadata.name.clone()), vec(rule.clone(), 0..3)).prop_map(
             move |(parent_refs, rules)| {
@@ -347,6 +347,96 @@ fn backend_policy() -> impl Strategy<Value = Resource> + Clone {
     })
 }
 
+fn traffic_policy() -> impl Strategy<Value = Resource> + Clone {
+    metadata().prop_flat_map(move |metadata| {
+        (targets(metadata.name.clone()), any::<u64>()).prop_map(move |(target_refs, seed)| {
+            let spec = TrafficPolicySpec {
+                target_refs,
+                ..sample::traffic_policy(seed)
+            };
+            TrafficPolicy::new(metadata.clone(), spec).into()
+        })
+    })
+}
+
+/// The names that the short form gives to what a rule holds, and others.
+fn held() -> impl Strategy<Value = String> + Clone {
+    select(vec![
+        "reviews-0",
+        "reviews-1",
+        "reviews-g0",
+        "web-0",
+        "other",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn extension() -> impl Strategy<Value = Resource> + Clone {
+    (held(), metadata(), any::<u64>())
+        .prop_map(|(name, metadata, seed)| sample::extension(Metadata { name, ..metadata }, seed))
+}
+
+/// Filters for which the short form has words, in any order.
+fn words() -> impl Strategy<Value = Filter> + Clone {
+    let kinds = vec![
+        "Fault",
+        "DirectResponse",
+        "StickySplit",
+        "TrailerEdit",
+        "Else",
+    ];
+    let group = prop_oneof![9 => Just("policy.mesh".to_owned()), 1 => text()];
+    let extension = (group, select(kinds), held()).prop_map(|(group, kind, name)| Filter {
+        extension_ref: Some(ExtensionRef {
+            group,
+            kind: kind.into(),
+            name,
+        }),
+        ..Filter::new(FilterType::ExtensionRef)
+    });
+    let mirror = (plain_backend(), of(0u32..200)).prop_map(|(backend_ref, percent)| Filter {
+        request_mirror: Some(MirrorFilter {
+            backend_ref,
+            percent,
+            fraction: percent.is_none().then_some(MirrorFraction {
+                numerator: 1,
+                denominator: Some(3),
+            }),
+        }),
+        ..Filter::new(FilterType::RequestMirror)
+    });
+    prop_oneof![2 => extension, 1 => mirror]
+}
+
+fn plain_backend() -> impl Strategy<Value = BackendRef> + Clone {
+    (label(), of(select(vec![80u16, 8080]))).prop_map(|(name, port)| BackendRef {
+        name,
+        port,
+        ..BackendRef::default()
+    })
+}
+
+fn session() -> impl Strategy<Value = SessionPersistence> + Clone {
+    let kind = select(vec![SessionType::Cookie, SessionType::Header]);
+    let lifetime = select(vec![SessionLifetime::Session, SessionLifetime::Permanent]);
+    (
+        of(text()),
+        of(interval()),
+        of(interval()),
+        of(kind),
+        of(of(lifetime)),
+    )
+        .prop_map(
+            |(session_name, absolute_timeout, idle_timeout, kind, config)| SessionPersistence {
+                session_name,
+                absolute_timeout,
+                idle_timeout,
+                kind,
+                cookie_config: config.map(|lifetime_type| CookieConfig { lifetime_type }),
+            },
+        )
+}
+
 fn access_policy() -> impl Strategy<Value = Resource> + Clone {
     let peer = (of(text()), of(text()), of(text())).prop_map(|(service, namespace, identity)| {
         PeerSelector {
@@ -430,6 +520,8 @@ pub(crate) fn resource() -> impl Strategy<Value = Resource> + Clone {
         2 => backend_policy(),
         2 => access_policy(),
         1 => transport_policy(),
+        1 => traffic_policy(),
+        2 => extension(),
     ]
 }
 

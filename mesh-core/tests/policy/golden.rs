@@ -44,6 +44,7 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
             rule("backendRefs: reviews"),
             rule("retry: { attempts: many }"),
             short("selector: { version: 1.10 }\nsubsetOf: all\n"),
+            short("traffic: { outbound: { throttle: { k: fast } } }\nroute:\n- mirror: reviews-v2\n"),
         ]),
         ("M3005", partial(), vec![
             short("route:\n- timeout: 2\n"),
@@ -54,12 +55,15 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
             "kind: HTTPRoute\napiVersion: gateway.networking.k8s.io/v1\n".into(),
             rule("backendRefs: [{ weight: 1 }]"),
             rule("filters: [{ type: URLRewrite }]"),
+            short("backend:\n  loadBalancing: { algorithm: RingHash }\n  healthCheck: { interval: 5s }\n"),
+            short("traffic:\n  inbound:\n    rateLimits: [{ by: [{ identity: true }] }]\n"),
+            short("route:\n- fault: { maxActive: 5, expires: 2027-01-01 }\n"),
+            short("route:\n- session: { cookieConfig: { lifetimeType: Permanent } }\n"),
             "a: 1\n".into(),
         ]),
         ("M3007", partial(), vec![
             "apiVersion: v1\nkind: HttpRoute\nmetadata: { name: a }\n".into(),
             "apiVersion: gateway.networking.k8s.io/v2\nkind: HTTPRoute\nmetadata: { name: a }\n".into(),
-            rule("filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: a } } }]"),
         ]),
         ("M3008", partial(), vec![
             rule("retry: { codes: [200] }"),
@@ -68,6 +72,15 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
             rule("matches: [{ path: { type: Prefix, value: / } }]"),
             short("backend:\n  outlierDetection: { failurePercent: 120 }\n  retryBudget: { interval: 2m }\n"),
             short("endpoints: { static: [{ address: localhost }], registered: {} }\n"),
+            short("backend:\n  loadBalancing: { choices: 1, maglevTableSize: 65536, minRingSize: 9, maxRingSize: 8 }\n  \
+                   breaker: { halfOpenCalls: 0 }\n  connection: { keepaliveInterval: 5s }\n"),
+            short("backend:\n  loadBalancing: { apertureAbove: 50, subsetSize: 20, orca: { period: 50ms } }\n  \
+                   hedging: { delay: 5ms, percentile: 99 }\n"),
+            short("traffic:\n  inbound:\n    rateLimits: [{ by: [{ identity: true, path: true }], requests: 0 }]\n    \
+                   concurrency: { min: 50, max: 10, smoothing: 1.5 }\n  outbound: { throttle: { k: 1 } }\n"),
+            short("route:\n- fault: { delay: { duration: 1s, percent: 100.5 }, expires: soon }\n"),
+            short("route:\n- backends: { a: 1 }\n  respond: { status: 99 }\n"),
+            short("route:\n- mirror: { a: 101 }\n  session: { type: Header, cookieConfig: {} }\n"),
             short("transport: { exceptions: [{ source: 10.0.0.0/40, expires: 2027-01-01 }, { expires: later }] }\n"),
         ]),
         ("M3009", whole(), vec![
@@ -75,6 +88,12 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
             format!("{defined}{}", rule("backendRefs: [{ name: ratings, port: 80 }]")),
             format!("{defined}service: shop/rating\nbackend: {{ connectTimeout: 1s }}\n"),
             "service: shop/v1\nsubsetOf: reviews\nselector: { version: v1 }\n".into(),
+            format!("{defined}service: shop/reviews\nroute:\n- mirror: {{ ratngs: 10 }}\n").replacen("service: shop/reviews\nports: [{ port: 8080 }]\n---\n", "", 1),
+            rule("filters:\n- type: ExtensionRef\n  extensionRef: { group: policy.mesh, kind: Falt, name: slow }")
+                + "---\nservice: shop/reviews\n",
+            rule("filters:\n- type: ExtensionRef\n  extensionRef: { group: policy.mesh, kind: Fault, name: slwo }")
+                + "---\napiVersion: policy.mesh/v1alpha1\nkind: Fault\nmetadata: { name: slow, namespace: shop }\n\
+                   spec: { abort: { status: 503, percent: 0.1 }, expires: 2027-01-01 }\n",
         ]),
         ("M3010", partial(), vec![
             rule("backendRefs: [{ name: a, weight: 0 }, { name: b, weight: 0 }]"),
@@ -93,6 +112,10 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
         ("M3014", partial(), vec![
             rule("matches: [{ method: POST }]\nretry: { codes: [503] }"),
             rule("retry: { codes: [503], nonIdempotent: Allow }"),
+            rule("matches: [{ method: POST }]")
+                + "---\napiVersion: policy.mesh/v1alpha1\nkind: BackendPolicy\nmetadata: { name: hedge, namespace: shop }\n\
+                   spec:\n  targetRefs: [{ kind: HTTPRoute, name: reviews }]\n  hedging: {}\n",
+            short("backend: { hedging: { idempotent: true } }\n"),
         ]),
         ("M3015", partial(), vec![short("backend: { outlierDetection: { maxEjectedPercent: 100 } }\n")]),
         ("M3016", partial(), vec![short("backend: { outlierDetection: { consecutiveErrors: 2 } }\n")]),
@@ -100,6 +123,8 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
             "apiVersion: policy.mesh/v1alpha1\nkind: BackendPolicy\nmetadata: { name: a, namespace: empty }\n\
              spec: { targetRefs: [{ kind: Namespace }], connectTimeout: 1s }\n".into(),
             short("ports: [{ port: 8080 }]\nbackend: {}\n"),
+            short("ports: [{ port: 8080 }]\nsubsetFallback: AnyEndpoint\nbackend: { loadBalancing: { hashOn: [{ source: true }] } }\n"),
+            short("ports: [{ port: 8080 }]\nroute:\n- backends: { reviews: 1 }\n  sticky: { header: x-user }\n"),
         ]),
         ("M3018", partial(), vec![
             format!(
@@ -113,16 +138,21 @@ fn cases() -> Vec<(&'static str, Options, Vec<String>)> {
         ("M3020", partial(), vec![
             rule("matches: [{ path: { type: RegularExpression, value: \"/(a\" } }]"),
         ]),
-        ("M3021", partial(), vec![format!("{}---\n{}", rule("name: one"), rule("name: two"))]),
+        ("M3021", partial(), vec![
+            format!("{}---\n{}", rule("name: one"), rule("name: two")),
+            short("traffic: { inbound: { rateLimits: [{ name: all, requests: 5 }, { name: all, requests: 6 }] } }\n"),
+        ]),
         ("M3022", partial(), vec![
             "service: shop/Reviews\n".into(),
             rule("name: x").replace("name: reviews, namespace", "name: a_b, namespace"),
             rule("matches: [{ headers: [{ name: \"a b\", value: c }] }]"),
             short("endpoints: { dns: { host: -a-, port: 80 } }\n"),
+            short("route:\n- backends: { a: 1, b: 1 }\n  sticky: [{ header: x user }, { cookie: { name: a;b } }]\n"),
         ]),
         ("M3023", partial(), vec![
             format!("a: {}1{}\n", "[".repeat(limits::DEPTH + 1), "]".repeat(limits::DEPTH + 1)),
         ]),
+        ("M3024", partial(), vec![short("route:\n- fault: { abort: { status: 503, percent: 10 } }\n")]),
     ]
 }
 

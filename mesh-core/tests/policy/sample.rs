@@ -91,7 +91,13 @@ macro_rules! choices {
     )*};
 }
 
-choices!(Algorithm, LatencyMode);
+choices!(
+    Algorithm,
+    ConcurrencyAlgorithm,
+    Criticality,
+    GrpcCode,
+    LatencyMode
+);
 
 sample! {
     LoadBalancing {
@@ -134,6 +140,52 @@ sample! {
         happy_eyeballs, max_age, max_age_jitter_percent, idle_timeout, keepalive_interval,
         keepalive_timeout, keepalive_while_idle, max_streams_per_connection,
         max_connections_per_endpoint, max_requests_per_connection,
+    }
+}
+
+sample! {
+    InboundTraffic { rate_limits, concurrency, queue, criticality, timeout }
+    OutboundTraffic { throttle }
+    RateLimit { name, by, requests, per, burst, matches, overrides }
+    RateKey { identity, header, method, path }
+    RateOverride { from, requests, burst }
+    PeerSelector { service, namespace, identity }
+    RequestSelector { methods, paths, grpc }
+    Concurrency {
+        algorithm, initial, min, max, smoothing, tolerance, queue, long_window, backoff, slow_after,
+    }
+    Queue { size, target, interval }
+    CriticalityRules { trust_mesh, default_level, rules }
+    CriticalityRule { from, matches, level }
+    Throttle { enabled, k, window, max_reject_percent }
+    FaultSpec { delay, abort, header, seed, max_active, expires }
+    Delay { duration, percent }
+    Abort { status, grpc, percent }
+    FaultHeader { name, value }
+    DirectResponseSpec { status, body, content_type }
+    StickySplitSpec { hash_on }
+    TrailerEditSpec { set, add, remove }
+    HeaderValue { name, value }
+}
+
+/// A TrafficPolicy without its targets.
+pub(crate) fn traffic_policy(seed: u64) -> TrafficPolicySpec {
+    let rng = &mut fastrand::Rng::with_seed(seed);
+    TrafficPolicySpec {
+        target_refs: Vec::new(),
+        inbound: Sample::sample(rng),
+        outbound: Sample::sample(rng),
+    }
+}
+
+/// Something that a rule refers to.
+pub(crate) fn extension(metadata: Metadata, seed: u64) -> Resource {
+    let rng = &mut fastrand::Rng::with_seed(seed);
+    match rng.u32(..4) {
+        0 => Fault::new(metadata, Sample::sample(rng)).into(),
+        1 => DirectResponse::new(metadata, Sample::sample(rng)).into(),
+        2 => StickySplit::new(metadata, Sample::sample(rng)).into(),
+        _ => TrailerEdit::new(metadata, Sample::sample(rng)).into(),
     }
 }
 

@@ -6,7 +6,7 @@ pub struct Resource {
     #[prost(message, optional, tag = "1")]
     pub metadata: ::core::option::Option<Metadata>,
     /// What it says, by its kind.
-    #[prost(oneof = "resource::Spec", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "resource::Spec", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub spec: ::core::option::Option<resource::Spec>,
 }
 /// Nested message and enum types in `Resource`.
@@ -32,6 +32,21 @@ pub mod resource {
         /// Kind `TransportPolicy`.
         #[prost(message, tag = "7")]
         TransportPolicy(super::TransportPolicySpec),
+        /// Kind `TrafficPolicy`.
+        #[prost(message, tag = "8")]
+        TrafficPolicy(super::TrafficPolicySpec),
+        /// Kind `Fault`.
+        #[prost(message, tag = "9")]
+        Fault(super::FaultSpec),
+        /// Kind `DirectResponse`.
+        #[prost(message, tag = "10")]
+        DirectResponse(super::DirectResponseSpec),
+        /// Kind `StickySplit`.
+        #[prost(message, tag = "11")]
+        StickySplit(super::StickySplitSpec),
+        /// Kind `TrailerEdit`.
+        #[prost(message, tag = "12")]
+        TrailerEdit(super::TrailerEditSpec),
     }
 }
 /// Who a resource is.
@@ -437,6 +452,9 @@ pub struct SessionPersistence {
     /// What carries the session; a cookie when left out.
     #[prost(string, optional, tag = "4")]
     pub kind: ::core::option::Option<::prost::alloc::string::String>,
+    /// How long the cookie lives (Cookie).
+    #[prost(message, optional, tag = "5")]
+    pub cookie_config: ::core::option::Option<CookieConfig>,
 }
 /// A named destination: its ports, and where its endpoints come from.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1085,6 +1103,292 @@ pub struct Connection {
     /// Calls after which a connection is replaced; 0 is no limit.
     #[prost(uint32, optional, tag = "10")]
     pub max_requests_per_connection: ::core::option::Option<u32>,
+}
+/// Faults that are made on purpose, to see how a caller copes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FaultSpec {
+    /// Some calls are sent later.
+    #[prost(message, optional, tag = "1")]
+    pub delay: ::core::option::Option<Delay>,
+    /// Some calls are answered with an error, and not sent.
+    #[prost(message, optional, tag = "2")]
+    pub abort: ::core::option::Option<Abort>,
+    /// Only calls with this header.
+    #[prost(message, optional, tag = "3")]
+    pub header: ::core::option::Option<FaultHeader>,
+    /// With a seed the same calls in the same order have the same faults.
+    #[prost(uint32, optional, tag = "4")]
+    pub seed: ::core::option::Option<u32>,
+    /// Calls of a process that may be delayed at a time; others pass without.
+    #[prost(uint32, optional, tag = "5")]
+    pub max_active: ::core::option::Option<u32>,
+    /// Last moment, `2026-12-31` (until the end of that day, UTC) or `2026-12-31T18:00:00Z`.
+    #[prost(string, optional, tag = "6")]
+    pub expires: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Some calls are sent later.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delay {
+    /// How much later, at most `1h`. In milliseconds.
+    #[prost(uint64, tag = "1")]
+    pub duration: u64,
+    /// How many calls in percent, such as `0.1`; all when left out. In thousandths.
+    #[prost(uint32, optional, tag = "2")]
+    pub percent: ::core::option::Option<u32>,
+}
+/// Some calls are answered with an error: either of `status` and `grpc`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Abort {
+    /// An HTTP status, 200 to 599.
+    #[prost(uint32, optional, tag = "1")]
+    pub status: ::core::option::Option<u32>,
+    /// A gRPC code.
+    #[prost(string, optional, tag = "2")]
+    pub grpc: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many calls in percent, such as `0.1`; all when left out. In thousandths.
+    #[prost(uint32, optional, tag = "3")]
+    pub percent: ::core::option::Option<u32>,
+}
+/// A header that a call must have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FaultHeader {
+    /// Its name, in any case.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its value; any when left out.
+    #[prost(string, optional, tag = "2")]
+    pub value: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// An answer that is given instead of sending the call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DirectResponseSpec {
+    /// Its status, 200 to 599.
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    /// Its body, at most 64 KiB; none when left out.
+    #[prost(string, optional, tag = "2")]
+    pub body: ::core::option::Option<::prost::alloc::string::String>,
+    /// `content-type` of the body; `text/plain; charset=utf-8` when left out.
+    #[prost(string, optional, tag = "3")]
+    pub content_type: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What decides about the target of a split instead of chance: calls of one hash keep their
+/// target when weights change, as far as the new weights allow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StickySplitSpec {
+    /// What the hash is taken of, in this order.
+    #[prost(message, repeated, tag = "1")]
+    pub hash_on: ::prost::alloc::vec::Vec<HashOn>,
+}
+/// Edits of the trailers of an answer, applied in the order set, add, remove.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TrailerEditSpec {
+    /// Replaced, or added when absent.
+    #[prost(message, repeated, tag = "1")]
+    pub set: ::prost::alloc::vec::Vec<HeaderValue>,
+    /// Added beside what is there.
+    #[prost(message, repeated, tag = "2")]
+    pub add: ::prost::alloc::vec::Vec<HeaderValue>,
+    /// Removed, by name.
+    #[prost(string, repeated, tag = "3")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How long a session's cookie lives.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CookieConfig {
+    /// `Session` when left out. `Permanent` needs `absoluteTimeout`.
+    #[prost(string, optional, tag = "1")]
+    pub lifetime_type: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What a server does with the calls that arrive, and when a caller holds back. Each field of
+/// `inbound` and of `outbound` is taken from the most specific policy that sets it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TrafficPolicySpec {
+    /// What the policy is attached to.
+    #[prost(message, repeated, tag = "1")]
+    pub target_refs: ::prost::alloc::vec::Vec<TargetRef>,
+    /// Calls that arrive at the target.
+    #[prost(message, optional, tag = "2")]
+    pub inbound: ::core::option::Option<InboundTraffic>,
+    /// Calls that are sent to the target.
+    #[prost(message, optional, tag = "3")]
+    pub outbound: ::core::option::Option<OutboundTraffic>,
+}
+/// Calls that arrive.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InboundTraffic {
+    /// How many calls in a time; an empty list takes those of less specific policies away.
+    #[prost(message, optional, tag = "1")]
+    pub rate_limits: ::core::option::Option<RateLimitList>,
+    /// How many calls are worked on at a time.
+    #[prost(message, optional, tag = "2")]
+    pub concurrency: ::core::option::Option<Concurrency>,
+    /// Where the others wait.
+    #[prost(message, optional, tag = "3")]
+    pub queue: ::core::option::Option<Queue>,
+    /// How much calls matter.
+    #[prost(message, optional, tag = "4")]
+    pub criticality: ::core::option::Option<CriticalityRules>,
+    /// Longest time for an answer, whatever the caller allows. In milliseconds.
+    #[prost(uint64, optional, tag = "5")]
+    pub timeout: ::core::option::Option<u64>,
+}
+/// Calls that are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutboundTraffic {
+    /// When a caller refuses calls itself, because most of them would be refused.
+    #[prost(message, optional, tag = "1")]
+    pub throttle: ::core::option::Option<Throttle>,
+}
+/// `requests` in `per`, of which `burst` may come at once.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    /// Its name, a label of metrics; `policy/number` when left out.
+    #[prost(string, optional, tag = "1")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// What divides calls into buckets of their own; one for all calls when left out.
+    #[prost(message, repeated, tag = "2")]
+    pub by: ::prost::alloc::vec::Vec<RateKey>,
+    /// Calls in `per`.
+    #[prost(uint32, tag = "3")]
+    pub requests: u32,
+    /// The time; `1s` when left out, at most `1h`. In milliseconds.
+    #[prost(uint64, optional, tag = "4")]
+    pub per: ::core::option::Option<u64>,
+    /// Calls that may come at once; `requests` when left out.
+    #[prost(uint32, optional, tag = "5")]
+    pub burst: ::core::option::Option<u32>,
+    /// Calls that count, any of these; every call when left out.
+    #[prost(message, repeated, tag = "6")]
+    pub matches: ::prost::alloc::vec::Vec<RequestSelector>,
+    /// Other numbers for some callers; the first that names the caller counts.
+    #[prost(message, repeated, tag = "7")]
+    pub overrides: ::prost::alloc::vec::Vec<RateOverride>,
+}
+/// What divides calls: exactly one of the four.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RateKey {
+    /// The caller's identity; callers without one share a bucket.
+    #[prost(bool, optional, tag = "1")]
+    pub identity: ::core::option::Option<bool>,
+    /// The value of a header; calls without it share a bucket.
+    #[prost(string, optional, tag = "2")]
+    pub header: ::core::option::Option<::prost::alloc::string::String>,
+    /// The HTTP method.
+    #[prost(bool, optional, tag = "3")]
+    pub method: ::core::option::Option<bool>,
+    /// The path, without the query.
+    #[prost(bool, optional, tag = "4")]
+    pub path: ::core::option::Option<bool>,
+}
+/// Another number for some callers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateOverride {
+    /// The callers.
+    #[prost(message, repeated, tag = "1")]
+    pub from: ::prost::alloc::vec::Vec<PeerSelector>,
+    /// Calls in the time of the limit.
+    #[prost(uint32, tag = "2")]
+    pub requests: u32,
+    /// Calls that may come at once; `requests` when left out.
+    #[prost(uint32, optional, tag = "3")]
+    pub burst: ::core::option::Option<u32>,
+}
+/// How many calls are worked on at a time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Concurrency {
+    /// How the limit is found.
+    #[prost(string, optional, tag = "1")]
+    pub algorithm: ::core::option::Option<::prost::alloc::string::String>,
+    /// The limit at the start; with `Fixed`, the limit.
+    #[prost(uint32, optional, tag = "2")]
+    pub initial: ::core::option::Option<u32>,
+    /// Least limit.
+    #[prost(uint32, optional, tag = "3")]
+    pub min: ::core::option::Option<u32>,
+    /// Greatest limit.
+    #[prost(uint32, optional, tag = "4")]
+    pub max: ::core::option::Option<u32>,
+    /// Part of a new value that counts at once, above 0, at most 1 (Gradient2). In thousandths.
+    #[prost(uint32, optional, tag = "5")]
+    pub smoothing: ::core::option::Option<u32>,
+    /// Latency against the usual one that is still no queue, 1 to 10 (Gradient2). In thousandths.
+    #[prost(uint32, optional, tag = "6")]
+    pub tolerance: ::core::option::Option<u32>,
+    /// Calls by which the limit may grow at a time (Gradient2).
+    #[prost(uint32, optional, tag = "7")]
+    pub queue: ::core::option::Option<u32>,
+    /// Samples of the usual latency (Gradient2).
+    #[prost(uint32, optional, tag = "8")]
+    pub long_window: ::core::option::Option<u32>,
+    /// What is left of the limit after a drop, below 1 (Aimd). In thousandths.
+    #[prost(uint32, optional, tag = "9")]
+    pub backoff: ::core::option::Option<u32>,
+    /// A call that takes longer counts as a drop (Aimd). In milliseconds.
+    #[prost(uint64, optional, tag = "10")]
+    pub slow_after: ::core::option::Option<u64>,
+}
+/// Where calls wait that are above the limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Queue {
+    /// Most calls that wait; 0 is no queue.
+    #[prost(uint32, optional, tag = "1")]
+    pub size: ::core::option::Option<u32>,
+    /// A wait that is acceptable at all times. In milliseconds.
+    #[prost(uint64, optional, tag = "2")]
+    pub target: ::core::option::Option<u64>,
+    /// The queue is overloaded when no call waited less than `target` for so long. In milliseconds.
+    #[prost(uint64, optional, tag = "3")]
+    pub interval: ::core::option::Option<u64>,
+}
+/// How much calls matter.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CriticalityRules {
+    /// The header of callers with an identity of the mesh counts; that of others never does.
+    #[prost(bool, optional, tag = "1")]
+    pub trust_mesh: ::core::option::Option<bool>,
+    /// The level of calls that no rule and no header gives one.
+    #[prost(string, optional, tag = "2")]
+    pub default_level: ::core::option::Option<::prost::alloc::string::String>,
+    /// The first rule that fits gives the level.
+    #[prost(message, repeated, tag = "3")]
+    pub rules: ::prost::alloc::vec::Vec<CriticalityRule>,
+}
+/// Calls of one level, whatever their header says.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CriticalityRule {
+    /// The callers; everyone when left out.
+    #[prost(message, repeated, tag = "1")]
+    pub from: ::prost::alloc::vec::Vec<PeerSelector>,
+    /// The calls, any of these; every call when left out.
+    #[prost(message, repeated, tag = "2")]
+    pub matches: ::prost::alloc::vec::Vec<RequestSelector>,
+    /// Their level.
+    #[prost(string, tag = "3")]
+    pub level: ::prost::alloc::string::String,
+}
+/// Refuses calls itself with probability max(0, (requests - k x accepts) / (requests + 1)).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Throttle {
+    /// `false` switches off what a less specific policy switched on.
+    #[prost(bool, optional, tag = "1")]
+    pub enabled: ::core::option::Option<bool>,
+    /// Above 1; lower refuses sooner. In thousandths.
+    #[prost(uint32, optional, tag = "2")]
+    pub k: ::core::option::Option<u32>,
+    /// Time over which requests and accepts are counted. In milliseconds.
+    #[prost(uint64, optional, tag = "3")]
+    pub window: ::core::option::Option<u64>,
+    /// Most of the calls that are refused, in percent, 1 to 99.
+    #[prost(uint32, optional, tag = "4")]
+    pub max_reject_percent: ::core::option::Option<u32>,
+}
+/// A list that may be absent as a whole.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimitList {
+    /// The entries.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<RateLimit>,
 }
 /// What a caller of one service needs: the service, the routes attached to it, and for each backend that they refer
 /// to its service and its backend policies. Named by the service, "namespace/name".

@@ -14,6 +14,11 @@ pub fn resource_to_proto(resource: &Resource) -> pb::Resource {
         Resource::BackendPolicy(r) => Spec::BackendPolicy(r.spec.to_wire()),
         Resource::AccessPolicy(r) => Spec::AccessPolicy(r.spec.to_wire()),
         Resource::TransportPolicy(r) => Spec::TransportPolicy(r.spec.to_wire()),
+        Resource::TrafficPolicy(r) => Spec::TrafficPolicy(r.spec.to_wire()),
+        Resource::Fault(r) => Spec::Fault(r.spec.to_wire()),
+        Resource::DirectResponse(r) => Spec::DirectResponse(r.spec.to_wire()),
+        Resource::StickySplit(r) => Spec::StickySplit(r.spec.to_wire()),
+        Resource::TrailerEdit(r) => Spec::TrailerEdit(r.spec.to_wire()),
         // The enum is open for other crates, not for this workspace: the round trip test covers every kind.
         _ => {
             return pb::Resource {
@@ -49,6 +54,15 @@ pub fn resource_from_proto(wire: pb::Resource) -> Result<Resource, WireError> {
         Some(Spec::TransportPolicy(s)) => {
             read(s).map(|s| spec::TransportPolicy::new(metadata, s).into())
         }
+        Some(Spec::TrafficPolicy(s)) => {
+            read(s).map(|s| spec::TrafficPolicy::new(metadata, s).into())
+        }
+        Some(Spec::Fault(s)) => read(s).map(|s| spec::Fault::new(metadata, s).into()),
+        Some(Spec::DirectResponse(s)) => {
+            read(s).map(|s| spec::DirectResponse::new(metadata, s).into())
+        }
+        Some(Spec::StickySplit(s)) => read(s).map(|s| spec::StickySplit::new(metadata, s).into()),
+        Some(Spec::TrailerEdit(s)) => read(s).map(|s| spec::TrailerEdit::new(metadata, s).into()),
         None => {
             Err(WireError::new("missing, or of a kind that this version does not know").at("spec"))
         }
@@ -81,7 +95,7 @@ wire!(MirrorFraction { numerator "numerator", denominator "denominator" });
 wire!(ExtensionRef { group "group", kind "kind", name "name" });
 wire!(Timeouts { request "request", backend_request "backendRequest" });
 wire!(Retry { codes "codes", attempts "attempts", backoff "backoff", non_idempotent "nonIdempotent" });
-wire!(SessionPersistence { session_name "sessionName", absolute_timeout "absoluteTimeout", idle_timeout "idleTimeout", kind "type" });
+wire!(SessionPersistence { session_name "sessionName", absolute_timeout "absoluteTimeout", idle_timeout "idleTimeout", kind "type", cookie_config "cookieConfig" });
 wire!(ServiceSpec { ports "ports", endpoints "endpoints", subset_of "subsetOf", selector "selector", subset_fallback "subsetFallback" });
 wire!(ServicePort { name "name", port "port", target_port "targetPort", protocol "protocol", app_protocol "appProtocol" });
 wire!(Endpoints { fixed "static", dns "dns", registered "registered", external "external" });
@@ -114,6 +128,25 @@ wire!(HttpProbe { path "path", statuses "statuses" });
 wire!(GrpcProbe { service "service" });
 wire!(TcpProbe {});
 wire!(Connection { happy_eyeballs "happyEyeballs", max_age "maxAge", max_age_jitter_percent "maxAgeJitterPercent", idle_timeout "idleTimeout", keepalive_interval "keepaliveInterval", keepalive_timeout "keepaliveTimeout", keepalive_while_idle "keepaliveWhileIdle", max_streams_per_connection "maxStreamsPerConnection", max_connections_per_endpoint "maxConnectionsPerEndpoint", max_requests_per_connection "maxRequestsPerConnection" });
+wire!(FaultSpec { delay "delay", abort "abort", header "header", seed "seed", max_active "maxActive", expires "expires" });
+wire!(Delay { duration "duration", percent "percent" });
+wire!(Abort { status "status", grpc "grpc", percent "percent" });
+wire!(FaultHeader { name "name", value "value" });
+wire!(DirectResponseSpec { status "status", body "body", content_type "contentType" });
+wire!(StickySplitSpec { hash_on "hashOn" });
+wire!(TrailerEditSpec { set "set", add "add", remove "remove" });
+wire!(CookieConfig { lifetime_type "lifetimeType" });
+wire!(TrafficPolicySpec { target_refs "targetRefs", inbound "inbound", outbound "outbound" });
+wire!(InboundTraffic { rate_limits "rateLimits", concurrency "concurrency", queue "queue", criticality "criticality", timeout "timeout" });
+wire!(OutboundTraffic { throttle "throttle" });
+wire!(RateLimit { name "name", by "by", requests "requests", per "per", burst "burst", matches "matches", overrides "overrides" });
+wire!(RateKey { identity "identity", header "header", method "method", path "path" });
+wire!(RateOverride { from "from", requests "requests", burst "burst" });
+wire!(Concurrency { algorithm "algorithm", initial "initial", min "min", max "max", smoothing "smoothing", tolerance "tolerance", queue "queue", long_window "longWindow", backoff "backoff", slow_after "slowAfter" });
+wire!(Queue { size "size", target "target", interval "interval" });
+wire!(CriticalityRules { trust_mesh "trustMesh", default_level "default", rules "rules" });
+wire!(CriticalityRule { from "from", matches "matches", level "level" });
+wire!(Throttle { enabled "enabled", k "k", window "window", max_reject_percent "maxRejectPercent" });
 
 wire_choice!(
     AccessMode,
@@ -122,6 +155,7 @@ wire_choice!(
     ConcurrencyAlgorithm,
     Criticality,
     FilterType,
+    GrpcCode,
     GrpcMatchType,
     LatencyMode,
     MtlsMode,
@@ -135,4 +169,4 @@ wire_choice!(
     TlsVersion,
     ValueMatchType
 );
-wire_list!(PeerSelector in PeerSelectorList, StaticEndpoint in StaticEndpointList);
+wire_list!(PeerSelector in PeerSelectorList, RateLimit in RateLimitList, StaticEndpoint in StaticEndpointList);

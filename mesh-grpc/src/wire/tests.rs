@@ -77,16 +77,26 @@ fn sample(kind: Kind, rng: &mut fastrand::Rng) -> Resource {
         Kind::BackendPolicy => spec::BackendPolicy::new(metadata, Sample::sample(rng)).into(),
         Kind::AccessPolicy => spec::AccessPolicy::new(metadata, Sample::sample(rng)).into(),
         Kind::TransportPolicy => spec::TransportPolicy::new(metadata, Sample::sample(rng)).into(),
+        Kind::TrafficPolicy => spec::TrafficPolicy::new(metadata, Sample::sample(rng)).into(),
+        Kind::Fault => spec::Fault::new(metadata, Sample::sample(rng)).into(),
+        Kind::DirectResponse => spec::DirectResponse::new(metadata, Sample::sample(rng)).into(),
+        Kind::StickySplit => spec::StickySplit::new(metadata, Sample::sample(rng)).into(),
+        Kind::TrailerEdit => spec::TrailerEdit::new(metadata, Sample::sample(rng)).into(),
     }
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 11] = [
     Kind::Service,
     Kind::HttpRoute,
     Kind::GrpcRoute,
     Kind::BackendPolicy,
     Kind::AccessPolicy,
     Kind::TransportPolicy,
+    Kind::TrafficPolicy,
+    Kind::Fault,
+    Kind::DirectResponse,
+    Kind::StickySplit,
+    Kind::TrailerEdit,
 ];
 
 proptest! {

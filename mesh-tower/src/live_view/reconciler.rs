@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use mesh_core::identity::SpiffeId;
 use mesh_core::name::ServiceName;
-use mesh_core::policy::model::{Backend, BackendIx, BackendKey, Filter, Service, Snapshot};
+use mesh_core::policy::model::{Backend, BackendIx, BackendKey, Service, Snapshot};
 use mesh_core::policy::spec;
 use mesh_core::policy::{Layer, Options, Store};
 use mesh_core::retry::Budget;
@@ -418,17 +418,10 @@ fn referred(service: &Service) -> BTreeSet<BackendIx> {
     for port in of_port {
         all.insert(service.backend(port));
         for route in service.routes(port).routes() {
-            all.extend(
-                route
-                    .split()
-                    .targets()
-                    .iter()
-                    .map(|target| target.backend()),
-            );
-            all.extend(route.filters().iter().filter_map(|filter| match filter {
-                Filter::Mirror { backend, .. } => Some(*backend),
-                _ => None,
-            }));
+            let targets = route.split().targets();
+            all.extend(targets.iter().map(|target| target.backend()));
+            let mirrors = targets.iter().flat_map(|target| target.mirrors().iter());
+            all.extend(mirrors.chain(route.mirrors().iter()).map(|m| m.backend()));
         }
     }
     all

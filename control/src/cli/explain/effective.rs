@@ -152,7 +152,8 @@ impl Cx<'_> {
             from: self.resources.of_rule(route, ""),
             settings,
             filters: filters
-                .map(|filter| words::filter(filter, self.snapshot))
+                .map(words::filter)
+                .chain(words::extras(route, self.snapshot))
                 .collect(),
         }
     }

@@ -74,5 +74,64 @@ pub(super) fn knobs(backend: &Backend) -> Vec<(&'static str, String)> {
         ),
         ("connectTimeout", time(backend.connect_timeout())),
     ]);
+    knobs.extend(features(backend));
+    knobs
+}
+
+/// What is off unless a policy asks for it, and the zones.
+fn features(backend: &Backend) -> Vec<(&'static str, String)> {
+    let time = words::time;
+    let off = || "off".to_owned();
+    let hash: Vec<_> = backend.hash_on().iter().map(words::hash_on).collect();
+    let locality = backend.locality();
+    let mut knobs = Vec::new();
+    if !hash.is_empty() {
+        knobs.push(("loadBalancing.hashOn", hash.join(", ")));
+    }
+    knobs.extend([
+        (
+            "locality.overprovisioningPercent",
+            format!("{}%", locality.overprovisioning_percent()),
+        ),
+        (
+            "locality.zoneRoutingPercent",
+            format!("{}%", locality.zone_routing_percent()),
+        ),
+        (
+            "breaker",
+            backend.breaker().map_or_else(off, |b| {
+                format!(
+                    "opens at {}% failures of {} calls for {}",
+                    b.failure_percent(),
+                    b.window(),
+                    time(b.open_for())
+                )
+            }),
+        ),
+        (
+            "hedging",
+            backend.hedge().map_or_else(off, |h| match h.fixed_delay() {
+                Some(delay) => format!("after {}", time(delay)),
+                None => format!("after the {}th percentile", h.percentile()),
+            }),
+        ),
+        (
+            "healthCheck",
+            backend
+                .health()
+                .map_or_else(off, |h| format!("every {}", time(h.interval()))),
+        ),
+        (
+            "connection.maxAge",
+            backend.connection().max_age().map_or_else(off, time),
+        ),
+        (
+            "connection.keepaliveInterval",
+            backend
+                .connection()
+                .keepalive_interval()
+                .map_or_else(off, time),
+        ),
+    ]);
     knobs
 }

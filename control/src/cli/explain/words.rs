@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mesh_core::policy::model::{
-    AccessRule, AppProtocol, Backend, Discovery, Filter, Hostname, Operation, PathEdit, PathMatch,
-    PathPattern, Peer, Redirect, RouteMatch, Snapshot, TlsMode, ValueMatch,
+    AbortStatus, AccessRule, AppProtocol, Backend, Discovery, Filter, HashKey, HashOn, Hostname,
+    Operation, PathEdit, PathMatch, PathPattern, Peer, Redirect, Route, RouteMatch, Snapshot,
+    TlsMode, ValueMatch,
 };
 use mesh_core::policy::spec::Interval;
 
@@ -61,7 +62,7 @@ pub(super) fn redirect(redirect: &Redirect) -> String {
 }
 
 /// What a filter changes.
-pub(super) fn filter(filter: &Filter, snapshot: &Snapshot) -> String {
+pub(super) fn filter(filter: &Filter) -> String {
     match filter {
         Filter::RequestHeaders(edit) => format!("request headers: {}", headers(edit)),
         Filter::ResponseHeaders(edit) => format!("response headers: {}", headers(edit)),
@@ -73,16 +74,69 @@ pub(super) fn filter(filter: &Filter, snapshot: &Snapshot) -> String {
             }
             text + &edit.path().map(path_edit).unwrap_or_default()
         }
-        Filter::Mirror {
-            backend,
-            per_million,
-        } => {
-            let name = snapshot.outbound().backend(*backend);
-            let name = name.map_or_else(|| "?".to_owned(), |b| b.key().to_string());
-            let percent = f64::from(*per_million) / 10_000.0;
-            format!("mirror {percent}% to {name}")
-        }
         _ => "a change that this meshctl does not know".to_owned(),
+    }
+}
+
+/// What else a route does beside its filters.
+pub(super) fn extras(route: &Route, snapshot: &Snapshot) -> Vec<String> {
+    let mut out = Vec::new();
+    for mirror in route.mirrors().iter() {
+        let name = snapshot.outbound().backend(mirror.backend());
+        let name = name.map_or_else(|| "?".to_owned(), |b| b.key().to_string());
+        out.push(format!(
+            "mirror {} to {name}",
+            share(mirror.percent_milli())
+        ));
+    }
+    if let Some(fault) = route.fault() {
+        let mut parts = Vec::new();
+        if let Some(delay) = fault.delay() {
+            let part = share(delay.percent_milli());
+            parts.push(format!("{part} delayed by {}", time(delay.duration())));
+        }
+        if let Some(abort) = fault.abort() {
+            let error = match abort.status() {
+                AbortStatus::Http(status) => status.as_u16().to_string(),
+                AbortStatus::Grpc(code) => format!("gRPC code {code}"),
+            };
+            parts.push(format!(
+                "{} answered with {error}",
+                share(abort.percent_milli())
+            ));
+        }
+        out.push(format!("fault {}: {}", fault.name(), parts.join(", ")));
+    }
+    if let Some(direct) = route.direct() {
+        out.push(format!("answers {} by itself", direct.status().as_u16()));
+    }
+    if let Some(parts) = route.sticky() {
+        let parts: Vec<_> = parts.iter().map(hash_on).collect();
+        out.push(format!("sticky split by {}", parts.join(", ")));
+    }
+    if let Some(session) = route.session() {
+        let kind = session.kind().as_str().to_lowercase();
+        out.push(format!("session by {kind} {}", session.name()));
+    }
+    if let Some(edit) = route.trailers() {
+        out.push(format!("trailers: {}", headers(edit)));
+    }
+    out
+}
+
+/// Thousandths of a percent.
+fn share(percent_milli: u32) -> String {
+    format!("{}%", f64::from(percent_milli) / 1000.0)
+}
+
+/// One part of what is hashed.
+pub(super) fn hash_on(part: &HashOn) -> String {
+    match part.key() {
+        HashKey::Header(name) => format!("header {name}"),
+        HashKey::Cookie { name, .. } => format!("cookie {name}"),
+        HashKey::Source => "caller".to_owned(),
+        HashKey::Query(name) => format!("query {name}"),
+        _ => "something that this meshctl does not know".to_owned(),
     }
 }
 

@@ -104,7 +104,6 @@ pub(super) const CODES: &[CodeInfo] = &[
             "The apiVersion is not `gateway.networking.k8s.io/v1` (routes), `v1` (Service) or \
              `policy.mesh/v1alpha1` (the rest).",
             "The file holds resources for something else.",
-            "The filter is part of the Gateway API and not supported yet: `RequestMirror`.",
         ],
         &[CHECK],
     ),
@@ -303,6 +302,17 @@ pub(super) const CODES: &[CodeInfo] = &[
         &[
             CHECK,
             "Look at what is large: `du -a DIR | sort -n | tail`.",
+        ],
+    ),
+    other(
+        Code::POLICY_ENDLESS,
+        "a fault without an end",
+        "A fault that is made on purpose has no `expires`. What was a test of yesterday is then the \
+         incident of today, and nobody remembers where the errors come from.",
+        &["A `Fault` leaves `expires` out."],
+        &[
+            "Say when it is over, such as `expires: 2026-12-31T18:00:00Z`.",
+            CHECK,
         ],
     ),
 ];

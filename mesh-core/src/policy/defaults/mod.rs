@@ -205,6 +205,8 @@ defaults! {
         "Delayed calls hold memory; a test must not take the process down.";
     DIRECT_RESPONSE_BODY: usize = 64 << 10, "DirectResponse: longest body" = "64KiB",
         "It travels with the policy to every caller.";
+    RATE_LIMIT_PER: Duration = Duration::from_secs(1), "inbound.rateLimits[].per" = "1s",
+        "Limits are mostly said per second.";
     CONCURRENCY_INITIAL: u32 = 20, "inbound.concurrency.initial" = "20",
         "Netflix's number; it doubles within a few hundred calls.";
     CONCURRENCY_MIN: u32 = 20, "inbound.concurrency.min" = "20",

@@ -2,8 +2,6 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::BackendIx;
-
 /// A change on the way of a call.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -16,13 +14,6 @@ pub enum Filter {
     Redirect(Redirect),
     /// Changes host or path of the request.
     Rewrite(Rewrite),
-    /// Sends a copy of `per_million` of a million calls to a backend.
-    Mirror {
-        /// Where the copies go.
-        backend: BackendIx,
-        /// How many of a million calls.
-        per_million: u32,
-    },
 }
 
 /// Edits of headers, applied in the order set, add, remove.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use twox_hash::XxHash64;
 
-use super::{BackendIx, Filter};
+use super::{BackendIx, Filter, Mirror};
 
 /// One target of a split.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,6 +10,7 @@ pub struct Target {
     pub(crate) backend: BackendIx,
     pub(crate) weight: u32,
     pub(crate) filters: Arc<[Filter]>,
+    pub(crate) mirrors: Arc<[Mirror]>,
     pub(crate) tag: u64,
 }
 
@@ -29,6 +30,7 @@ impl Target {
             backend,
             weight,
             filters: Arc::default(),
+            mirrors: Arc::default(),
             tag: XxHash64::oneshot(0, &(backend.get() as u64).to_le_bytes()),
         }
     }
@@ -59,6 +61,11 @@ impl Target {
     /// Changes on the way to this target only, after those of the route.
     pub fn filters(&self) -> &[Filter] {
         &self.filters
+    }
+
+    /// Copies of the calls that go to this target, beside those of the route.
+    pub fn mirrors(&self) -> &Arc<[Mirror]> {
+        &self.mirrors
     }
 }
 

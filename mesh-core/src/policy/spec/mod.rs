@@ -13,6 +13,7 @@ mod backend;
 mod balance;
 mod common;
 mod ejection;
+mod extension;
 mod ratio;
 mod resilience;
 mod resource;
@@ -29,25 +30,33 @@ pub use backend::{BackendPolicySpec, Ceilings, RetryBudget};
 pub use balance::{Algorithm, CookieHash, HashOn, LoadBalancing, Locality, Orca};
 pub use common::{Interval, IntervalError, Metadata, Provenance, TargetKind, TargetRef};
 pub use ejection::{FailurePercentage, LatencyMode, LatencyOutlier, OutlierDetection, SuccessRate};
+pub use extension::{
+    Abort, Delay, DirectResponseSpec, FaultHeader, FaultSpec, GrpcCode, StickySplitSpec,
+    TrailerEditSpec,
+};
 pub use ratio::{Ratio, StatusRange};
 pub use resilience::{Breaker, Connection, GrpcProbe, HealthCheck, Hedging, HttpProbe, TcpProbe};
 pub use resource::{
-    AccessPolicy, BackendPolicy, GrpcRoute, HttpRoute, Kind, Resource, ResourceId, Service,
-    TransportPolicy,
+    AccessPolicy, BackendPolicy, DirectResponse, Fault, GrpcRoute, HttpRoute, Kind, Resource,
+    ResourceId, Service, StickySplit, TrafficPolicy, TrailerEdit, TransportPolicy,
 };
 pub use route::{
-    BackendRef, ExtensionRef, Filter, FilterType, GrpcMatchType, GrpcMethodMatch, GrpcRouteMatch,
-    GrpcRouteRule, GrpcRouteSpec, HeaderFilter, HeaderMatch, HeaderValue, HttpRouteMatch,
-    HttpRouteRule, HttpRouteSpec, MirrorFilter, MirrorFraction, NonIdempotent, ParentRef,
-    PathMatch, PathMatchType, PathModifier, PathModifierType, QueryParamMatch, RedirectFilter,
-    Retry, RewriteFilter, SessionLifetime, SessionPersistence, SessionType, Timeouts,
-    ValueMatchType,
+    BackendRef, CookieConfig, ExtensionRef, Filter, FilterType, GrpcMatchType, GrpcMethodMatch,
+    GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HeaderFilter, HeaderMatch, HeaderValue,
+    HttpRouteMatch, HttpRouteRule, HttpRouteSpec, MirrorFilter, MirrorFraction, NonIdempotent,
+    ParentRef, PathMatch, PathMatchType, PathModifier, PathModifierType, QueryParamMatch,
+    RedirectFilter, Retry, RewriteFilter, SessionLifetime, SessionPersistence, SessionType,
+    Timeouts, ValueMatchType,
 };
 pub use service::{
     AppProtocol, DnsEndpoints, Endpoints, ExternalEndpoints, RegisteredEndpoints, ServicePort,
     ServiceSpec, StaticEndpoint, SubsetFallback,
 };
-pub use traffic::{ConcurrencyAlgorithm, Criticality};
+pub use traffic::{
+    Concurrency, ConcurrencyAlgorithm, Criticality, CriticalityRule, CriticalityRules,
+    InboundTraffic, OutboundTraffic, Queue, RateKey, RateLimit, RateOverride, Throttle,
+    TrafficPolicySpec,
+};
 pub use transport::{MtlsMode, PlaintextException, TlsVersion, TransportPolicySpec};
 
 pub(crate) use schema::{choice, schema};

@@ -3,8 +3,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessPolicySpec, BackendPolicySpec, Decode, Encode, GrpcRouteSpec, HttpRouteSpec, Metadata,
-    Provenance, ServiceSpec, TransportPolicySpec, choice,
+    AccessPolicySpec, BackendPolicySpec, Decode, DirectResponseSpec, Encode, FaultSpec,
+    GrpcRouteSpec, HttpRouteSpec, Metadata, Provenance, ServiceSpec, StickySplitSpec,
+    TrafficPolicySpec, TrailerEditSpec, TransportPolicySpec, choice,
 };
 use crate::policy::text::{Decoder, Node, Tree};
 
@@ -24,6 +25,16 @@ choice! {
         AccessPolicy = "AccessPolicy",
         /// How servers accept connections.
         TransportPolicy = "TransportPolicy",
+        /// What servers do with calls, and when callers hold back.
+        TrafficPolicy = "TrafficPolicy",
+        /// Faults that are made on purpose, for rules to refer to.
+        Fault = "Fault",
+        /// An answer, for rules to refer to.
+        DirectResponse = "DirectResponse",
+        /// What a split hashes, for rules to refer to.
+        StickySplit = "StickySplit",
+        /// Edits of trailers, for rules to refer to.
+        TrailerEdit = "TrailerEdit",
     }
 }
 
@@ -56,6 +67,16 @@ pub enum Resource {
     AccessPolicy(AccessPolicy),
     /// How servers accept connections.
     TransportPolicy(TransportPolicy),
+    /// What servers do with calls, and when callers hold back.
+    TrafficPolicy(TrafficPolicy),
+    /// Faults that are made on purpose, for rules to refer to.
+    Fault(Fault),
+    /// An answer, for rules to refer to.
+    DirectResponse(DirectResponse),
+    /// What a split hashes, for rules to refer to.
+    StickySplit(StickySplit),
+    /// Edits of trailers, for rules to refer to.
+    TrailerEdit(TrailerEdit),
 }
 
 macro_rules! resources {
@@ -156,6 +177,16 @@ resources! {
     AccessPolicy(AccessPolicySpec) in "policy.mesh/v1alpha1";
     /// How servers accept connections.
     TransportPolicy(TransportPolicySpec) in "policy.mesh/v1alpha1";
+    /// What servers do with calls, and when callers hold back.
+    TrafficPolicy(TrafficPolicySpec) in "policy.mesh/v1alpha1";
+    /// Faults that are made on purpose, for rules to refer to.
+    Fault(FaultSpec) in "policy.mesh/v1alpha1";
+    /// An answer, for rules to refer to.
+    DirectResponse(DirectResponseSpec) in "policy.mesh/v1alpha1";
+    /// What a split hashes, for rules to refer to.
+    StickySplit(StickySplitSpec) in "policy.mesh/v1alpha1";
+    /// Edits of trailers, for rules to refer to.
+    TrailerEdit(TrailerEditSpec) in "policy.mesh/v1alpha1";
 }
 
 // === impl ResourceId ===

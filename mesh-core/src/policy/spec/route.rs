@@ -432,5 +432,31 @@ schema! {
         idle_timeout: Option<Interval> = "idleTimeout" default;
         /// What carries the session; a cookie when left out.
         kind: Option<SessionType> = "type" default;
+        /// How long the cookie lives (Cookie).
+        cookie_config: Option<CookieConfig> = "cookieConfig" default;
+    }
+}
+
+schema! {
+    /// How long a session's cookie lives.
+    #[derive(Default)]
+    pub struct CookieConfig {
+        /// `Session` when left out. `Permanent` needs `absoluteTimeout`.
+        lifetime_type: Option<SessionLifetime> = "lifetimeType" default;
+    }
+}
+
+impl Filter {
+    /// A filter of that type without settings.
+    pub fn new(kind: FilterType) -> Self {
+        Self {
+            kind,
+            request_header_modifier: None,
+            response_header_modifier: None,
+            request_redirect: None,
+            url_rewrite: None,
+            request_mirror: None,
+            extension_ref: None,
+        }
     }
 }

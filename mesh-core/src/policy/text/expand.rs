@@ -4,6 +4,7 @@ use super::decoder::{Decoder, allowed};
 use super::{Entry, Node, Pos, Value};
 use crate::error::Code;
 use crate::name::ServiceTarget;
+use crate::policy::spec::Kind;
 
 pub(super) const SHORT: &[&str] = &[
     "service",
@@ -17,6 +18,7 @@ pub(super) const SHORT: &[&str] = &[
     "backend",
     "access",
     "transport",
+    "traffic",
 ];
 const RULE: &[&str] = &[
     "name",
@@ -27,7 +29,21 @@ const RULE: &[&str] = &[
     "timeout",
     "attemptTimeout",
     "retry",
+    "session",
     "sessionPersistence",
+    "mirror",
+    "fault",
+    "respond",
+    "sticky",
+    "trailers",
+];
+/// The fields of a rule that name a resource or hold it, with its kind; in this order behind the
+/// other filters.
+pub(super) const EXTENSIONS: [(&str, Kind); 4] = [
+    ("fault", Kind::Fault),
+    ("respond", Kind::DirectResponse),
+    ("sticky", Kind::StickySplit),
+    ("trailers", Kind::TrailerEdit),
 ];
 const ALLOW: &[&str] = &["from", "to", "methods", "paths", "grpc"];
 
@@ -62,14 +78,9 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
     };
     let at = service.value.pos;
     let name = || Node::text(target.service.name(), at);
-    let resource = |api: &str, kind: &str, at: Pos, spec: Node| {
-        let metadata = Node::map(
-            pos,
-            [
-                ("name", name()),
-                ("namespace", Node::text(target.service.namespace(), pos)),
-            ],
-        );
+    let named = |name: Node, api: &str, kind: &str, at: Pos, spec: Node| {
+        let namespace = Node::text(target.service.namespace(), pos);
+        let metadata = Node::map(pos, [("name", name), ("namespace", namespace)]);
         Node::map(
             at,
             [
@@ -80,6 +91,7 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
             ],
         )
     };
+    let resource = |api: &str, kind: &str, at: Pos, spec: Node| named(name(), api, kind, at, spec);
     let mut out = Vec::new();
 
     let own = [
@@ -102,7 +114,18 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
         let Some(entry) = node.entry(key) else {
             continue;
         };
-        let rules = cx.at(key, |cx| rules(&entry.value, target.port, at, cx));
+        let context = Context {
+            service: target.service.name(),
+            key,
+            port: target.port,
+            at,
+        };
+        let mut held = Vec::new();
+        let rules = cx.at(key, |cx| rules(&entry.value, &context, &mut held, cx));
+        for (name, kind, spec) in held {
+            let at = spec.pos;
+            out.push(named(Node::text(name, at), MESH, kind, at, spec));
+        }
         let mut parent = vec![
             Entry::new("group", at, Node::text("", at)),
             Entry::new("kind", at, Node::text("Service", at)),
@@ -120,6 +143,7 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
         ("backend", "BackendPolicy"),
         ("access", "AccessPolicy"),
         ("transport", "TransportPolicy"),
+        ("traffic", "TrafficPolicy"),
     ] {
         let Some(entry) = node.entry(key) else {
             continue;
@@ -135,6 +159,9 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
             if key == "access" && field.key == "allow" {
                 field.value = cx.at("access.allow", |cx| allow(&field.value, cx));
             }
+            if key == "traffic" {
+                field.value = peers(&field.value);
+            }
             spec.push(field);
         }
         let spec = Node::new(Value::Map(spec), entry.value.pos);
@@ -143,8 +170,30 @@ pub(super) fn expand(node: &Node, namespace: &str, cx: &mut Decoder) -> Vec<Node
     out
 }
 
-fn rules(node: &Node, port: Option<u16>, at: Pos, cx: &mut Decoder) -> Node {
-    each(node, cx, |rule, entries, cx| {
+/// Where a list of rules stands.
+struct Context<'a> {
+    service: &'a str,
+    key: &'a str,
+    port: Option<u16>,
+    at: Pos,
+}
+
+/// The name of what a rule holds itself.
+pub(super) fn held_name(service: &str, key: &str, rule: usize) -> String {
+    match key {
+        "grpcRoute" => format!("{service}-g{rule}"),
+        _ => format!("{service}-{rule}"),
+    }
+}
+
+/// Rules in long form; `held` gets the resources that they hold: name, kind, spec.
+fn rules(
+    node: &Node,
+    context: &Context<'_>,
+    held: &mut Vec<(String, &'static str, Node)>,
+    cx: &mut Decoder,
+) -> Node {
+    each(node, cx, |n, rule, entries, cx| {
         let mut out = Vec::new();
         let mut timeouts = Vec::new();
         for entry in entries {
@@ -161,12 +210,25 @@ fn rules(node: &Node, port: Option<u16>, at: Pos, cx: &mut Decoder) -> Node {
                     if rule.entry("backendRefs").is_some() {
                         let message = "`backends` and `backendRefs` are two ways to say one thing";
                         cx.note(Code::POLICY_DUPLICATE_KEY, entry.key_pos, message);
-                    } else if let Some(refs) = backends(entry, port, at, cx) {
+                    } else if let Some(refs) = backends(entry, context, cx) {
                         put("backendRefs", refs);
                     }
                 }
+                "session" => {
+                    if rule.entry("sessionPersistence").is_some() {
+                        let message =
+                            "`session` and `sessionPersistence` are two ways to say one thing";
+                        cx.note(Code::POLICY_DUPLICATE_KEY, entry.key_pos, message);
+                    } else {
+                        put("sessionPersistence", entry.value.clone());
+                    }
+                }
+                "filters" | "mirror" | "fault" | "respond" | "sticky" | "trailers" => {}
                 key => put(key, entry.value.clone()),
             }
+        }
+        if let Some(filters) = filters(n, entries, context, held, cx) {
+            out.push(filters);
         }
         if let Some(first) = timeouts.first() {
             let pos = first.key_pos;
@@ -177,22 +239,98 @@ fn rules(node: &Node, port: Option<u16>, at: Pos, cx: &mut Decoder) -> Node {
     })
 }
 
-/// `{ reviews-v1: 90, reviews-v2:9090: 10 }`: names with weights; a port behind the name replaces
-/// that of the service.
-fn backends(entry: &Entry, port: Option<u16>, at: Pos, cx: &mut Decoder) -> Option<Node> {
+/// `filters`, and behind them what the short form has words of its own for.
+fn filters(
+    n: usize,
+    entries: &[Entry],
+    context: &Context<'_>,
+    held: &mut Vec<(String, &'static str, Node)>,
+    cx: &mut Decoder,
+) -> Option<Entry> {
+    let entry = |key: &str| entries.iter().find(|e| e.key == key);
+    let given = entry("filters");
+    let mut list = match given.map(|e| &e.value.value) {
+        Some(Value::Seq(items)) => items.clone(),
+        // Not a list: the decoder says so.
+        Some(_) => return given.cloned(),
+        None => Vec::new(),
+    };
+    let before = list.len();
+    if let Some(mirror) = entry("mirror") {
+        for (entry, reference) in targets("mirror", mirror, context, cx).unwrap_or_default() {
+            let pos = entry.key_pos;
+            let reference = Node::new(Value::Map(reference), pos);
+            let settings = [("backendRef", reference), ("percent", entry.value.clone())];
+            let fields = [
+                ("type", Node::text("RequestMirror", pos)),
+                ("requestMirror", Node::map(pos, settings)),
+            ];
+            list.push(Node::map(pos, fields));
+        }
+    }
+    for (key, kind) in EXTENSIONS {
+        let Some(entry) = entry(key) else { continue };
+        let pos = entry.value.pos;
+        let name = match &entry.value.value {
+            Value::Str(name) => name.clone(),
+            _ => {
+                let spec = match (&entry.value.value, key) {
+                    (Value::Map(_), "sticky") => Node::seq(pos, vec![entry.value.clone()]),
+                    _ => entry.value.clone(),
+                };
+                let spec = match key {
+                    "sticky" => Node::map(pos, [("hashOn", spec)]),
+                    _ => spec,
+                };
+                let name = held_name(context.service, context.key, n);
+                held.push((name.clone(), kind.as_str(), spec));
+                name
+            }
+        };
+        let to = [
+            ("group", Node::text("policy.mesh", pos)),
+            ("kind", Node::text(kind.as_str(), pos)),
+            ("name", Node::text(name, pos)),
+        ];
+        let fields = [
+            ("type", Node::text("ExtensionRef", pos)),
+            ("extensionRef", Node::map(pos, to)),
+        ];
+        list.push(Node::map(entry.key_pos, fields));
+    }
+    let pos = match given {
+        Some(given) => given.key_pos,
+        None if list.len() == before => return None,
+        None => list[0].pos,
+    };
+    Some(Entry::new("filters", pos, Node::seq(pos, list)))
+}
+
+/// `{ reviews-v1: 90, reviews-v2:9090: 10 }`: names with numbers; a port behind the name replaces
+/// that of the service. Each entry comes with the fields of its reference.
+fn targets<'e>(
+    key: &str,
+    entry: &'e Entry,
+    context: &Context<'_>,
+    cx: &mut Decoder,
+) -> Option<Vec<(&'e Entry, Vec<Entry>)>> {
     let Value::Map(entries) = &entry.value.value else {
-        cx.at("backends", |cx| {
+        cx.at(key, |cx| {
+            let (what, such) = match key {
+                "mirror" => ("percentages", "{ reviews-v2: 10 }"),
+                _ => ("weights", "{ reviews-v1: 90, reviews-v2: 10 }"),
+            };
             let message = format!(
-                "expected names with weights, found {}",
+                "expected names with {what}, found {}",
                 entry.value.describe()
             );
-            let hint = Some("such as { reviews-v1: 90, reviews-v2: 10 }".to_owned());
+            let hint = Some(format!("such as {such}"));
             cx.note_with(Code::POLICY_WRONG_TYPE, entry.value.pos, message, hint);
         });
         return None;
     };
-    cx.at("backends", |cx| cx.duplicates(entries));
-    let refs = entries.iter().map(|backend| {
+    cx.at(key, |cx| cx.duplicates(entries));
+    let targets = entries.iter().map(|backend| {
         let (name, own) = match backend.key.rsplit_once(':') {
             Some((name, digits)) => match digits.parse::<u16>() {
                 Ok(port) => (name, Some(port)),
@@ -200,25 +338,51 @@ fn backends(entry: &Entry, port: Option<u16>, at: Pos, cx: &mut Decoder) -> Opti
             },
             None => (backend.key.as_str(), None),
         };
-        let mut fields = vec![Entry::new(
-            "name",
-            backend.key_pos,
-            Node::text(name, backend.key_pos),
-        )];
-        if let Some(number) = own.or(port) {
-            let pos = if own.is_some() { backend.key_pos } else { at };
+        let pos = backend.key_pos;
+        let mut fields = vec![Entry::new("name", pos, Node::text(name, pos))];
+        if let Some(number) = own.or(context.port) {
+            let pos = if own.is_some() { pos } else { context.at };
             let value = Node::new(Value::Int(number.into()), pos);
             fields.push(Entry::new("port", pos, value));
         }
+        (backend, fields)
+    });
+    Some(targets.collect())
+}
+
+fn backends(entry: &Entry, context: &Context<'_>, cx: &mut Decoder) -> Option<Node> {
+    let refs = targets("backends", entry, context, cx)?.into_iter();
+    let refs = refs.map(|(backend, mut fields)| {
         fields.push(Entry::new("weight", backend.key_pos, backend.value.clone()));
         Node::new(Value::Map(fields), backend.key_pos)
     });
     Some(Node::seq(entry.value.pos, refs.collect()))
 }
 
+/// Callers in the short spelling, wherever `from` stands.
+fn peers(node: &Node) -> Node {
+    let value = match &node.value {
+        Value::Map(entries) => Value::Map(
+            entries
+                .iter()
+                .map(|entry| {
+                    let value = match entry.key.as_str() {
+                        "from" => from(&entry.value),
+                        _ => peers(&entry.value),
+                    };
+                    Entry::new(&entry.key, entry.key_pos, value)
+                })
+                .collect(),
+        ),
+        Value::Seq(items) => Value::Seq(items.iter().map(peers).collect()),
+        other => other.clone(),
+    };
+    Node::new(value, node.pos)
+}
+
 fn allow(node: &Node, cx: &mut Decoder) -> Node {
     let inline = |key: &str| matches!(key, "methods" | "paths" | "grpc");
-    each_of(node, ALLOW, cx, |rule, entries, cx| {
+    each_of(node, ALLOW, cx, |_, rule, entries, cx| {
         let mut out = Vec::new();
         let request: Vec<Entry> = entries.iter().filter(|e| inline(&e.key)).cloned().collect();
         for entry in entries.iter().filter(|e| !inline(&e.key)) {
@@ -259,7 +423,7 @@ fn from(node: &Node) -> Node {
 fn each(
     node: &Node,
     cx: &mut Decoder,
-    f: impl FnMut(&Node, &[Entry], &mut Decoder) -> Node,
+    f: impl FnMut(usize, &Node, &[Entry], &mut Decoder) -> Node,
 ) -> Node {
     each_of(node, RULE, cx, f)
 }
@@ -269,7 +433,7 @@ fn each_of(
     node: &Node,
     fields: &[&str],
     cx: &mut Decoder,
-    mut f: impl FnMut(&Node, &[Entry], &mut Decoder) -> Node,
+    mut f: impl FnMut(usize, &Node, &[Entry], &mut Decoder) -> Node,
 ) -> Node {
     let Value::Seq(items) = &node.value else {
         return node.clone();
@@ -292,7 +456,7 @@ fn each_of(
                     cx.note_with(Code::POLICY_UNKNOWN_FIELD, entry.key_pos, message, hint);
                 });
             }
-            f(item, &known, cx)
+            f(n, item, &known, cx)
         })
     });
     Node::seq(node.pos, items.collect())

@@ -217,13 +217,18 @@ fn kind(node: &Node, cx: &mut Decoder) -> Option<Kind> {
     Some(kind)
 }
 
-const ALL: [Kind; 6] = [
+const ALL: [Kind; 11] = [
     Kind::Service,
     Kind::HttpRoute,
     Kind::GrpcRoute,
     Kind::BackendPolicy,
     Kind::AccessPolicy,
     Kind::TransportPolicy,
+    Kind::TrafficPolicy,
+    Kind::Fault,
+    Kind::DirectResponse,
+    Kind::StickySplit,
+    Kind::TrailerEdit,
 ];
 
 /// The text in long form: the same resources, one a document.

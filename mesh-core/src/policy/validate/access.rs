@@ -84,7 +84,7 @@ fn model(
     }
 }
 
-fn peer(
+pub(super) fn peer(
     resource: &Resource,
     at: &str,
     peer: &PeerSelector,
@@ -154,7 +154,7 @@ fn caller(
     }
 }
 
-fn operation(
+pub(super) fn operation(
     resource: &Resource,
     at: &str,
     request: &RequestSelector,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::findings::Findings;
 use super::index::Index;
+use super::traffic;
 use crate::error::Code;
 use crate::name::ServiceName;
 use crate::policy::spec::{Kind, Resource, ResourceId, TargetKind, TargetRef};
@@ -197,6 +198,9 @@ fn refs(resource: &Resource) -> Option<(&[TargetRef], Vec<&'static str>)> {
                 ("exceptions", !s.exceptions.is_empty()),
             ]);
             Some((&s.target_refs, fields))
+        }
+        Resource::TrafficPolicy(policy) => {
+            Some((&policy.spec.target_refs, traffic::fields(&policy.spec)))
         }
         _ => None,
     }

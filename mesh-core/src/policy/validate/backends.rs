@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::attach::{Attachments, Target};
 use super::services::{Defined, Services, implicit};
+use super::traffic;
 use super::tunables::Tunables;
 use crate::name::ServiceName;
 use crate::policy::model::{
@@ -146,6 +147,14 @@ impl<'a> Backends<'a> {
         for policy in chain.chain(of_route.iter().copied()) {
             if let Resource::BackendPolicy(policy) = policy {
                 out.set(&policy.spec);
+            }
+        }
+        for policy in self.attached.for_service(Kind::TrafficPolicy, name) {
+            if let Resource::TrafficPolicy(policy) = policy
+                && let Some(outbound) = &policy.spec.outbound
+                && let Some(throttle) = &outbound.throttle
+            {
+                out.throttle = traffic::throttle(throttle);
             }
         }
         out

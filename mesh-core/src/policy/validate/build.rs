@@ -8,12 +8,12 @@ use super::backends::Backends;
 use super::findings::Findings;
 use super::index::Index;
 use super::routes::{AttachedRoute, settle};
-use super::{access, overlap, routes, services, transport, tunables};
+use super::{access, overlap, routes, services, traffic, transport, tunables};
 use crate::name::ServiceName;
 use crate::policy::model::RouteMatch;
 use crate::policy::model::{
-    AccessModel, Attached, BackendIx, Discovery, Inbound, Outbound, Route, Service, Snapshot,
-    Split, TransportModel,
+    AccessModel, Attached, BackendIx, Discovery, Inbound, InboundTraffic, Outbound, Route, Service,
+    Snapshot, Split, TransportModel,
 };
 use crate::policy::spec::{Kind, ResourceId};
 use crate::route::RouteTable;
@@ -317,8 +317,43 @@ fn inbound(
     Inbound {
         access,
         transport,
-        traffic: Attached::default(),
+        traffic: traffic(index, attached, before, findings),
     }
+}
+
+fn traffic(
+    index: &Index<'_>,
+    attached: &Attachments<'_>,
+    before: Option<&Inbound>,
+    findings: &mut Findings,
+) -> Attached<InboundTraffic> {
+    let compiled = traffic::compile(index, findings);
+    let mesh = Arc::new(compiled.for_rest(attached, None));
+    let mut out: Attached<InboundTraffic> = Attached {
+        mesh: reuse(mesh, before.map(|b| &b.traffic.mesh)),
+        ..Attached::default()
+    };
+    let mut named = BTreeSet::new();
+    for target in attached.targets(Kind::TrafficPolicy) {
+        match target {
+            Target::Namespace(namespace) => {
+                let model = Arc::new(compiled.for_rest(attached, Some(namespace)));
+                let namespace: Arc<str> = namespace.as_str().into();
+                let old = before.and_then(|b| b.traffic.namespaces.get(&namespace));
+                out.namespaces.insert(namespace, reuse(model, old));
+            }
+            Target::Service(name, _) => {
+                named.insert(name.clone());
+            }
+            Target::Mesh | Target::Route(_) => {}
+        }
+    }
+    for name in &named {
+        let model = Arc::new(compiled.for_service(attached, name));
+        let old = before.and_then(|b| b.traffic.services.get(name));
+        out.services.insert(name.clone(), reuse(model, old));
+    }
+    out
 }
 
 fn reuse<T: PartialEq>(new: Arc<T>, old: Option<&Arc<T>>) -> Arc<T> {

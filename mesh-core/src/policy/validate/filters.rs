@@ -1,8 +1,11 @@
 //! Changes on the way of a call.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, StatusCode};
 
 use super::backends::Backends;
+use super::extensions::Extension;
 use super::findings::Findings;
 use super::matches::{check_path, header_name};
 use super::routes::RuleCx;
@@ -10,25 +13,40 @@ use super::services::host;
 use crate::error::Code;
 use crate::policy::defaults;
 use crate::policy::model::{
-    Filter, HeaderEdit, PathEdit, PathMatch, Redirect, Rewrite, RouteMatch,
+    DirectResponse, Fault, Filter, HashOn, HeaderEdit, Mirror, PathEdit, PathMatch, Redirect,
+    Rewrite, RouteMatch, WHOLE_PERCENT_MILLI,
 };
 use crate::policy::spec::{
-    self, FilterType, HeaderFilter, MirrorFilter, PathModifier, PathModifierType, RedirectFilter,
-    Resource, RewriteFilter,
+    self, ExtensionRef, FilterType, HeaderFilter, MirrorFilter, PathModifier, PathModifierType,
+    RedirectFilter, Resource, RewriteFilter,
 };
 
-/// Compiles filters. `matches` are those of the rule, for the replacement of a prefix.
+/// What filters do.
+#[derive(Default)]
+pub(super) struct Compiled {
+    pub(super) filters: Vec<Filter>,
+    pub(super) mirrors: Vec<Mirror>,
+    pub(super) direct: Option<Arc<DirectResponse>>,
+    pub(super) fault: Option<Arc<Fault>>,
+    pub(super) sticky: Option<Arc<[HashOn]>>,
+    pub(super) trailers: Option<Arc<HeaderEdit>>,
+}
+
+/// Compiles filters of a rule, or of one of its targets. `matches` are those of the rule, for the
+/// replacement of a prefix.
 pub(super) fn compile(
     cx: &RuleCx<'_>,
     at: &str,
     filters: &[spec::Filter],
     matches: &[RouteMatch],
+    of_target: bool,
     backends: &mut Backends<'_>,
     findings: &mut Findings,
-) -> Vec<Filter> {
+) -> Compiled {
     let resource = cx.resource;
-    let mut out = Vec::new();
+    let mut compiled = Compiled::default();
     for (n, filter) in filters.iter().enumerate() {
+        let out = &mut compiled.filters;
         let at = format!("{at}.filters[{n}]");
         settings(resource, &at, filter, findings);
         if filters[..n].iter().any(|f| f.kind == filter.kind)
@@ -70,27 +88,15 @@ pub(super) fn compile(
                 out.extend(rewrite.map(Filter::Rewrite));
             }
             FilterType::RequestMirror => {
-                // Its settings are still checked, so that all mistakes are told at once.
-                findings
-                    .error(
-                        resource,
-                        format!("{at}.type"),
-                        Code::POLICY_UNKNOWN_KIND,
-                        "RequestMirror is not supported yet: no request would be mirrored",
-                    )
-                    .help("take the filter out");
                 let at = format!("{at}.requestMirror");
                 let mirror = filter.request_mirror.as_ref();
-                out.extend(mirror.and_then(|m| self::mirror(cx, &at, m, backends, findings)));
+                let mirror = mirror.and_then(|m| self::mirror(cx, &at, m, backends, findings));
+                compiled.mirrors.extend(mirror);
             }
             FilterType::ExtensionRef => {
-                if let Some(extension) = &filter.extension_ref {
-                    let message = format!(
-                        "no extension `{}` of group `{}` is known",
-                        extension.kind, extension.group
-                    );
+                if let Some(to) = &filter.extension_ref {
                     let at = format!("{at}.extensionRef");
-                    findings.error(resource, at, Code::POLICY_UNKNOWN_KIND, message);
+                    extension(cx, &at, to, of_target, &mut compiled, findings);
                 }
             }
         }
@@ -105,7 +111,37 @@ pub(super) fn compile(
             message,
         );
     }
-    out
+    compiled
+}
+
+fn extension(
+    cx: &RuleCx<'_>,
+    at: &str,
+    to: &ExtensionRef,
+    of_target: bool,
+    compiled: &mut Compiled,
+    findings: &mut Findings,
+) {
+    let found = cx.extensions.get(cx.resource, at, to, cx.index, findings);
+    let Some(found) = found else { return };
+    if of_target {
+        let message = format!("{} is for a rule, not for one of its targets", to.kind);
+        findings
+            .error(cx.resource, at, Code::POLICY_RANGE, message)
+            .help("move it to the `filters` of the rule");
+        return;
+    }
+    let twice = match found {
+        Extension::Fault(fault) => compiled.fault.replace(fault).is_some(),
+        Extension::Direct(direct) => compiled.direct.replace(direct).is_some(),
+        Extension::Sticky(sticky) => compiled.sticky.replace(sticky).is_some(),
+        Extension::Trailers(edit) => compiled.trailers.replace(edit).is_some(),
+    };
+    if twice {
+        let message = format!("{} is given twice in one rule", to.kind);
+        let at = format!("{at}.kind");
+        findings.error(cx.resource, at, Code::POLICY_DUPLICATE_NAME, message);
+    }
 }
 
 /// Each type has its settings under its own name, and no others.
@@ -156,7 +192,7 @@ fn settings(resource: &Resource, at: &str, filter: &spec::Filter, findings: &mut
     }
 }
 
-fn headers(
+pub(super) fn headers(
     resource: &Resource,
     at: &str,
     filter: &HeaderFilter,
@@ -291,10 +327,10 @@ fn mirror(
     mirror: &MirrorFilter,
     backends: &mut Backends<'_>,
     findings: &mut Findings,
-) -> Option<Filter> {
+) -> Option<Mirror> {
     let part = match (&mirror.percent, &mirror.fraction) {
-        (None, None) => 1_000_000,
-        (Some(percent), None) if *percent <= 100 => u64::from(*percent) * 10_000,
+        (None, None) => WHOLE_PERCENT_MILLI.into(),
+        (Some(percent), None) if *percent <= 100 => u64::from(*percent) * 1000,
         (None, Some(fraction)) => {
             let below = u64::from(fraction.denominator.unwrap_or(100));
             let above = u64::from(fraction.numerator);
@@ -308,7 +344,9 @@ fn mirror(
                 );
                 return None;
             }
-            above * 1_000_000 / below
+            // A part that is too small to count here is not none.
+            let part = above * u64::from(WHOLE_PERCENT_MILLI) / below;
+            part.max(u64::from(above > 0))
         }
         (Some(_), Some(_)) => {
             let message = "`percent` and `fraction` are two ways to say one thing";
@@ -333,8 +371,6 @@ fn mirror(
     };
     let at = format!("{at}.backendRef");
     let (service, port) = cx.reference(&at, &mirror.backend_ref, backends, findings)?;
-    Some(Filter::Mirror {
-        backend: backends.get(&service, port, None),
-        per_million: u32::try_from(part).unwrap_or(1_000_000),
-    })
+    let part = u32::try_from(part).unwrap_or(WHOLE_PERCENT_MILLI);
+    Some(Mirror::new(backends.get(&service, port, None)).with_percent_milli(part))
 }

@@ -14,7 +14,8 @@
 //! | `backends` | the list of backends |
 //! | `routes`, `matches`, `filters`, `attempts` | rules of routes |
 //! | `overlap` | rules that can never serve, routes that contend for one parent |
-//! | `access`, `transport` | who may call, and how |
+//! | `extensions`, `session` | what rules refer to |
+//! | `access`, `transport`, `traffic` | who may call, how, and how much |
 //! | `build` | the snapshot, with the parts of the one before |
 
 mod access;
@@ -22,6 +23,7 @@ mod attach;
 mod attempts;
 mod backends;
 mod build;
+mod extensions;
 mod filters;
 mod findings;
 mod hash;
@@ -33,6 +35,8 @@ mod ranges;
 mod revision;
 mod routes;
 mod services;
+mod session;
+mod traffic;
 mod transport;
 mod tunables;
 

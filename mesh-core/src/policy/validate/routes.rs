@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::backends::Backends;
+use super::extensions::{self, Extensions};
 use super::findings::Findings;
 use super::index::{Index, parents};
-use super::{attempts, filters, matches};
+use super::{attempts, filters, matches, session};
 use crate::error::Code;
 use crate::name::ServiceName;
 use crate::policy::defaults;
 use crate::policy::model::{
-    BackendIx, Filter, Hostname, Origin, RetryPolicy, Route, RouteMatch, RouteTimeouts, Split,
-    Target,
+    BackendIx, DirectResponse, Fault, Filter, HashOn, HeaderEdit, Hostname, Mirror, Origin,
+    RetryPolicy, Route, RouteMatch, RouteTimeouts, SessionPolicy, Split, Target,
 };
 use crate::policy::spec::{
     BackendRef, FilterType, ParentRef, Resource, ResourceId, Retry, SessionPersistence, Timeouts,
@@ -30,7 +31,8 @@ pub(super) struct AttachedRoute<'a> {
 /// What a rule's parts are compiled in.
 pub(super) struct RuleCx<'a> {
     pub(super) resource: &'a Resource,
-    index: &'a Index<'a>,
+    pub(super) index: &'a Index<'a>,
+    pub(super) extensions: &'a Extensions,
 }
 
 /// The fields that rules of both kinds have.
@@ -52,6 +54,12 @@ struct Draft {
     hostnames: Vec<Hostname>,
     matches: Vec<RouteMatch>,
     filters: Arc<[Filter]>,
+    mirrors: Arc<[Mirror]>,
+    direct: Option<Arc<DirectResponse>>,
+    fault: Option<Arc<Fault>>,
+    session: Option<Arc<SessionPolicy>>,
+    sticky: Option<Arc<[HashOn]>>,
+    trailers: Option<Arc<HeaderEdit>>,
     targets: Vec<Target>,
     timeouts: RouteTimeouts,
     retry: Option<RetryPolicy>,
@@ -63,8 +71,14 @@ pub(super) fn compile<'a>(
     findings: &mut Findings,
 ) -> Vec<AttachedRoute<'a>> {
     let mut out = Vec::new();
+    let extensions = extensions::compile(index, findings);
     for resource in index.resources.values() {
-        let drafts = drafts(resource, index, backends, findings);
+        let cx = RuleCx {
+            resource,
+            index,
+            extensions: &extensions,
+        };
+        let drafts = drafts(&cx, backends, findings);
         let Some(drafts) = drafts else { continue };
         let id = resource.id();
         let parents = parents(resource);
@@ -251,11 +265,11 @@ impl RuleCx<'_> {
 }
 
 fn drafts(
-    resource: &Resource,
-    index: &Index<'_>,
+    cx: &RuleCx<'_>,
     backends: &mut Backends<'_>,
     findings: &mut Findings,
 ) -> Option<Vec<Draft>> {
+    let resource = cx.resource;
     let mut out = Vec::new();
     match resource {
         Resource::HttpRoute(route) => {
@@ -272,7 +286,7 @@ fn drafts(
                     matches: matches::http(resource, &at, &rule.matches, findings),
                     grpc: false,
                 };
-                out.push(draft(resource, n, rule, &hosts, index, backends, findings));
+                out.push(draft(cx, n, rule, &hosts, backends, findings));
             }
         }
         Resource::GrpcRoute(route) => {
@@ -289,7 +303,7 @@ fn drafts(
                     matches: matches::grpc(resource, &at, &rule.matches, findings),
                     grpc: true,
                 };
-                out.push(draft(resource, n, rule, &hosts, index, backends, findings));
+                out.push(draft(cx, n, rule, &hosts, backends, findings));
             }
         }
         _ => return None,
@@ -298,22 +312,32 @@ fn drafts(
 }
 
 fn draft(
-    resource: &Resource,
+    cx: &RuleCx<'_>,
     n: usize,
     rule: Rule<'_>,
     hosts: &[Hostname],
-    index: &Index<'_>,
     backends: &mut Backends<'_>,
     findings: &mut Findings,
 ) -> Draft {
     let at = format!("spec.rules[{n}]");
+    let resource = cx.resource;
     let id = resource.id();
-    let cx = RuleCx { resource, index };
-    if rule.session.is_some() {
-        let message = "`sessionPersistence` has no effect yet";
-        let at = format!("{at}.sessionPersistence");
-        findings.warning(resource, at, Code::POLICY_UNUSED, message);
-    }
+    let name: Arc<str> = match rule.name {
+        Some(name) => name.into(),
+        None => format!("{}/{n}", id.name).into(),
+    };
+    let session = rule
+        .session
+        .and_then(|session| session::compile(resource, &at, session, &name, findings));
+    let done = filters::compile(
+        cx,
+        &at,
+        rule.filters,
+        &rule.matches,
+        false,
+        backends,
+        findings,
+    );
     let redirects = rule
         .filters
         .iter()
@@ -322,6 +346,28 @@ fn draft(
         let message = "a rule that redirects sends nothing to `backendRefs`";
         let at = format!("{at}.backendRefs");
         findings.error(resource, at, Code::POLICY_RANGE, message);
+    }
+    if done.direct.is_some() {
+        let more = [
+            (
+                "backendRefs",
+                !rule.backends.is_empty(),
+                "sends nothing to `backendRefs`",
+            ),
+            ("filters", redirects, "cannot redirect as well"),
+        ];
+        for (field, given, what) in more {
+            if given {
+                let message = format!("a rule that answers by itself {what}");
+                let at = format!("{at}.{field}");
+                findings.error(resource, at, Code::POLICY_RANGE, message);
+            }
+        }
+    }
+    if done.sticky.is_some() && rule.backends.len() < 2 {
+        let message = "a sticky split has no effect on fewer than two `backendRefs`";
+        let at = format!("{at}.filters");
+        findings.warning(resource, at, Code::POLICY_UNUSED, message);
     }
     let timeouts = attempts::timeouts(rule.timeouts);
     let retry = rule
@@ -333,10 +379,7 @@ fn draft(
     attempts::fits(resource, &at, &timeouts, &rule, retry.as_ref(), findings);
     let origin = resource.provenance().origin();
     Draft {
-        name: match rule.name {
-            Some(name) => name.into(),
-            None => format!("{}/{n}", id.name).into(),
-        },
+        name,
         origin: Origin {
             rule: n,
             file: origin.map(|o| o.file().clone()),
@@ -344,8 +387,14 @@ fn draft(
             resource: Some(id.clone()),
         },
         hostnames: hosts.to_vec(),
-        filters: filters::compile(&cx, &at, rule.filters, &rule.matches, backends, findings).into(),
-        targets: targets(&cx, &at, &rule, &id, backends, findings),
+        filters: done.filters.into(),
+        mirrors: done.mirrors.into(),
+        direct: done.direct,
+        fault: done.fault,
+        session,
+        sticky: done.sticky,
+        trailers: done.trailers,
+        targets: targets(cx, &at, &rule, &id, backends, findings),
         matches: rule.matches,
         timeouts,
         retry,
@@ -372,13 +421,14 @@ fn targets(
             let at = format!("{at}.weight");
             findings.error(cx.resource, at, Code::POLICY_RANGE, message);
         }
-        let filters =
-            filters::compile(cx, &at, &backend.filters, &rule.matches, backends, findings);
+        let own = &backend.filters;
+        let done = filters::compile(cx, &at, own, &rule.matches, true, backends, findings);
         if let Some((service, port)) = cx.reference(&at, backend, backends, findings) {
             let name = backend_name(&service, port);
             let target = Target::new(backends.get(&service, port, Some(id)), weight).named(&name);
             out.push(Target {
-                filters: filters.into(),
+                filters: done.filters.into(),
+                mirrors: done.mirrors.into(),
                 ..target
             });
         }
@@ -428,12 +478,12 @@ impl Draft {
             split,
             timeouts: self.timeouts,
             retry: self.retry.clone(),
-            mirrors: Arc::default(),
-            direct: None,
-            fault: None,
-            session: None,
-            sticky: None,
-            trailers: None,
+            mirrors: self.mirrors.clone(),
+            direct: self.direct.clone(),
+            fault: self.fault.clone(),
+            session: self.session.clone(),
+            sticky: self.sticky.clone(),
+            trailers: self.trailers.clone(),
         }
     }
 }
@@ -441,23 +491,17 @@ impl Draft {
 /// Replaces provisional positions of backends by final ones.
 pub(super) fn settle(route: &mut Route, moved: &[BackendIx]) {
     let place = |ix: BackendIx| moved.get(ix.get()).copied().unwrap_or(ix);
-    let filters = |filters: &[Filter]| -> Arc<[Filter]> {
-        let filters = filters.iter().map(|f| match f {
-            Filter::Mirror {
-                backend,
-                per_million,
-            } => Filter::Mirror {
-                backend: place(*backend),
-                per_million: *per_million,
-            },
-            other => other.clone(),
+    let mirrors = |mirrors: &[Mirror]| -> Arc<[Mirror]> {
+        let mirrors = mirrors.iter().map(|m| Mirror {
+            backend: place(m.backend),
+            ..*m
         });
-        filters.collect()
+        mirrors.collect()
     };
-    route.filters = filters(&route.filters);
+    route.mirrors = mirrors(&route.mirrors);
     let targets = route.split.targets().iter().map(|t| Target {
         backend: place(t.backend),
-        filters: filters(&t.filters),
+        mirrors: mirrors(&t.mirrors),
         ..t.clone()
     });
     route.split = Split::new(targets.collect::<Vec<_>>());

@@ -137,7 +137,7 @@ fn exception(spec: &PlaintextException) -> Option<Exception> {
 }
 
 /// `2026-12-31` (the end of that day) or `2026-12-31T18:00:00Z` (RFC 3339, UTC).
-fn instant(text: &str) -> Option<SystemTime> {
+pub(super) fn instant(text: &str) -> Option<SystemTime> {
     let (date, time) = match text.split_once('T') {
         None => (text, None),
         Some((date, time)) => (date, Some(time.strip_suffix('Z')?)),

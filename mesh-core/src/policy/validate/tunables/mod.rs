@@ -8,14 +8,19 @@ mod resilience;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
+
 use super::findings::Findings;
 use super::index::Index;
 use super::ranges::Ranges;
+use crate::error::Code;
 use crate::policy::model::{
     BalancePolicy, BreakerPolicy, BudgetPolicy, CeilingsPolicy, ConnectionPolicy, EjectionPolicy,
     HashOn, HealthPolicy, HedgePolicy, LocalityPolicy, ThrottlePolicy,
 };
-use crate::policy::spec::{BackendPolicySpec, Ceilings, Interval, Resource, RetryBudget};
+use crate::policy::spec::{
+    BackendPolicySpec, Ceilings, Interval, Kind, Resource, ResourceId, RetryBudget, TargetKind,
+};
 
 /// A value with each given field replaced.
 macro_rules! over {
@@ -104,6 +109,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         if let Resource::BackendPolicy(policy) = &***resource {
             let mut ranges = Ranges { resource, findings };
             check_one(&mut ranges, &policy.spec);
+            hedged_routes(&mut ranges, &policy.spec, index);
         }
     }
 }
@@ -138,4 +144,42 @@ fn check_one(ranges: &mut Ranges<'_, '_>, spec: &BackendPolicySpec) {
     let bounds = Duration::from_secs(1)..=Duration::from_secs(60);
     ranges.duration("retryBudget.interval", budget.interval, bounds);
     ranges.positive("connectTimeout", spec.connect_timeout);
+}
+
+/// Hedging of routes whose calls it does not apply to.
+fn hedged_routes(ranges: &mut Ranges<'_, '_>, spec: &BackendPolicySpec, index: &Index<'_>) {
+    let hedging = spec.hedging.clone().unwrap_or_default();
+    let off = spec.hedging.is_none() || hedging.enabled == Some(false);
+    if off || hedging.idempotent == Some(true) {
+        return;
+    }
+    for target in &spec.target_refs {
+        let kind = match target.kind {
+            TargetKind::HttpRoute => Kind::HttpRoute,
+            TargetKind::GrpcRoute => Kind::GrpcRoute,
+            _ => continue,
+        };
+        let id = ResourceId {
+            kind,
+            namespace: ranges.resource.metadata().namespace.clone(),
+            name: target.name.clone().unwrap_or_default(),
+        };
+        let what = match index.resources.get(&id).map(|r| &***r) {
+            Some(Resource::GrpcRoute(_)) => Some("gRPC calls".to_owned()),
+            Some(Resource::HttpRoute(route)) => {
+                let matches = route.spec.rules.iter().flat_map(|rule| &rule.matches);
+                let mut methods = matches.filter_map(|m| m.method.as_ref());
+                let risky = |m: &&String| m.parse::<Method>().is_ok_and(|m| !m.is_idempotent());
+                let method = methods.find(risky);
+                method.map(|method| format!("{method} calls"))
+            }
+            _ => None,
+        };
+        if let Some(what) = what {
+            let why = format!("{what} are not idempotent: this hedging does not apply to them");
+            ranges
+                .warn("hedging", Code::POLICY_RETRY_UNSAFE, why)
+                .help("if the callee recognises a repetition, add idempotent: true");
+        }
+    }
 }
