@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
 use mesh_core::error::MeshError;
+use mesh_core::policy::{ConcurrencyAlgorithm, ConcurrencyPolicy};
 use mesh_tower::Mesh;
 use mesh_tower::MeshBody;
 use mesh_tower::server::{ServerHandle, TlsChoice};
@@ -54,9 +55,14 @@ pub(super) fn serve(
         "stop what listens on port {}, or give another --listen",
         listen.port()
     );
+    // Members hold streams and wait for news: their latency says nothing of the load.
+    let unlimited = ConcurrencyPolicy::default().with_algorithm(ConcurrencyAlgorithm::Off);
     mesh.server()
         .bind(&listen.to_string())
-        .and_then(|server| server.announce(false).tls(TlsChoice::Join).serve(service))
+        .and_then(|server| {
+            let server = server.announce(false).concurrency(unlimited);
+            server.tls(TlsChoice::Join).serve(service)
+        })
         .map_err(|error| from_mesh(&error, &next))
 }
 

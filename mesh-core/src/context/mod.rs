@@ -4,12 +4,14 @@
 //! [`RequestContext`] is what a server takes from a request and a client sends on: the application
 //! in between does nothing for it.
 
+mod arrival;
 mod b3;
 mod baggage;
 mod request;
 mod trace;
 mod tracestate;
 
+pub use arrival::Arrival;
 pub use b3::{parse_b3, parse_b3_multi};
 pub use baggage::{MAX_BAGGAGE, accept_baggage};
 pub use request::{Criticality, RequestContext};

@@ -92,7 +92,8 @@ impl RequestContext {
     }
 
     /// Reads a request's headers as they arrived at `now`. A value that cannot be read counts as
-    /// absent: a bad header of a caller is no reason to refuse the call.
+    /// absent: a bad header of a caller is no reason to refuse the call. How much the call matters is
+    /// not the caller's word alone: [`overload::level`](crate::overload::level) says that.
     pub fn extract(
         headers: &HeaderMap,
         peer: Option<SpiffeId>,
@@ -107,9 +108,7 @@ impl RequestContext {
             deadline: left.and_then(|left: Duration| now.checked_add(left)),
             trace: TraceContext::extract(headers, rng).0,
             baggage: headers.get(metadata::BAGGAGE).and_then(accept_baggage),
-            criticality: text(&metadata::CRITICALITY)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or_default(),
+            criticality: Criticality::default(),
             attempt: arrived_attempt(headers),
             peer,
         }
@@ -168,12 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn criticality_is_inherited_and_ordered() {
-        let now = Instant::now();
-        let of = |text| extract(&[(metadata::CRITICALITY, text)], now).criticality;
-        assert_eq!(of("sheddable"), Criticality::Sheddable);
-        assert_eq!(of("CRITICAL-PLUS"), Criticality::CriticalPlus);
-        assert_eq!(of("nonsense"), Criticality::Critical);
+    fn criticality_is_ordered_and_read_in_any_case() {
+        assert_eq!("sheddable".parse(), Ok(Criticality::Sheddable));
+        assert_eq!("CRITICAL-PLUS".parse(), Ok(Criticality::CriticalPlus));
+        assert_eq!("nonsense".parse::<Criticality>(), Err(()));
+        let header = [(metadata::CRITICALITY, "sheddable")];
+        let context = extract(&header, Instant::now());
+        assert_eq!(
+            context.criticality,
+            Criticality::Critical,
+            "not by its word alone"
+        );
         assert!(Criticality::Sheddable < Criticality::SheddablePlus);
         assert!(Criticality::SheddablePlus < Criticality::Critical);
     }

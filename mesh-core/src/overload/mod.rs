@@ -5,6 +5,7 @@
 //! * [`Gate`] admits calls under that limit, lets a bounded number wait ([`Queue`]: CoDel, newest
 //!   first under overload) and refuses the rest, the least critical first ([`share`]).
 //! * [`throttle`] is the client's part: it holds calls back from a backend that refuses most of them.
+//! * [`level`] says how much a call matters.
 //!
 //! Admission takes no lock: one compare-and-swap. The lock of the queue is taken only when there is
 //! something to wait for.
@@ -12,12 +13,14 @@
 pub mod adaptive;
 pub mod throttle;
 
+mod criticality;
 mod gate;
 mod queue;
 mod share;
 #[cfg(test)]
 mod simulation;
 
+pub use self::criticality::level;
 pub use self::gate::{Entry, Gate, Outcome, Refusal, Slot, Ticket, Wake};
 pub use self::queue::{Pushed, Queue};
 pub use self::share::{firm_share, share};

@@ -2,10 +2,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method};
-
 use super::{Cell, Keyed, Rate};
-use crate::context::Criticality;
+use crate::context::{Arrival, Criticality};
 use crate::identity::SpiffeId;
 use crate::identity::access::{is_caller, operates};
 use crate::overload::firm_share;
@@ -32,25 +30,6 @@ struct Buckets {
     keyed: Keyed,
 }
 
-/// What a limit may look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Who calls, if that was proved.
-    pub peer: Option<&'a SpiffeId>,
-    /// Our own trust domain, in which rules that name a service or a namespace are meant.
-    pub domain: Option<&'a str>,
-    /// The method.
-    pub method: &'a Method,
-    /// The path, without the query.
-    pub path: &'a str,
-    /// Whether it is gRPC.
-    pub grpc: bool,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// How much the call matters: only part of a burst is for the lower levels.
-    pub level: Criticality,
-}
-
 /// A call that is one too many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limited {
@@ -64,7 +43,7 @@ pub struct Limited {
 struct Parts<'a> {
     limit: &'a RateLimit,
     other: Option<usize>,
-    request: &'a Request<'a>,
+    request: &'a Arrival<'a>,
 }
 
 // === impl RateLimits ===
@@ -108,14 +87,21 @@ impl RateLimits {
         self.limits.iter().map(|l| l.buckets.keyed.len()).sum()
     }
 
-    /// Counts a call with every limit that it falls under, or with none of them.
+    /// Counts a call with every limit that it falls under, or with none of them. Only part of a burst
+    /// is for the lower levels of criticality.
     ///
     /// Two calls that arrive in the same moment may both find the last place and one of them be
     /// refused by a later limit: then an earlier one has counted it. Never the other way round.
     ///
     /// # Errors
     /// The first limit that it is too much for, and how long to wait for all.
-    pub fn check(&self, now: Instant, request: &Request<'_>) -> Result<(), Limited> {
+    pub fn check(
+        &self,
+        now: Instant,
+        request: &Arrival<'_>,
+        level: Criticality,
+    ) -> Result<(), Limited> {
+        let percent = firm_share(level);
         let mut limited: Option<Limited> = None;
         let mut refuse = |limit: &Limit, wait: Duration| match &mut limited {
             Some(first) => first.retry_after = first.retry_after.max(wait),
@@ -129,7 +115,7 @@ impl RateLimits {
         let applies = || self.limits.iter().filter(|limit| limit.applies(request));
         if applies().nth(1).is_some() {
             for limit in applies() {
-                if let Err(wait) = limit.ask(now, request, false) {
+                if let Err(wait) = limit.ask(now, request, percent, false) {
                     refuse(limit, wait);
                 }
             }
@@ -138,10 +124,12 @@ impl RateLimits {
             }
         }
         for limit in applies() {
-            limit.ask(now, request, true).map_err(|wait| Limited {
-                limit: limit.policy.name().clone(),
-                retry_after: wait,
-            })?;
+            limit
+                .ask(now, request, percent, true)
+                .map_err(|wait| Limited {
+                    limit: limit.policy.name().clone(),
+                    retry_after: wait,
+                })?;
         }
         Ok(())
     }
@@ -150,7 +138,7 @@ impl RateLimits {
 // === impl Limit ===
 
 impl Limit {
-    fn applies(&self, request: &Request<'_>) -> bool {
+    fn applies(&self, request: &Arrival<'_>) -> bool {
         let matches = self.policy.matches();
         matches.is_empty()
             || matches
@@ -158,8 +146,13 @@ impl Limit {
                 .any(|to| operates(to, request.method, request.path, request.grpc))
     }
 
-    fn ask(&self, now: Instant, request: &Request<'_>, take: bool) -> Result<(), Duration> {
-        let percent = firm_share(request.level);
+    fn ask(
+        &self,
+        now: Instant,
+        request: &Arrival<'_>,
+        percent: u32,
+        take: bool,
+    ) -> Result<(), Duration> {
         let other = request.peer.and_then(|peer| {
             self.policy.overrides().iter().position(|other| {
                 other

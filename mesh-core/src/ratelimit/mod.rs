@@ -17,4 +17,4 @@ mod tests;
 
 pub use self::cell::{Cell, Rate};
 pub use self::keyed::Keyed;
-pub use self::limits::{Limited, RateLimits, Request};
+pub use self::limits::{Limited, RateLimits};

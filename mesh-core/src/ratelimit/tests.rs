@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
 use super::*;
-use crate::context::Criticality;
+use crate::context::{Arrival, Criticality};
 use crate::identity::SpiffeId;
 use crate::policy::model::{Operation, PathPattern, Peer};
 use crate::policy::{RateKey, RateLimit, RateOverride};
@@ -207,15 +207,15 @@ fn caller(name: &str) -> Caller {
 fn ask(limits: &RateLimits, now: Instant, caller: &Caller) -> Result<(), Limited> {
     limits.check(
         now,
-        &Request {
+        &Arrival {
             peer: caller.peer.as_ref(),
             domain: Some("mesh.local"),
             method: &Method::GET,
             path: caller.path,
             grpc: false,
             headers: &caller.headers,
-            level: Criticality::Critical,
         },
+        Criticality::Critical,
     )
 }
 

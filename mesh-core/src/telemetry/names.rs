@@ -46,6 +46,10 @@ pub const REASON: &str = "reason";
 pub const RESULT: &str = "result";
 /// Label: which layer of policy.
 pub const LAYER: &str = "layer";
+/// Label: how much a call matters, see [`crate::context::Criticality::as_str`].
+pub const CRITICALITY: &str = "criticality";
+/// Label: the name of a rate limit.
+pub const LIMIT: &str = "limit";
 /// Label: `inbound` or `outbound`.
 pub const DIRECTION: &str = "direction";
 
@@ -119,6 +123,14 @@ metrics! {
         "Requests that have not ended.";
     SERVER_BYPASSED = "mesh_server_unrouted_total", Counter, "requests", [FROM],
         "Requests whose caller did not route them by the mesh's policy.";
+    SERVER_SHED = "mesh_server_shed_total", Counter, "requests", [REASON, CRITICALITY],
+        "Requests refused for overload (M2014): limit, queue_full, waited, or requests (the fixed bound), by how much they matter.";
+    SERVER_RATE_LIMITED = "mesh_server_rate_limited_total", Counter, "requests", [LIMIT, CRITICALITY],
+        "Requests above a rate limit (M2007), by the name of the limit.";
+    SERVER_LIMIT = "mesh_server_concurrency_limit", Gauge, "requests", [SERVICE],
+        "Requests that the server takes into work at a time now, as its latency allows; infinite when switched off.";
+    SERVER_WAITING = "mesh_server_waiting", Gauge, "requests", [SERVICE],
+        "Requests that wait for a place in work.";
     DENIED = "mesh_denied_total", Counter, "requests", [FROM, REASON],
         "Requests refused, or that would be refused in Audit mode, by access policy.";
     TLS_HANDSHAKES = "mesh_tls_handshakes_total", Counter, "handshakes", [DIRECTION, RESULT],

@@ -12,7 +12,7 @@ use mesh_core::{
 use tower_layer::Layer;
 
 use super::Access;
-use crate::{telemetry::Counter, tls::Credentials};
+use crate::{telemetry::Counter, tls::Credentials, traffic::Home};
 
 /// Refuses requests that the access policy does not allow.
 #[derive(Clone, Debug)]
@@ -26,9 +26,7 @@ pub struct AccessLayer {
 pub(crate) struct Rules {
     source: Source,
     model: Arc<AccessModel>,
-    /// Where services and namespaces of the rules live: our own trust domain, once we have one.
-    domain: Option<Arc<str>>,
-    credentials: Option<Credentials>,
+    home: Home,
 }
 
 #[derive(Clone, Debug)]
@@ -51,8 +49,7 @@ impl AccessLayer {
             rules: Rules {
                 source: Source::Fixed,
                 model: Arc::new(model),
-                domain: None,
-                credentials: None,
+                home: Home::default(),
             },
             denied: Counter::noop(),
         }
@@ -106,25 +103,14 @@ impl Rules {
                 seen,
             },
             model,
-            domain: None,
-            credentials: None,
+            home: Home::default(),
         }
     }
 
     /// Rules that name a service mean the one of our own trust domain only.
     pub(crate) fn within(mut self, credentials: &Credentials) -> Self {
-        self.credentials = Some(credentials.clone());
+        self.home = Home::of(credentials);
         self
-    }
-
-    /// Our own trust domain. It never changes, but is not known before the first identity.
-    fn own_domain(&mut self) -> Option<Arc<str>> {
-        if self.domain.is_none()
-            && let Some(own) = self.credentials.as_ref().and_then(Credentials::identity)
-        {
-            self.domain = Some(own.spiffe_id().trust_domain().into());
-        }
-        self.domain.clone()
     }
 
     /// The rules now: one atomic compare when nothing changed.
@@ -179,7 +165,7 @@ impl Rules {
         grpc: bool,
     ) -> Decision {
         let domain = if peer.is_some() {
-            self.own_domain()
+            self.home.domain().cloned()
         } else {
             None
         };

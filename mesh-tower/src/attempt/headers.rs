@@ -23,6 +23,9 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext) -> TraceContex
     if call.criticality() != Criticality::default() {
         let text = HeaderValue::from_static(call.criticality().as_str());
         headers.insert(metadata::CRITICALITY, text);
+    } else {
+        // What the application copied from somewhere is not what the call was decided to be.
+        headers.remove(metadata::CRITICALITY);
     }
     deadline::inject(headers, call.is_grpc(), call.left());
     if call.chosen().is_some() {

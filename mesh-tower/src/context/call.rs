@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 use mesh_core::ceiling::Permit;
 use mesh_core::context::{Criticality, TraceContext};
+use mesh_core::metadata;
 
 use crate::body::MeshBody;
 use crate::live_view::{BackendView, ServiceView};
@@ -78,6 +79,11 @@ pub(crate) struct Chosen {
     pub(crate) edge: Arc<Edge>,
 }
 
+/// What the application says of how much the call matters.
+fn told<B>(request: &Request<B>) -> Option<Criticality> {
+    request.extensions().get::<Criticality>().copied()
+}
+
 // === impl CallContext ===
 
 impl CallContext {
@@ -91,7 +97,13 @@ impl CallContext {
         if let Some(found) = Self::get(request) {
             return found.clone();
         }
-        let made = Self::new(request.headers(), sampled, Bytes::new(), u64::MAX);
+        let made = Self::new(
+            request.headers(),
+            told(request),
+            sampled,
+            Bytes::new(),
+            u64::MAX,
+        );
         request.extensions_mut().insert(made.clone());
         made
     }
@@ -111,7 +123,7 @@ impl CallContext {
         // Of another call, whose body this one sends on.
         body.take_call();
         let buffer = body.take_buffer();
-        let made = Self::new(request.headers(), sampled, buffer, 0);
+        let made = Self::new(request.headers(), told(request), sampled, buffer, 0);
         request.body_mut().carry_own(made);
     }
 
@@ -130,7 +142,13 @@ impl CallContext {
         Some(call)
     }
 
-    fn new(headers: &HeaderMap, sampled: bool, buffer: Bytes, clock: u64) -> Self {
+    fn new(
+        headers: &HeaderMap,
+        told: Option<Criticality>,
+        sampled: bool,
+        buffer: Bytes,
+        clock: u64,
+    ) -> Self {
         let inherited = super::with(|context| {
             (
                 context.trace.child(&mut fastrand::Rng::new()),
@@ -140,7 +158,7 @@ impl CallContext {
                 context.attempt,
             )
         });
-        let (trace, parent, baggage, criticality, arrived_attempt) =
+        let (trace, parent, baggage, inherited_level, arrived_attempt) =
             inherited.unwrap_or_else(|| {
                 // No server of ours above: the application may have set the headers itself.
                 let mut rng = fastrand::Rng::new();
@@ -148,7 +166,10 @@ impl CallContext {
                     Some(parent) => (parent.child(&mut rng), Some(parent.span_id())),
                     None => (TraceContext::start(sampled, &mut rng), None),
                 };
-                (trace, parent, None, Criticality::default(), 0)
+                let level = headers
+                    .get(metadata::CRITICALITY)
+                    .and_then(|value| value.to_str().ok()?.parse().ok());
+                (trace, parent, None, level.unwrap_or_default(), 0)
             });
         Self(Arc::new(CallState {
             started: runtime::now(),
@@ -157,7 +178,7 @@ impl CallContext {
             trace,
             parent,
             baggage,
-            criticality,
+            criticality: told.unwrap_or(inherited_level),
             buffer,
             arrived_attempt,
             deadline: AtomicU64::new(u64::MAX),
@@ -218,7 +239,8 @@ impl CallContext {
         self.0.parent
     }
 
-    /// How much the call matters.
+    /// How much the call matters: as a [`Criticality`] in the request's extensions says, else as the
+    /// request that this task serves, else as the application's own header.
     pub fn criticality(&self) -> Criticality {
         self.0.criticality
     }

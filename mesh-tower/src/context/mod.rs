@@ -11,6 +11,7 @@ mod call;
 
 use std::future::Future;
 
+pub use mesh_core::context::Criticality;
 use mesh_core::context::RequestContext;
 use tokio::task::futures::TaskLocalFuture;
 
@@ -35,6 +36,27 @@ pub fn with<T>(read: impl FnOnce(&RequestContext) -> T) -> Option<T> {
 /// Runs a future inside a context: the way to carry it over `tokio::spawn`.
 pub fn scope<F: Future>(context: RequestContext, future: F) -> TaskLocalFuture<RequestContext, F> {
     CURRENT.scope(context, future)
+}
+
+/// Runs a future whose calls matter as much as `level` says, whatever the request that it serves
+/// does. For one call, put the [`Criticality`] into the extensions of its request instead.
+///
+/// ```
+/// # async fn run(client: mesh_tower::MeshClient) -> Result<(), mesh_tower::MeshError> {
+/// use mesh_tower::context::{self, Criticality};
+///
+/// let warm_the_cache = async { /* calls */ };
+/// context::with_criticality(Criticality::Sheddable, warm_the_cache).await;
+/// # Ok(()) }
+/// ```
+pub fn with_criticality<F: Future>(
+    level: Criticality,
+    future: F,
+) -> TaskLocalFuture<RequestContext, F> {
+    let start = || RequestContext::start(&mut fastrand::Rng::new());
+    let mut context = current().unwrap_or_else(start);
+    context.criticality = level;
+    scope(context, future)
 }
 
 /// Runs a closure inside a context.

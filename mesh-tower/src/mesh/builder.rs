@@ -291,6 +291,7 @@ impl MeshBuilder {
             shared,
             settings: self.settings,
             reporters: Default::default(),
+            inbound: Default::default(),
             probe,
             tasks,
         }))

@@ -15,6 +15,7 @@ pub(super) fn refresh(mesh: &Inner) {
         return;
     }
     mesh.views.refresh_gauges();
+    mesh.inbound.refresh_gauges(&mesh.service, recorder);
     policy(mesh, recorder);
     if mesh.settings.expect_feed || mesh.shared.is_fed() {
         let connected = u8::from(mesh.shared.is_connected());

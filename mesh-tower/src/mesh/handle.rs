@@ -12,6 +12,7 @@ use crate::runtime::Tasks;
 use crate::stack::Seam;
 use crate::telemetry::Recorder;
 use crate::tls::Credentials;
+use crate::traffic::Inbound;
 use crate::transport::Connect;
 
 /// One process's membership in the mesh. Cloning is one atomic increment.
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Settings,
     pub(crate) reporters: Mutex<Vec<Reporter>>,
+    pub(crate) inbound: Inbound,
     /// What any backend's stack looks like, for `describe`.
     pub(crate) probe: Seam,
     pub(crate) tasks: Tasks,
@@ -148,6 +150,11 @@ impl Mesh {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Box::new(add));
+    }
+
+    /// What all servers of this mesh share.
+    pub(crate) fn inbound(&self) -> &Inbound {
+        &self.inner.inbound
     }
 
     /// All metrics in Prometheus' text format.

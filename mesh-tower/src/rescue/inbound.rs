@@ -93,12 +93,13 @@ pub(crate) fn answer(error: &MeshError, grpc: bool, reveal: bool) -> Response<Me
     if let Some(wait) = error.retry_after() {
         let headers = response.headers_mut();
         if grpc {
-            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            // Rounded up: who waits as told must not come too early.
+            let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
             headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from(millis));
         } else {
             headers.insert(
                 header::RETRY_AFTER,
-                HeaderValue::from(wait.as_secs().max(1)),
+                HeaderValue::from(wait.as_nanos().div_ceil(1_000_000_000).max(1) as u64),
             );
         }
     }

@@ -6,6 +6,7 @@ use http_body::Body;
 use mesh_core::{
     error::{Code, ErrorKind, MeshError},
     live::Live,
+    policy::ConcurrencyPolicy,
     telemetry::names,
 };
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use super::{
     handle,
     scope::Erase,
     signal::Signal,
-    stack::Parts,
+    stack::{Own, Parts},
 };
 use crate::{
     BoxError,
@@ -41,6 +42,7 @@ pub struct ServerBuilder {
     choice: TlsChoice,
     limits: Limits,
     timeout: Option<Duration>,
+    concurrency: Option<ConcurrencyPolicy>,
     form: Form,
     announce: bool,
     layers: Vec<UserLayer>,
@@ -56,6 +58,7 @@ impl ServerBuilder {
             choice: TlsChoice::default(),
             limits: Limits::default(),
             timeout: None,
+            concurrency: None,
             form: Form::Origin,
             announce: true,
             layers: Vec::new(),
@@ -113,13 +116,24 @@ impl ServerBuilder {
     }
 
     /// How long the service may take until the head of its answer. Unbounded by default: the
-    /// callers' deadlines bound it.
+    /// callers' deadlines bound it. A `TrafficPolicy` with a timeout is above this.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
+    /// How many requests this server works on at a time, in place of what the other servers of this
+    /// process share. A `TrafficPolicy` with `concurrency` is above this.
+    ///
+    /// The default (Gradient2) suits whatever answers as soon as it can. Switch it off where calls
+    /// wait for events, as in a long poll: their latency says nothing of the load.
+    pub fn concurrency(mut self, policy: ConcurrencyPolicy) -> Self {
+        self.concurrency = Some(policy);
+        self
+    }
+
     /// Serves as a forward proxy: targets keep their authority and CONNECT reaches the service.
+    /// Nothing is limited but the requests in work: these are the application's calls to others.
     pub fn forward_proxy(mut self) -> Self {
         self.form = Form::Proxy;
         self
@@ -150,12 +164,21 @@ impl ServerBuilder {
         self
     }
 
+    fn own(&self) -> Own {
+        Own {
+            requests: self.limits.requests,
+            timeout: self.timeout,
+            concurrency: self.concurrency,
+            local: matches!(self.form, Form::Proxy),
+        }
+    }
+
     /// The layers that a server built from this has, outermost first.
     pub fn describe(&self) -> Vec<&'static str> {
         let seam = Seam::new(Erase::new(tower::service_fn(
             async |_: Request<MeshBody>| Ok::<_, BoxError>(Response::new(MeshBody::empty())),
         )));
-        let parts = Parts::new(&self.mesh, self.limits.requests, self.timeout);
+        let parts = Parts::new(&self.mesh, &self.own());
         let mut names = vec!["accept", "tls", "http"];
         parts.wrap(seam).describe(&mut names);
         debug_assert_eq!(names, crate::stack::names(SERVER_ORDER));
@@ -175,6 +198,7 @@ impl ServerBuilder {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
+        let own = self.own();
         let seam = Seam::new(Erase::new(service));
         let seam = self
             .layers
@@ -191,7 +215,7 @@ impl ServerBuilder {
             .local_addr()
             .map_err(|error| missing("the listener has no address").with_source(error))?;
         let mesh = self.mesh;
-        let parts = Parts::new(&mesh, self.limits.requests, self.timeout);
+        let parts = Parts::new(&mesh, &own);
         let recorder = mesh.recorder();
         let handshakes = |result| {
             let labels = [(names::DIRECTION, "inbound"), (names::RESULT, result)];

@@ -16,7 +16,7 @@ use crate::{BoxError, body::MeshBody, stack::Describe};
 /// The inbound stack for those who keep their own server: hyper, `axum::serve`, tonic's.
 ///
 /// Everything but sockets: panics, context, metrics, access log, deadlines, health, access policy,
-/// shedding. The peer's identity is not known then, unless the server puts a
+/// limits. The peer's identity is not known then, unless the server puts a
 /// [`ConnInfo`](crate::transport::ConnInfo) into the request's extensions; an enforced access
 /// policy denies who is not known.
 #[derive(Clone, Debug)]
@@ -63,8 +63,9 @@ impl<S> ServerService<S> {
 
 impl<S, B, R> Service<Request<B>> for ServerService<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
+    B: 'static,
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {

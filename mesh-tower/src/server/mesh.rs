@@ -8,7 +8,10 @@ use http_body::Body;
 use mesh_core::error::MeshError;
 use tower_service::Service;
 
-use super::{Limits, ServerBuilder, ServerLayer, stack::Parts};
+use super::{
+    Limits, ServerBuilder, ServerLayer,
+    stack::{Own, Parts},
+};
 use crate::{BoxError, body::MeshBody, mesh::Mesh};
 
 impl Mesh {
@@ -25,7 +28,13 @@ impl Mesh {
             service = %self.service_name(),
             "inbound layer without TLS: the server below it must secure its connections"
         );
-        ServerLayer::new(Parts::new(self, Limits::default().requests, None))
+        let own = Own {
+            requests: Limits::default().requests,
+            timeout: None,
+            concurrency: None,
+            local: false,
+        };
+        ServerLayer::new(Parts::new(self, &own))
     }
 
     /// Serves until SIGTERM or ctrl-c, then drains: nothing in flight is cut.

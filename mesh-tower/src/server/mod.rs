@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accept -> mutual TLS -> h1 or h2 -> catch panic -> trace -> metrics -> access log -> rescue
-//!        -> deadline -> health -> access -> shed -> timeout -> your layers and service
+//!        -> deadline -> health -> access -> criticality -> rate limit -> overload -> timeout -> your layers and service
 //! ```
 //!
 //! The order, with its reasons, is [`SERVER_ORDER`](crate::stack::SERVER_ORDER); a test asserts

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mesh_core::{live::Live, name::ServiceName, policy::model::Snapshot};
+use mesh_core::{
+    live::Live,
+    name::ServiceName,
+    policy::{ConcurrencyAlgorithm, ConcurrencyPolicy, InboundTraffic, model::Snapshot},
+};
 use tower_layer::Layer;
 
 use super::scope::{Scope, ScopeLayer};
@@ -10,29 +14,31 @@ use crate::{
     access::{Access, AccessLayer},
     access_log::{AccessLog, AccessLogLayer},
     catch_panic::{CatchPanic, CatchPanicLayer},
+    criticality::{Criticality, CriticalityLayer},
     deadline::inbound::{InboundDeadline, InboundDeadlineLayer},
     health::{Health, HealthLayer},
     mesh::Mesh,
     metrics::inbound::{InboundMetrics, InboundMetricsLayer},
+    overload::{Entrance, Overload, OverloadLayer},
+    ratelimit::{Limiters, RateLimitLayer, RateLimited},
     report::InboundStats,
     rescue::inbound::{InboundRescue, InboundRescueLayer},
-    shed::{Shed, ShedLayer},
     telemetry::Tracing,
     timeout::inbound::{InboundTimeout, InboundTimeoutLayer},
     tls::Credentials,
     trace::inbound::{InboundTrace, InboundTraceLayer},
+    traffic::{Follow, Home},
 };
 
 /// The stack around a service `S`, from *catch panic* inwards.
 pub(super) type Stack<S> = CatchPanic<
     InboundTrace<
-        InboundMetrics<
-            AccessLog<
-                InboundRescue<InboundDeadline<Health<Access<Shed<InboundTimeout<Scope<S>>>>>>>,
-            >,
-        >,
+        InboundMetrics<AccessLog<InboundRescue<InboundDeadline<Health<Access<Limited<S>>>>>>>,
     >,
 >;
+
+/// What bears a load, below those that say who may come.
+type Limited<S> = Criticality<RateLimited<Overload<InboundTimeout<Scope<S>>>>>;
 
 /// What the stack is made from: shared by all connections of a server.
 #[derive(Clone)]
@@ -43,22 +49,37 @@ pub(super) struct Parts {
     credentials: Credentials,
     tracing: Tracing,
     health: HealthLayer,
-    shed: ShedLayer,
-    timeout: Option<Duration>,
+    criticality: CriticalityLayer,
+    ratelimit: RateLimitLayer,
+    overload: OverloadLayer,
+    timeout: InboundTimeoutLayer,
+}
+
+/// What an application says of its server, beside the policy.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    /// Requests in work at most, streams included.
+    pub(super) requests: usize,
+    pub(super) timeout: Option<Duration>,
+    pub(super) concurrency: Option<ConcurrencyPolicy>,
+    /// Callers are the application itself: its calls to others are not what this server is limited to.
+    pub(super) local: bool,
 }
 
 // === impl Parts ===
 
 impl Parts {
-    pub(super) fn new(mesh: &Mesh, requests: usize, timeout: Option<Duration>) -> Self {
+    pub(super) fn new(mesh: &Mesh, own: &Own) -> Self {
         let ready = mesh.ready();
         let drain = mesh.drain().clone();
         let stats = InboundStats::new(mesh.recorder());
         let reported = stats.clone();
         mesh.add_reporter(move |report| reported.fill(report));
+        let policy = Live::watched(mesh.store().watch());
+        let limits = own.limits(mesh, &policy);
         Self {
             service: mesh.service_name().clone(),
-            policy: Live::watched(mesh.store().watch()),
+            policy,
             stats,
             credentials: mesh.credentials().clone(),
             tracing: mesh.recorder().tracing().clone(),
@@ -68,16 +89,20 @@ impl Parts {
                 }
                 (!*ready.borrow()).then_some("not ready: identity or policy has not arrived")
             }),
-            shed: ShedLayer::new(requests),
-            timeout,
+            criticality: limits.criticality,
+            ratelimit: limits.ratelimit,
+            overload: limits.overload,
+            timeout: limits.timeout,
         }
     }
 
     /// Builds from the inside out; read it from the bottom up.
     pub(super) fn wrap<S>(&self, service: S) -> Stack<S> {
         let stack = ScopeLayer::new().layer(service);
-        let stack = InboundTimeoutLayer::new(self.timeout).layer(stack);
-        let stack = self.shed.layer(stack);
+        let stack = self.timeout.layer(stack);
+        let stack = self.overload.layer(stack);
+        let stack = self.ratelimit.layer(stack);
+        let stack = self.criticality.layer(stack);
         let access = AccessLayer::live(self.policy.clone(), self.service.clone());
         let stack = access.within(&self.credentials).layer(stack);
         let stack = self.health.layer(stack);
@@ -91,6 +116,51 @@ impl Parts {
 
     pub(super) fn shared(self) -> Arc<Self> {
         Arc::new(self)
+    }
+}
+
+// === impl Own ===
+
+/// The layers that bear a load.
+struct LimitLayers {
+    criticality: CriticalityLayer,
+    ratelimit: RateLimitLayer,
+    overload: OverloadLayer,
+    timeout: InboundTimeoutLayer,
+}
+
+impl Own {
+    fn limits(&self, mesh: &Mesh, policy: &Live<Snapshot>) -> LimitLayers {
+        let (recorder, home) = (mesh.recorder(), Home::of(mesh.credentials()));
+        if self.local {
+            // What the application sends is bounded by what it calls, and by its own clients.
+            let off = ConcurrencyPolicy::default().with_algorithm(ConcurrencyAlgorithm::Off);
+            let traffic = Follow::fixed(InboundTraffic::default().with_concurrency(off));
+            let model = traffic.last().clone();
+            let limiters = Arc::new(Limiters::new(&model, recorder));
+            let entrance = Arc::new(Entrance::new(model.concurrency(), model.queue(), recorder));
+            return LimitLayers {
+                criticality: CriticalityLayer::follow(traffic.clone(), home.clone()).local(),
+                ratelimit: RateLimitLayer::follow(traffic.clone(), home, limiters),
+                overload: OverloadLayer::follow(traffic.clone(), entrance).at_most(self.requests),
+                timeout: InboundTimeoutLayer::follow(self.timeout, traffic),
+            };
+        }
+        let traffic = Follow::live(policy.clone(), mesh.service_name().clone())
+            .with_concurrency(self.concurrency);
+        let model = traffic.last();
+        let limiters = mesh.inbound().limiters(model, recorder);
+        let entrance = match self.concurrency {
+            // A number of its own is of this server alone.
+            Some(_) => Arc::new(Entrance::new(model.concurrency(), model.queue(), recorder)),
+            None => mesh.inbound().entrance(model, recorder),
+        };
+        LimitLayers {
+            criticality: CriticalityLayer::follow(traffic.clone(), home.clone()),
+            ratelimit: RateLimitLayer::follow(traffic.clone(), home, limiters),
+            overload: OverloadLayer::follow(traffic.clone(), entrance).at_most(self.requests),
+            timeout: InboundTimeoutLayer::follow(self.timeout, traffic),
+        }
     }
 }
 

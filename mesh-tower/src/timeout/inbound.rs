@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::{Request, Response};
-use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::{
+    error::{ErrorKind, MeshError},
+    policy::InboundTraffic,
+};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_layer::Layer;
@@ -18,20 +21,22 @@ use crate::{
     BoxError,
     body::MeshBody,
     stack::{Describe, into_mesh_error},
+    traffic::Follow,
 };
 
 /// Bounds the time until the head of the answer. A body may take longer: the caller's deadline
 /// bounds that.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InboundTimeoutLayer {
-    limit: Option<Duration>,
+    own: Option<Duration>,
+    traffic: Follow,
 }
 
 /// Service of [`InboundTimeoutLayer`].
 #[derive(Clone, Debug)]
 pub struct InboundTimeout<S> {
     inner: S,
-    limit: Option<Duration>,
+    layer: InboundTimeoutLayer,
 }
 
 pin_project! {
@@ -49,8 +54,13 @@ pin_project! {
 
 impl InboundTimeoutLayer {
     /// With `None` nothing is bounded.
-    pub const fn new(limit: Option<Duration>) -> Self {
-        Self { limit }
+    pub fn new(limit: Option<Duration>) -> Self {
+        Self::follow(limit, Follow::fixed(InboundTraffic::default()))
+    }
+
+    /// As the policy says; where it says nothing, `own`.
+    pub(crate) fn follow(own: Option<Duration>, traffic: Follow) -> Self {
+        Self { own, traffic }
     }
 }
 
@@ -60,7 +70,7 @@ impl<S> Layer<S> for InboundTimeoutLayer {
     fn layer(&self, inner: S) -> InboundTimeout<S> {
         InboundTimeout {
             inner,
-            limit: self.limit,
+            layer: self.clone(),
         }
     }
 }
@@ -81,10 +91,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let InboundTimeoutLayer { own, traffic } = &mut self.layer;
+        let limit = traffic.now().timeout().or(*own);
         InboundTimeoutFuture {
             inner: self.inner.call(request),
-            sleep: self.limit.map(tokio::time::sleep),
-            limit: self.limit.unwrap_or_default(),
+            sleep: limit.map(tokio::time::sleep),
+            limit: limit.unwrap_or_default(),
         }
     }
 }

@@ -11,12 +11,15 @@ use std::time::Duration;
 use http::{Request, Response};
 use mesh_core::balance::{EndpointInfo, EndpointSet};
 use mesh_core::error::{ErrorKind, MeshError};
-use mesh_core::policy::{BalancePolicy, EjectionPolicy, RetryPolicy};
+use mesh_core::policy::{
+    BalancePolicy, ConcurrencyPolicy, CriticalityPolicy, EjectionPolicy, QueuePolicy, RateLimit,
+    RetryPolicy,
+};
 use mesh_core::route::RouteTable;
 use mesh_tower::ejection::{EjectionLayer, Outliers};
 use mesh_tower::{
-    BoxError, MeshBody, attempt, ceiling, deadline, endpoint, headers, metrics, rescue, retry,
-    route, telemetry, timeout, trace,
+    BoxError, MeshBody, attempt, bulkhead, ceiling, criticality, deadline, endpoint, headers,
+    metrics, overload, ratelimit, rescue, retry, route, telemetry, timeout, trace,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -197,6 +200,22 @@ async fn every_layer_keeps_the_contract() {
     )
     .await;
     contract("ejection", EjectionLayer::new(outliers, 0)).await;
+    let limits = [RateLimit::new("all", 100, Duration::from_secs(1))];
+    contract("ratelimit", ratelimit::RateLimitLayer::fixed(limits)).await;
+    let queue = QueuePolicy::default();
+    contract(
+        "overload",
+        overload::OverloadLayer::new(&ConcurrencyPolicy::default(), &queue),
+    )
+    .await;
+    contract("bulkhead", bulkhead::BulkheadLayer::new(1)).await;
+    let keyed = bulkhead::BulkheadLayer::new(1).per(|head| Some(head.uri.path().into()));
+    contract("bulkhead by key", keyed).await;
+    contract(
+        "criticality",
+        criticality::CriticalityLayer::fixed(CriticalityPolicy::default()),
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,11 +9,15 @@ use mesh_tower::testkit::{Reply, TestNet};
 use crate::support::{call, get, post, status};
 
 /// Said by a server, by the control server, or only with an identity: not by a client alone.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 16] = [
     names::SERVER_REQUESTS,
     names::SERVER_DURATION,
     names::SERVER_IN_FLIGHT,
     names::SERVER_BYPASSED,
+    names::SERVER_SHED,
+    names::SERVER_RATE_LIMITED,
+    names::SERVER_LIMIT,
+    names::SERVER_WAITING,
     names::DENIED,
     names::TLS_HANDSHAKES,
     names::PLAINTEXT_PEERS,

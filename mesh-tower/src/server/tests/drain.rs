@@ -3,6 +3,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use mesh_core::policy::{ConcurrencyAlgorithm, ConcurrencyPolicy};
 use tokio::sync::watch;
 use tower::service_fn;
 
@@ -22,10 +23,13 @@ fn held(mesh: &Mesh) -> (ServerHandle, watch::Sender<bool>, Arc<AtomicUsize>) {
             echo(request).await
         }
     });
+    // They wait for an event: how long says nothing of the load.
+    let unlimited = ConcurrencyPolicy::default().with_algorithm(ConcurrencyAlgorithm::Off);
     let server = mesh
         .server()
         .bind("127.0.0.1:0")
         .unwrap()
+        .concurrency(unlimited)
         .serve(service)
         .unwrap();
     (server, go, arrived)

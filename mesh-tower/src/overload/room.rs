@@ -3,36 +3,29 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// Requests in work, shared by all clones of a layer and its services.
+/// A fixed bound on requests in work, streams included.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     limit: usize,
     used: AtomicUsize,
 }
 
 /// One place, given back on drop.
-pub(super) struct Permit(Arc<Room>);
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Room>);
 
 // === impl Room ===
 
 impl Room {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             used: AtomicUsize::new(0),
         })
     }
 
-    pub(super) fn used(&self) -> usize {
-        self.used.load(Relaxed)
-    }
-
-    pub(super) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// A place, if there is one. A refused request takes its own unit back: no loop, no lock.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Permit> {
         if self.used.fetch_add(1, Relaxed) < self.limit {
             return Some(Permit(self.clone()));
         }
