@@ -1,0 +1,43 @@
+//! Every scenario beside the simulator's example holds, and says its figures.
+
+use std::path::Path;
+
+use mesh_tower::testkit::sim::Scenario;
+
+fn holds(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scenarios");
+    let text = std::fs::read_to_string(path.join(format!("{name}.yaml"))).unwrap();
+    let outcome = Scenario::from_yaml(&text)
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
+        .run()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    println!("{}", outcome.summary());
+    assert!(outcome.failed().is_empty(), "{}", outcome.summary());
+}
+
+macro_rules! scenarios {
+    ($( $test:ident = $file:literal; )*) => {
+        $( #[test] fn $test() { holds($file); } )*
+
+        #[test]
+        fn no_scenario_is_left_out() {
+            let listed = [$($file),*];
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scenarios");
+            for entry in std::fs::read_dir(path).unwrap() {
+                let path = entry.unwrap().path();
+                let stem = path.file_stem().unwrap().to_str().unwrap();
+                assert!(listed.contains(&stem), "{stem} is not in this list");
+            }
+        }
+    };
+}
+
+scenarios! {
+    a_burst_of_errors_from_all_does_not_empty_the_pool = "all-fail";
+    an_ejected_endpoint_returns_by_a_probe = "ejected-returns";
+    an_endpoint_that_fails_fast_is_not_preferred = "fast-failing";
+    retries_at_four_hops_do_not_multiply = "four-hops";
+    a_slow_endpoint_is_left_alone = "one-slow";
+    twice_the_capacity_is_served_as_fast_as_before = "overload";
+    refused_connections_beat_discovery = "stale-discovery";
+}
