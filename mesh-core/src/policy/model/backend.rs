@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::tunables::tunables;
 use super::{
     BalancePolicy, BreakerPolicy, ConnectionPolicy, EjectionPolicy, HashOn, HealthPolicy,
-    HedgePolicy, LocalityPolicy, SubsetFallback, ThrottlePolicy,
+    HedgePolicy, LocalityPolicy, Origins, SubsetFallback, ThrottlePolicy,
 };
 use crate::balance::EndpointInfo;
 use crate::identity::SpiffeId;
 use crate::name::ServiceName;
 use crate::policy::defaults;
+use crate::policy::spec::ResourceId;
 
 tunables! {
     /// Limits on what is open at a time, per destination and process.
@@ -127,6 +128,7 @@ pub struct Backend {
     pub(crate) health: Option<HealthPolicy>,
     pub(crate) connection: ConnectionPolicy,
     pub(crate) throttle: Option<ThrottlePolicy>,
+    pub(crate) origins: Origins,
 }
 
 // === impl BackendIx ===
@@ -284,5 +286,12 @@ impl Backend {
     /// When a client refuses calls itself; `None` is never.
     pub fn throttle(&self) -> Option<&ThrottlePolicy> {
         self.throttle.as_ref()
+    }
+
+    /// The policy that sets a top-level field of a BackendPolicy, such as `outlierDetection`, for
+    /// this backend. It sets all of the field: what it leaves out has its default. `None` where
+    /// nobody does.
+    pub fn origin(&self, field: &str) -> Option<&ResourceId> {
+        self.origins.of(field)
     }
 }

@@ -16,7 +16,7 @@ use super::ranges::Ranges;
 use crate::error::Code;
 use crate::policy::model::{
     BalancePolicy, BreakerPolicy, BudgetPolicy, CeilingsPolicy, ConnectionPolicy, EjectionPolicy,
-    HashOn, HealthPolicy, HedgePolicy, LocalityPolicy, ThrottlePolicy,
+    HashOn, HealthPolicy, HedgePolicy, LocalityPolicy, Origins, ThrottlePolicy,
 };
 use crate::policy::spec::{
     BackendPolicySpec, Ceilings, Interval, Kind, Resource, ResourceId, RetryBudget, TargetKind,
@@ -46,6 +46,7 @@ pub(super) struct Tunables {
     pub(super) health: Option<HealthPolicy>,
     pub(super) connection: ConnectionPolicy,
     pub(super) throttle: Option<ThrottlePolicy>,
+    pub(super) origins: Origins,
 }
 
 impl Tunables {
