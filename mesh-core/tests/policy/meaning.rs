@@ -60,7 +60,8 @@ fn the_example_of_the_documentation() {
     );
     assert_eq!(route.timeouts().request(), Some(Duration::from_secs(2)));
     assert_eq!(route.timeouts().attempt(), Some(Duration::from_millis(500)));
-    assert_eq!(route.timeouts().idle(), Some(defaults::STREAM_IDLE));
+    let idle = backend(&snapshot, "reviews").stream_idle();
+    assert_eq!(idle, Some(defaults::STREAM_IDLE));
     let retry = route.retry().unwrap();
     assert_eq!((retry.attempts(), retry.codes()), (2, &[503][..]));
     let targets = route.split().targets().iter();
@@ -143,6 +144,18 @@ fn the_most_specific_policy_wins_per_top_level_field() {
     assert_eq!(of_route.connect_timeout(), Duration::from_secs(3));
     assert_eq!(of_route.budget().min_per_second(), 1);
     assert_ne!(of_route.key(), reviews.key(), "a backend of its own");
+}
+
+#[test]
+fn the_silence_of_a_stream_is_limited_by_its_backend() {
+    let idle = |policy: &str| {
+        let text = format!("service: shop/reviews\nports: [{{ port: 80 }}]\n{policy}");
+        backend(&snapshot(&text, &Options::whole()), "reviews").stream_idle()
+    };
+    assert_eq!(idle(""), Some(defaults::STREAM_IDLE));
+    let hour = idle("backend: { streamIdleTimeout: 1h }\n");
+    assert_eq!(hour, Some(Duration::from_secs(3600)));
+    assert_eq!(idle("backend: { streamIdleTimeout: 0s }\n"), None);
 }
 
 #[test]

@@ -122,7 +122,6 @@ impl Cx<'_> {
         let mut settings = vec![
             setting("timeouts.request", words::limit(timeouts.request())),
             setting("timeouts.backendRequest", words::limit(timeouts.attempt())),
-            setting("timeouts.idle", words::limit(timeouts.idle())),
         ];
         match route.retry() {
             Some(retry) => {

@@ -128,6 +128,7 @@ pub struct Backend {
     pub(crate) health: Option<HealthPolicy>,
     pub(crate) connection: ConnectionPolicy,
     pub(crate) throttle: Option<ThrottlePolicy>,
+    pub(crate) stream_idle: Option<Duration>,
     pub(crate) origins: Origins,
 }
 
@@ -286,6 +287,11 @@ impl Backend {
     /// When a client refuses calls itself; `None` is never.
     pub fn throttle(&self) -> Option<&ThrottlePolicy> {
         self.throttle.as_ref()
+    }
+
+    /// Longest silence in the middle of an answer; `None` is no limit.
+    pub fn stream_idle(&self) -> Option<Duration> {
+        self.stream_idle
     }
 
     /// The policy that sets a top-level field of a BackendPolicy, such as `outlierDetection`, for

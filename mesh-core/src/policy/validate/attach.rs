@@ -217,6 +217,7 @@ fn refs(resource: &Resource) -> Option<(&[TargetRef], Vec<&'static str>)> {
                 ("healthCheck", s.health_check.is_some()),
                 ("connection", s.connection.is_some()),
                 ("connectTimeout", s.connect_timeout.is_some()),
+                ("streamIdleTimeout", s.stream_idle_timeout.is_some()),
             ]);
             Some((&s.target_refs, fields))
         }

@@ -119,6 +119,7 @@ impl<'a> Backends<'a> {
             target_port: found.and_then(|p| p.target),
             subset: defined.subset.clone(),
             discovery: defined.discovery.clone(),
+            stream_idle: tunables.stream_idle(),
             balance: tunables.balance,
             ejection: tunables.ejection,
             ceilings: tunables.ceilings,
