@@ -22,6 +22,10 @@ pub const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous
 /// "do not retry" (gRFC A6).
 pub const RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
+/// On a failed HTTP answer between peers of the mesh: what failed was tried again below, or could not
+/// be; the caller is not to try it again. gRPC says so with [`RETRY_PUSHBACK_MS`].
+pub const RETRIED: HeaderName = HeaderName::from_static("x-mesh-retried");
+
 /// Set by a client that routed the call through a policy; calls without it bypassed the mesh.
 pub const ROUTED: HeaderName = HeaderName::from_static("x-mesh-routed");
 

@@ -107,7 +107,7 @@ impl<'a> Index<'a> {
         match &**self.service(name)? {
             Resource::Service(service) => {
                 let base = service.spec.subset_of.as_deref()?;
-                ServiceName::new(name.namespace(), base).ok()
+                ServiceName::parse(base, name.namespace()).ok()
             }
             _ => None,
         }

@@ -14,6 +14,6 @@ mod tracestate;
 pub use arrival::Arrival;
 pub use b3::{parse_b3, parse_b3_multi};
 pub use baggage::{MAX_BAGGAGE, accept_baggage};
-pub use request::{Criticality, RequestContext};
+pub use request::{Criticality, Exhausted, RequestContext};
 pub use trace::{TraceContext, Traceparent, parse_traceparent};
 pub use tracestate::{MAX_TRACESTATE, accept_tracestate};

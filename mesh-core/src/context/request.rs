@@ -1,5 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
@@ -23,6 +25,14 @@ pub enum Criticality {
     CriticalPlus,
 }
 
+/// Whether calls made for a request failed after all that was allowed had been tried again. Clones
+/// are the same fact, so that a task that the handler has started tells the handler's server.
+///
+/// A failure that was retried below must not be retried above as well: with three attempts at each of
+/// four hops the last one would see 81 times the load.
+#[derive(Clone, Debug, Default)]
+pub struct Exhausted(Arc<AtomicBool>);
+
 /// What a server learnt from a request and a client sends on.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
@@ -38,6 +48,22 @@ pub struct RequestContext {
     pub attempt: u32,
     /// Who called, when that was proved by a certificate.
     pub peer: Option<SpiffeId>,
+    /// Whether a failure of this request is one that was retried below already.
+    pub exhausted: Exhausted,
+}
+
+// === impl Exhausted ===
+
+impl Exhausted {
+    /// A call made for the request failed, and no caller above is to try it again.
+    pub fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether one did.
+    pub fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 // === impl Criticality ===
@@ -88,6 +114,7 @@ impl RequestContext {
             criticality: Criticality::default(),
             attempt: 0,
             peer: None,
+            exhausted: Exhausted::default(),
         }
     }
 
@@ -111,6 +138,7 @@ impl RequestContext {
             criticality: Criticality::default(),
             attempt: arrived_attempt(headers),
             peer,
+            exhausted: Exhausted::default(),
         }
     }
 }

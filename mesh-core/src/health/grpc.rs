@@ -36,7 +36,11 @@ pub fn request(service: &str) -> Vec<u8> {
         message.extend_from_slice(service.as_bytes());
     }
     let mut framed = vec![0];
-    framed.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    framed.extend_from_slice(
+        &u32::try_from(message.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
     framed.append(&mut message);
     framed
 }
@@ -89,7 +93,11 @@ fn parse(mut bytes: &[u8]) -> Option<Serving> {
             _ => return None,
         }
     }
-    Some(if status == 1 { Serving::Yes } else { Serving::No })
+    Some(if status == 1 {
+        Serving::Yes
+    } else {
+        Serving::No
+    })
 }
 
 fn varint(mut value: u64, into: &mut Vec<u8>) {

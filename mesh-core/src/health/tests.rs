@@ -68,7 +68,9 @@ fn the_messages_are_those_of_grpc_health_v1() {
     let long = "x".repeat(200);
     assert_eq!(grpc::request(&long)[5..8], [0x0a, 0xc8, 0x01]);
 
-    let mut buffer = vec![0, 0, 0, 0, 2, 8, 1, 0, 0, 0, 0, 2, 8, 2, 0, 0, 0, 0, 0, 0, 0];
+    let mut buffer = vec![
+        0, 0, 0, 0, 2, 8, 1, 0, 0, 0, 0, 2, 8, 2, 0, 0, 0, 0, 0, 0, 0,
+    ];
     assert_eq!(grpc::take(&mut buffer), Ok(Some(Serving::Yes)));
     assert_eq!(grpc::take(&mut buffer), Ok(Some(Serving::No)));
     // Absent is UNKNOWN.
@@ -99,7 +101,9 @@ fn what_is_no_health_message_is_said_and_bounded() {
         &[0, 0, 0, 0, 1, 8],
         &[0, 0, 0, 0, 2, 0x0a, 9],
         &[0, 0, 0, 0, 1, 0x0f],
-        &[0, 0, 0, 0, 11, 8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255],
+        &[
+            0, 0, 0, 0, 11, 8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        ],
     ] {
         assert!(grpc::take(&mut bytes.to_vec()).is_err(), "{bytes:?}");
     }

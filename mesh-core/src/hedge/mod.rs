@@ -17,9 +17,11 @@
 //!
 //! Cold start: no hedge before 20 latencies are known.
 
+mod decision;
 mod hedger;
 mod latencies;
 
+pub use decision::{Next, after_failure, may_hedge};
 pub use hedger::Hedger;
 pub use latencies::Latencies;
 

@@ -10,7 +10,7 @@ use crate::error::Flags;
 use crate::policy::defaults;
 
 /// Longest wait that a server may ask for before a retry; more means "not now".
-const LONGEST_PUSHBACK: Duration = Duration::from_secs(300);
+pub(crate) const LONGEST_PUSHBACK: Duration = Duration::from_secs(300);
 
 /// An attempt that did not succeed.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ mod decision;
 pub use crate::policy::{BudgetPolicy, RetryPolicy};
 pub use backoff::Backoff;
 pub use budget::Budget;
+pub(crate) use decision::LONGEST_PUSHBACK;
 pub use decision::{Failed, Limits, RetryReason, StopReason, Verdict, may_retry};
 
 #[cfg(test)]

@@ -95,6 +95,16 @@ metrics! {
         "Ejections that were due but not made: the cap was reached, it was the last endpoint, or the whole service failed.";
     EJECTIONS_SHADOW = "mesh_ejections_shadow_total", Counter, "ejections", [SERVICE, REASON],
         "Ejections that a rule which only watches would have made.";
+    BREAKER_STATE = "mesh_breaker_state", Gauge, "phase", [SERVICE],
+        "0 closed, 1 half open, 2 open.";
+    BREAKER_OPENED = "mesh_breaker_opened_total", Counter, "openings", [SERVICE, REASON],
+        "Times that a breaker opened, by what reached its threshold: failures, slow.";
+    BREAKER_REFUSED = "mesh_breaker_refused_total", Counter, "attempts", [SERVICE],
+        "Attempts that an open breaker refused.";
+    THROTTLED = "mesh_throttled_total", Counter, "calls", [SERVICE, REASON],
+        "Calls held back because the service refuses most of them, by criticality.";
+    HEDGES = "mesh_hedges_total", Counter, "attempts", [SERVICE, ROUTE, REASON],
+        "Hedges by what became of them: sent, won, and why they were not sent: budget, pushback, deadline, ceiling.";
     ENDPOINTS = "mesh_endpoints", Gauge, "endpoints", [SERVICE, STATE],
         "Endpoints by state: available, ejected, probing, unreachable, unhealthy.";
     HEALTH_CHECKS = "mesh_health_checks_total", Counter, "checks", [SERVICE, RESULT],

@@ -8,6 +8,7 @@ mod meaning;
 mod robust;
 mod sample;
 mod sharing;
+mod traffic;
 
 use mesh_core::policy::{Checked, Options, Source, check};
 

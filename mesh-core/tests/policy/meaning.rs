@@ -60,7 +60,8 @@ fn the_example_of_the_documentation() {
     );
     assert_eq!(route.timeouts().request(), Some(Duration::from_secs(2)));
     assert_eq!(route.timeouts().attempt(), Some(Duration::from_millis(500)));
-    assert_eq!(route.timeouts().idle(), Some(defaults::STREAM_IDLE));
+    let idle = backend(&snapshot, "reviews").stream_idle();
+    assert_eq!(idle, Some(defaults::STREAM_IDLE));
     let retry = route.retry().unwrap();
     assert_eq!((retry.attempts(), retry.codes()), (2, &[503][..]));
     let targets = route.split().targets().iter();
@@ -143,6 +144,18 @@ fn the_most_specific_policy_wins_per_top_level_field() {
     assert_eq!(of_route.connect_timeout(), Duration::from_secs(3));
     assert_eq!(of_route.budget().min_per_second(), 1);
     assert_ne!(of_route.key(), reviews.key(), "a backend of its own");
+}
+
+#[test]
+fn the_silence_of_a_stream_is_limited_by_its_backend() {
+    let idle = |policy: &str| {
+        let text = format!("service: shop/reviews\nports: [{{ port: 80 }}]\n{policy}");
+        backend(&snapshot(&text, &Options::whole()), "reviews").stream_idle()
+    };
+    assert_eq!(idle(""), Some(defaults::STREAM_IDLE));
+    let hour = idle("backend: { streamIdleTimeout: 1h }\n");
+    assert_eq!(hour, Some(Duration::from_secs(3600)));
+    assert_eq!(idle("backend: { streamIdleTimeout: 0s }\n"), None);
 }
 
 #[test]
@@ -423,6 +436,85 @@ fn transport_is_merged_per_field_and_port() {
     let default = none.inbound().transport_for(&name("reviews"));
     assert_eq!(default.mtls(None), MtlsMode::Strict);
     assert!(!default.is_explicit());
+}
+
+#[test]
+fn a_subset_is_treated_as_its_service_unless_its_own_policy_sets_the_field() {
+    let text = "service: shop/reviews\nports: [{ port: 80 }, { port: 81 }]\n\
+        transport: { minTlsVersion: 1.3 }\n---\n\
+        service: shop/v1\nsubsetOf: reviews\nselector: { version: v1 }\n---\n\
+        service: shop/v2\nsubsetOf: reviews\nselector: { version: v2 }\n---\n\
+        service: other/v3\nsubsetOf: shop/reviews\nselector: { version: v3 }\n"
+        .to_owned()
+        + &policy(
+            "space",
+            "shop",
+            "{ kind: Namespace }",
+            "  connectTimeout: 100ms\n  retryBudget: { percent: 30 }\n",
+        )
+        + &policy(
+            "reviews",
+            "shop",
+            "{ kind: Service, name: reviews }",
+            "  connectTimeout: 200ms\n  outlierDetection: { consecutiveErrors: 7, interval: 3s }\n",
+        )
+        + &policy(
+            "v2",
+            "shop",
+            "{ kind: Service, name: v2 }",
+            "  outlierDetection: { consecutiveErrors: 9 }\n",
+        );
+    let snapshot = snapshot(&text, &Options::whole());
+    let [v1, v2] = ["v1", "v2"].map(|name| backend(&snapshot, name));
+    let seen = |backend: &Backend| {
+        let ejection = backend.ejection();
+        let times = (backend.connect_timeout().as_millis(), ejection.interval());
+        (times.0, ejection.consecutive_errors(), times.1.as_secs())
+    };
+    assert_eq!(seen(v1), (200, 7, 3));
+    // A field is taken as a whole: what the subset leaves out of it is the default.
+    assert_eq!(seen(v2), (200, 9, 10));
+    assert_eq!(v1.budget().percent(), 30);
+    assert_eq!(seen(backend(&snapshot, "other/v3")), (200, 7, 3));
+
+    let origin = |backend: &Backend, field: &str| {
+        let origin = backend.origin(field);
+        origin.map_or("default".to_owned(), ToString::to_string)
+    };
+    for (field, of_v1, of_v2) in [
+        ("retryBudget", "shop/space", "shop/space"),
+        ("connectTimeout", "shop/reviews", "shop/reviews"),
+        ("outlierDetection", "shop/reviews", "shop/v2"),
+    ] {
+        assert_eq!(origin(v1, field), format!("BackendPolicy {of_v1}"));
+        assert_eq!(origin(v2, field), format!("BackendPolicy {of_v2}"));
+    }
+    assert_eq!(origin(v1, "ceilings"), "default");
+
+    let v1 = snapshot.inbound().transport_for(&name("v1"));
+    assert_eq!(v1.min_version(), TlsVersion::Tls13);
+    let origin = v1.origin("minTlsVersion").unwrap().to_string();
+    assert_eq!(origin, "TransportPolicy shop/reviews");
+}
+
+#[test]
+fn calls_to_a_subset_are_in_plaintext_where_those_to_its_service_are() {
+    let text = "service: shop/reviews\nports: [{ port: 80 }, { port: 81 }]\n---\n\
+        service: shop/v1\nsubsetOf: reviews\nselector: { version: v1 }\n---\n\
+        service: shop/v2\nsubsetOf: reviews\nselector: { version: v2 }\ntransport: { mtls: Strict }\n---\n\
+        apiVersion: policy.mesh/v1alpha1\nkind: TransportPolicy\nmetadata: { name: port, namespace: shop }\n\
+        spec: { targetRefs: [{ kind: Service, name: reviews, port: 81 }], mtls: Disabled }\n";
+    let snapshot = snapshot(text, &Options::whole());
+    let tls = |text: &str, port: u16| {
+        let mut all = snapshot.outbound().backends().iter();
+        let found = all.find(|b| *b.service() == name(text) && b.port() == Some(port));
+        found.unwrap().tls()
+    };
+    for service in ["reviews", "v1"] {
+        assert_eq!(tls(service, 80), TlsMode::Mesh, "{service}");
+        assert_eq!(tls(service, 81), TlsMode::Plaintext, "{service}");
+    }
+    assert_eq!(tls("v2", 81), TlsMode::Mesh, "it says so itself");
 }
 
 #[test]

@@ -204,5 +204,6 @@ pub(crate) fn backend_policy(seed: u64) -> BackendPolicySpec {
         health_check: Sample::sample(rng),
         connection: Sample::sample(rng),
         connect_timeout: Sample::sample(rng),
+        stream_idle_timeout: Sample::sample(rng),
     }
 }

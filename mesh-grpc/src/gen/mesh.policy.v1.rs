@@ -605,6 +605,9 @@ pub struct BackendPolicySpec {
     /// How connections are kept and ended.
     #[prost(message, optional, tag = "11")]
     pub connection: ::core::option::Option<Connection>,
+    /// Longest silence in the middle of an answer, which otherwise may last; `0s` is no limit. In milliseconds.
+    #[prost(uint64, optional, tag = "12")]
+    pub stream_idle_timeout: ::core::option::Option<u64>,
 }
 /// Which endpoint takes a call.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -31,7 +31,7 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext) -> TraceContex
     if call.chosen().is_some() {
         headers.insert(metadata::ROUTED, ROUTED);
     }
-    let attempt = call.attempt();
+    let attempt = call.attempt_of_callee();
     if attempt > 1 || call.arrived_attempt() > 0 {
         // A call made for a retry is a retry for everything below it, whatever its own number.
         let number = attempt.saturating_add(call.arrived_attempt());

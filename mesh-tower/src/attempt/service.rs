@@ -12,9 +12,11 @@ use tower_service::Service;
 use super::headers;
 use crate::BoxError;
 use crate::context::CallContext;
+use crate::hedge::Latency;
 use crate::metrics::Ended;
 use crate::stack::{Describe, into_mesh_error};
 use crate::telemetry::{Side, Span, Tracing};
+use crate::throttle::Counted;
 use crate::trace::finish;
 
 /// Gives each attempt its span and its headers, and counts it.
@@ -37,7 +39,15 @@ pin_project! {
         inner: F,
         call: CallContext,
         span: Span,
+        // In a box: most backends have neither throttle nor hedging.
+        observed: Option<Box<Observed>>,
     }
+}
+
+/// What is to be told of an attempt beside the counters.
+struct Observed {
+    counted: Option<Counted>,
+    _latency: Option<Latency>,
 }
 
 // === impl AttemptLayer ===
@@ -97,12 +107,27 @@ where
             .tracing
             .start(Side::Attempt, &trace, parent, || "attempt".into());
         span.set("mesh.attempt", || call.attempt().to_string().into());
+        let observed = observe(&call);
         AttemptFuture {
             inner: self.inner.call(request),
             call,
             span,
+            observed,
         }
     }
+}
+
+fn observe(call: &CallContext) -> Option<Box<Observed>> {
+    let backend = &call.chosen()?.backend;
+    let (throttle, hedger) = (backend.throttle(), backend.hedger());
+    if throttle.is_none() && hedger.is_none() {
+        return None;
+    }
+    let now = call.now();
+    Some(Box::new(Observed {
+        counted: throttle.map(|throttle| Counted::new(throttle, call.criticality(), now)),
+        _latency: hedger.map(|hedger| Latency::begin(hedger, now)),
+    }))
 }
 
 // === impl AttemptFuture ===
@@ -119,14 +144,20 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx)).map_err(into_mesh_error);
         finish(this.span, result.as_ref().ok().map(Response::status));
-        if let Some(edge) = this.call.edge() {
+        let observed = this.observed.take();
+        if this.call.edge().is_some() || observed.is_some() {
             // A gRPC answer that is still open counts as good here; its end is on the call.
             let class = match &result {
                 Ok(response) => Ended::head(this.call.is_grpc(), response)
                     .map_or(Class::Success, |ended| ended.class),
                 Err(error) => Ended::error(error).class,
             };
-            edge.attempt(class);
+            if let Some(edge) = this.call.edge() {
+                edge.attempt(class);
+            }
+            if let Some(counted) = observed.and_then(|mut observed| observed.counted.take()) {
+                counted.ended(class, this.call.now());
+            }
         }
         Poll::Ready(result)
     }

@@ -13,6 +13,7 @@ use tower_service::Service;
 use crate::attempt::AttemptLayer;
 use crate::balance::RoutedBalance;
 use crate::body::MeshBody;
+use crate::breaker::BreakerLayer;
 use crate::ceiling::{CeilingLayer, CeilingService};
 use crate::context::CallContext;
 use crate::deadline::{DeadlineLayer, DeadlineService};
@@ -23,13 +24,18 @@ use crate::retry::RoutedRetry;
 use crate::route::{RouteLayer, RouteService, Source};
 use crate::stack::{BoxFuture, Describe, DynService, Seam};
 use crate::telemetry::Tracing;
+use crate::throttle::{ThrottleLayer, ThrottleService};
 use crate::timeout::{TimeoutLayer, TimeoutService};
 use crate::trace::{TraceLayer, TraceService};
 
 /// Slots 1 to 4, above seam A.
 pub(super) type ClientStack = TraceService<
     MetricsService<
-        RescueService<DeadlineService<RouteService<TimeoutService<CeilingService<ToBackend>>>>>,
+        RescueService<
+            DeadlineService<
+                RouteService<TimeoutService<ThrottleService<CeilingService<ToBackend>>>>,
+            >,
+        >,
     >,
 >;
 
@@ -42,7 +48,8 @@ pub(super) fn client_stack(
     // From the inside out: the reverse of the table.
     let backend = ToBackend { probe };
     let ceiling = CeilingLayer::routed().layer(backend);
-    let timeout = TimeoutLayer::call().layer(ceiling);
+    let throttle = ThrottleLayer::routed().layer(ceiling);
+    let timeout = TimeoutLayer::call().layer(throttle);
     let route = RouteLayer::of_mesh(source).layer(timeout);
     let deadline = DeadlineLayer::new(deadline).layer(route);
     let rescue = RescueLayer::new().layer(deadline);
@@ -58,7 +65,8 @@ pub(crate) fn logical_stack(layers: &UserLayers, wait: Duration, tracing: &Traci
         name: "seam B (attempt)",
         inner: attempt_seam,
     };
-    let attempt = AttemptLayer::with_tracing(tracing.clone()).layer(attempt_seam);
+    let breaker = BreakerLayer::routed().layer(attempt_seam);
+    let attempt = AttemptLayer::with_tracing(tracing.clone()).layer(breaker);
     let retry = Seam::from_dyn(Arc::new(RoutedRetry::new(attempt)));
     let logical = UserLayers::apply(&layers.logical, retry);
     Seam::from_dyn(Arc::new(Named {

@@ -52,6 +52,8 @@ pub(crate) struct CallState {
     /// The part of it that the caller of this process set, in the same terms.
     inherited: AtomicU64,
     attempt: AtomicU32,
+    /// Attempts of which no byte was sent.
+    unsent: AtomicU32,
     picks: [AtomicU64; PICKS],
     chosen: OnceLock<Chosen>,
     edge: OnceLock<Arc<Edge>>,
@@ -184,6 +186,7 @@ impl CallContext {
             deadline: AtomicU64::new(u64::MAX),
             inherited: AtomicU64::new(u64::MAX),
             attempt: AtomicU32::new(1),
+            unsent: AtomicU32::new(0),
             picks: Default::default(),
             chosen: OnceLock::new(),
             edge: OnceLock::new(),
@@ -335,6 +338,18 @@ impl CallContext {
 
     pub(crate) fn set_attempt(&self, attempt: u32) {
         self.0.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    /// An attempt that will be followed by another has reached no endpoint.
+    pub(crate) fn not_sent(&self) {
+        self.0.unsent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of the attempt as a callee counts: what never reached one is no attempt to it
+    /// (A6: transparent retries are not counted).
+    pub(crate) fn attempt_of_callee(&self) -> u32 {
+        let unsent = self.0.unsent.load(Ordering::Relaxed);
+        self.attempt().saturating_sub(unsent).max(1)
     }
 
     /// Remembers which endpoint (by its id, never 0) the current attempt went to.

@@ -50,8 +50,8 @@ impl Watch {
             return;
         }
         let grpc = open.call.is_grpc() && grpc::status(response.headers()).is_none();
-        let route = open.call.chosen().and_then(|chosen| chosen.route.as_ref());
-        let idle = route.and_then(|route| route.timeouts().idle());
+        let chosen = open.call.chosen();
+        let idle = chosen.and_then(|chosen| chosen.backend.policy().stream_idle());
         if let Some(place) = response.body_mut().watch() {
             *place = Some(Self {
                 open,

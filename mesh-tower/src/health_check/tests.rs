@@ -140,7 +140,12 @@ async fn checks_withdrawn_are_forgotten_and_changed_ones_go_on() {
     assert_eq!(states(&bench.set)[0], Unhealthy);
     let timing = http().timing().with_interval(Duration::from_secs(2));
     let faster = http().with_timing(timing);
-    check(&mut bench.checks, Some(&faster), &bench.set, connect.clone());
+    check(
+        &mut bench.checks,
+        Some(&faster),
+        &bench.set,
+        connect.clone(),
+    );
     assert_eq!(states(&bench.set)[0], Unhealthy, "kept");
     let before = bench.two.calls();
     seconds(20.5).await;

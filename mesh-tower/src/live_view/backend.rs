@@ -1,8 +1,11 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mesh_core::balance::{Balancer, EndpointSet, EndpointState};
+use mesh_core::breaker::Breaker;
 use mesh_core::ceiling::Ceilings;
 use mesh_core::ejection::Detector;
+use mesh_core::hedge::Hedger;
+use mesh_core::overload::throttle::Throttle;
 use mesh_core::policy::model::{Backend, Discovery};
 use mesh_core::telemetry::names;
 use tokio::sync::watch;
@@ -19,10 +22,20 @@ pub(crate) struct BackendState {
     /// What the pools of all endpoints share of the ceilings.
     room: Room,
     detector: Arc<Detector>,
+    /// Only locked when a view is made.
+    optional: Mutex<Optional>,
     /// Seam A: the stack that makes attempts.
     logical: Seam,
     /// The newest view of this backend: for calls that wait for an endpoint, and for retries.
     latest: watch::Sender<Option<Arc<BackendView>>>,
+}
+
+/// What a backend has only if its policy says so. It goes on as it was while the policy has it.
+#[derive(Clone, Default)]
+struct Optional {
+    breaker: Option<Arc<Breaker>>,
+    throttle: Option<Arc<Throttle>>,
+    hedger: Option<Arc<Hedger>>,
 }
 
 /// A backend as one view has it: its policy, its endpoints, and how to pick one.
@@ -34,6 +47,7 @@ pub(crate) struct BackendView {
     endpoints: Vec<Arc<Endpoint>>,
     balancer: Arc<Balancer>,
     outliers: Arc<Outliers>,
+    optional: Optional,
     /// Discovery has answered at least once.
     discovered: bool,
     service: Arc<str>,
@@ -55,6 +69,7 @@ impl BackendState {
             ceilings,
             room,
             detector: Arc::new(Detector::new()),
+            optional: Mutex::default(),
             logical,
             latest: watch::Sender::new(None),
         }
@@ -80,6 +95,43 @@ impl BackendState {
 
     pub(crate) fn latest(&self) -> &watch::Sender<Option<Arc<BackendView>>> {
         &self.latest
+    }
+}
+
+// === impl Optional ===
+
+impl Optional {
+    fn update(&mut self, policy: &Backend) {
+        fn keep<T, P>(
+            slot: &mut Option<Arc<T>>,
+            policy: Option<&P>,
+            new: impl Fn(&P) -> T,
+            update: impl Fn(&T, &P),
+        ) {
+            match (policy, &*slot) {
+                (Some(policy), Some(one)) => update(one, policy),
+                (Some(policy), None) => *slot = Some(Arc::new(new(policy))),
+                (None, _) => *slot = None,
+            }
+        }
+        keep(
+            &mut self.breaker,
+            policy.breaker(),
+            Breaker::new,
+            Breaker::update,
+        );
+        keep(
+            &mut self.throttle,
+            policy.throttle(),
+            Throttle::new,
+            Throttle::update,
+        );
+        keep(
+            &mut self.hedger,
+            policy.hedge(),
+            Hedger::new,
+            Hedger::update,
+        );
     }
 }
 
@@ -113,6 +165,14 @@ impl BackendView {
             service.clone(),
             recorder.clone(),
         ));
+        let optional = {
+            let mut optional = state
+                .optional
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            optional.update(&policy);
+            optional.clone()
+        };
         Self {
             policy,
             state,
@@ -120,6 +180,7 @@ impl BackendView {
             endpoints,
             balancer,
             outliers,
+            optional,
             discovered,
             service,
             recorder: recorder.clone(),
@@ -191,6 +252,18 @@ impl BackendView {
 
     pub(crate) fn outliers(&self) -> &Arc<Outliers> {
         &self.outliers
+    }
+
+    pub(crate) fn breaker(&self) -> Option<&Arc<Breaker>> {
+        self.optional.breaker.as_ref()
+    }
+
+    pub(crate) fn throttle(&self) -> Option<&Arc<Throttle>> {
+        self.optional.throttle.as_ref()
+    }
+
+    pub(crate) fn hedger(&self) -> Option<&Arc<Hedger>> {
+        self.optional.hedger.as_ref()
     }
 
     pub(crate) fn is_discovered(&self) -> bool {

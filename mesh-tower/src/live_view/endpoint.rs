@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use http::{Request, Response};
 use mesh_core::balance::EndpointState;
+use mesh_core::breaker::Phase;
 use mesh_core::error::MeshError;
 use mesh_core::report::{EndpointHealth, EndpointReport};
 
@@ -83,6 +84,16 @@ impl Endpoint {
             EndpointHealth::Unhealthy => Some("health checks of it fail".to_owned()),
             _ => state.ejection().reason().map(|reason| reason.to_string()),
         };
+        // A breaker refuses calls to all of its backend's endpoints.
+        let breaker = backend.breaker().and_then(|breaker| match breaker.phase() {
+            Phase::Closed => None,
+            Phase::HalfOpen => Some("the breaker is half open: a few calls are tried".to_owned()),
+            Phase::Open => Some(format!(
+                "the breaker is open for another {:.0?}",
+                breaker.open_for(now).unwrap_or_default()
+            )),
+        });
+        let reason = reason.or(breaker);
         EndpointReport {
             service: backend.policy().service().to_string(),
             addr: state.addr(),

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use mesh_core::breaker::Phase;
 use mesh_core::live::Live;
 use mesh_core::name::ServiceName;
 use mesh_core::policy::model::Snapshot;
@@ -132,6 +133,9 @@ impl ViewReader {
         for (service, sums) in &sums {
             set(names::CALLS_IN_FLIGHT, service, sums.calls);
             set(names::ENDPOINT_WAITING, service, sums.for_endpoint);
+            if let Some(phase) = sums.breaker {
+                set(names::BREAKER_STATE, service, phase);
+            }
             set(names::POOL_WAITING, service, sums.for_connection);
             for state in HEALTH {
                 let state_name = state.to_string();
@@ -168,6 +172,8 @@ struct Sums {
     open: f64,
     idle: f64,
     health: [u32; 5],
+    /// Of the breaker that is furthest from closed.
+    breaker: Option<f64>,
 }
 
 // === impl Sums ===
@@ -178,6 +184,14 @@ impl Sums {
         let for_connection = room.waiting() as f64;
         self.calls += f64::from(ceilings.requests.used());
         self.for_connection += for_connection;
+        if let Some(breaker) = backend.breaker() {
+            let phase = match breaker.phase() {
+                Phase::Closed => 0.0,
+                Phase::HalfOpen => 1.0,
+                Phase::Open => 2.0,
+            };
+            self.breaker = Some(self.breaker.unwrap_or(0.0).max(phase));
+        }
         self.for_endpoint += (f64::from(ceilings.pending.used()) - for_connection).max(0.0);
         for (state, endpoint) in backend.endpoints() {
             self.health[state.health() as usize] += 1;

@@ -41,6 +41,7 @@ enum Series {
     Attempt(Class),
     Retry(&'static str),
     Refused(&'static str),
+    Hedge(&'static str),
 }
 
 // === impl Edge ===
@@ -134,6 +135,14 @@ impl Edge {
         self.count(Series::Refused(reason));
     }
 
+    /// Counts what became of a hedge.
+    pub(crate) fn hedge(&self, what: &'static str) {
+        if what == "sent" {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count(Series::Hedge(what));
+    }
+
     pub(crate) fn budget_exhausted(&self) {
         self.budget_exhausted.increment(1);
     }
@@ -183,6 +192,10 @@ impl Edge {
             Series::Retry(reason) => self
                 .recorder
                 .counter(names::RETRIES, &[service, route, (names::REASON, reason)]),
+            Series::Hedge(what) => {
+                let labels = [service, route, (names::REASON, what)];
+                self.recorder.counter(names::HEDGES, &labels)
+            }
             Series::Refused(reason) => {
                 let labels = [service, route, (names::REASON, reason)];
                 self.recorder.counter(names::RETRIES_REFUSED, &labels)

@@ -90,17 +90,24 @@ pub(crate) fn answer(error: &MeshError, grpc: bool, reveal: bool) -> Response<Me
     if reveal && let Ok(code) = HeaderValue::from_str(&error.code().to_string()) {
         response.headers_mut().insert(metadata::REASON, code);
     }
+    let headers = response.headers_mut();
+    // Chain stop: what failed below is not to be tried again above.
+    let never = reveal && error.flags().non_retryable;
+    if never && grpc {
+        headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from_static("-1"));
+    } else if never {
+        headers.insert(metadata::RETRIED, HeaderValue::from_static("1"));
+    }
     if let Some(wait) = error.retry_after() {
-        let headers = response.headers_mut();
-        if grpc {
-            // Rounded up: who waits as told must not come too early.
-            let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-            headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from(millis));
-        } else {
+        if !grpc {
             headers.insert(
                 header::RETRY_AFTER,
                 HeaderValue::from(wait.as_nanos().div_ceil(1_000_000_000).max(1) as u64),
             );
+        } else if !never {
+            // Rounded up: who waits as told must not come too early.
+            let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+            headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from(millis));
         }
     }
     response.extensions_mut().insert(error.clone());

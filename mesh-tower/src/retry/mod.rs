@@ -8,8 +8,14 @@
 //! Conditions: the body was kept (up to 64 KiB), the budget of the destination pays, the deadline
 //! leaves room, and the request that this process serves is not itself a retry (chain stop).
 //!
-//! Not a goal: a gRPC status that comes in trailers *after* a body has begun to stream is not
-//! retried, because the caller has seen part of the answer. Trailers-only answers are.
+//! A gRPC status is looked at wherever it comes before the first message: in a trailers-only answer,
+//! or in trailers right behind the head (for which the head waits at most 10 ms, and only once the
+//! request is sent whole). After a message the call is committed (gRFC A6): the caller has seen part
+//! of the answer.
+//!
+//! A failure that was tried again here, or could not be for want of budget, is not to be tried again
+//! by callers above: the server that this call was made for says so to its caller
+//! (`x-mesh-retried`, `grpc-retry-pushback-ms: -1`), if that is a peer of the mesh.
 //!
 //! ```
 //! use mesh_core::policy::RetryPolicy;
@@ -18,11 +24,15 @@
 //! let _layer = RetryLayer::new(RetryPolicy::default().with_attempts(2).with_codes(&[503]));
 //! ```
 
+mod calls;
+mod hedged;
 mod kept;
 mod replay;
 mod run;
 mod service;
+mod settle;
 mod story;
 
+pub(crate) use self::run::{Rules, run};
 pub(crate) use self::service::RoutedRetry;
 pub use self::service::{RetryLayer, RetryService};

@@ -138,6 +138,41 @@ impl Replay {
         Some(MeshBody::new(attempt))
     }
 
+    /// A body for an attempt beside one that is in flight: only of what is at hand whole, since two
+    /// cannot read one stream.
+    pub(super) fn copy(&self) -> Option<MeshBody> {
+        if let Self::Kept(kept) = self {
+            let state = lock(kept);
+            if !state.ended || state.over || state.failed {
+                return None;
+            }
+            let attempt = Attempt {
+                kept: kept.clone(),
+                reader: state.reader,
+                pending: state.chunks.iter().cloned().collect(),
+                trailers: state.trailers.clone(),
+                hint: SizeHint::with_exact(state.len as u64),
+            };
+            drop(state);
+            return Some(MeshBody::new(attempt));
+        }
+        self.again()
+    }
+
+    /// Whether the request was sent to its end, so that its server waits for nothing more.
+    pub(super) fn is_sent(&self) -> bool {
+        match self {
+            Self::Empty | Self::Buffer(_) => true,
+            Self::TooLarge => false,
+            Self::Kept(kept) => lock(kept).ended,
+        }
+    }
+
+    /// Whether the body has said itself that it cannot be kept.
+    pub(super) fn is_known_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge)
+    }
+
     /// Whether another attempt could have the body.
     pub(crate) fn can_again(&self) -> bool {
         match self {

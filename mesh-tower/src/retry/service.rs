@@ -101,6 +101,7 @@ where
             let rules = Rules::Fixed {
                 policy: policy.as_ref(),
                 budget: &budget,
+                hedger: None,
             };
             run(ready, request.map(MeshBody::new), rules).await
         })
@@ -128,7 +129,7 @@ where
     }
 
     fn describe(&self, into: &mut Vec<&'static str>) {
-        into.push("retry");
+        into.extend(["retry", "hedge"]);
         self.inner.describe(into);
     }
 }

@@ -8,9 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use mesh_core::{context::RequestContext, error::MeshError};
+use mesh_core::{
+    classify::{self, grpc},
+    context::RequestContext,
+    error::{Flags, MeshError},
+    metadata,
+};
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 use tower_layer::Layer;
@@ -21,7 +26,8 @@ use crate::{
     BoxError,
     body::MeshBody,
     context,
-    stack::{Describe, into_mesh_error},
+    rescue::inbound::is_mesh_peer,
+    stack::{Describe, into_mesh_error, is_grpc},
 };
 
 /// Sets the task's context to that of the request.
@@ -40,7 +46,15 @@ pin_project! {
         #[pin]
         state: State<F>,
         context: Option<RequestContext>,
+        peer: Peer,
     }
+}
+
+/// What of the caller decides how it is told that a failure was tried again below.
+#[derive(Clone, Copy)]
+struct Peer {
+    mesh: bool,
+    grpc: bool,
 }
 
 pin_project! {
@@ -56,6 +70,37 @@ pin_project! {
         #[pin]
         inner: B,
         context: RequestContext,
+        peer: Peer,
+    }
+}
+
+/// The error says so itself; the rescue layer tells a peer of the mesh.
+fn exhausted_error(error: MeshError) -> MeshError {
+    let flags = Flags {
+        non_retryable: true,
+        ..error.flags()
+    };
+    error.with_flags(flags)
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Marks a failed answer as one that is not to be tried again (chain stop), or takes the mark off
+    /// for a caller that is no peer of the mesh: the handler may have copied it from an answer.
+    fn mark(self, status: StatusCode, headers: &mut HeaderMap) {
+        if !self.mesh {
+            headers.remove(metadata::RETRIED);
+            return;
+        }
+        if self.grpc {
+            let failed = grpc::status(headers).is_some_and(|code| grpc(code).is_failure());
+            if failed && !headers.contains_key(metadata::RETRY_PUSHBACK_MS) {
+                headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from_static("-1"));
+            }
+        } else if classify::http(status, headers).is_failure() {
+            headers.insert(metadata::RETRIED, HeaderValue::from_static("1"));
+        }
     }
 }
 
@@ -94,12 +139,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let peer = Peer {
+            mesh: is_mesh_peer(&request),
+            grpc: is_grpc(request.headers()),
+        };
         let Some(context) = request.extensions().get::<RequestContext>().cloned() else {
             return ScopeFuture {
                 state: State::Plain {
                     inner: self.inner.call(request),
                 },
                 context: None,
+                peer,
             };
         };
         // A handler may already read its context while it makes its future.
@@ -109,6 +159,7 @@ where
                 inner: context::scope(context.clone(), future),
             },
             context: Some(context),
+            peer,
         }
     }
 }
@@ -136,8 +187,23 @@ where
             ProjectedState::Scoped { inner } => ready!(inner.poll(cx)),
             ProjectedState::Plain { inner } => ready!(inner.poll(cx)),
         };
-        let response = result.map_err(into_mesh_error)?;
-        let (head, body) = response.into_parts();
+        let exhausted = this
+            .context
+            .as_ref()
+            .is_some_and(|context| context.exhausted.get());
+        let peer = *this.peer;
+        let response = result.map_err(|error| {
+            let error = into_mesh_error(error);
+            if exhausted {
+                exhausted_error(error)
+            } else {
+                error
+            }
+        })?;
+        let (mut head, body) = response.into_parts();
+        if exhausted {
+            peer.mark(head.status, &mut head.headers);
+        }
         let body = match this.context.take() {
             _ if body.is_end_stream() => MeshBody::empty(),
             None => MeshBody::new(body),
@@ -145,8 +211,16 @@ where
                 // Complete in memory already: polling it runs no code of the handler.
                 match as_mesh_body(body) {
                     Ok(body) if is_buffered(&body) => body,
-                    Ok(inner) => MeshBody::new(ScopedBody { inner, context }),
-                    Err(inner) => MeshBody::new(ScopedBody { inner, context }),
+                    Ok(inner) => MeshBody::new(ScopedBody {
+                        inner,
+                        context,
+                        peer,
+                    }),
+                    Err(inner) => MeshBody::new(ScopedBody {
+                        inner,
+                        context,
+                        peer,
+                    }),
                 }
             }
         };
@@ -170,8 +244,14 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         let inner = this.inner;
-        context::sync_scope(this.context.clone(), || inner.poll_frame(cx))
-            .map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+        let mut frame = context::sync_scope(this.context.clone(), || inner.poll_frame(cx));
+        if this.context.exhausted.get()
+            && let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            this.peer.mark(StatusCode::OK, trailers);
+        }
+        frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -67,6 +67,12 @@ pub const CLIENT_ORDER: &[Slot] = &[
     ),
     slot(
         4,
+        "throttle",
+        "above ceiling and retry",
+        "a call that is held back takes no place and no attempt",
+    ),
+    slot(
+        4,
         "ceiling",
         "below route, above retry",
         "a call is counted once, not per attempt",
@@ -84,10 +90,22 @@ pub const CLIENT_ORDER: &[Slot] = &[
         "another attempt may choose another endpoint",
     ),
     slot(
+        5,
+        "hedge",
+        "with retry",
+        "the attempts of a call are counted together",
+    ),
+    slot(
         6,
         "attempt",
         "below retry",
         "each attempt has its own span id and attempt number",
+    ),
+    slot(
+        6,
+        "breaker",
+        "below retry, above balance and attempt_timeout",
+        "each attempt asks, a refused one takes no endpoint's probe, and a timeout is a failure",
     ),
     slot(
         6,

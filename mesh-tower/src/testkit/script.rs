@@ -40,6 +40,10 @@ pub(super) enum Action {
         /// The pause after each piece; silence after the first if `None`.
         every: Option<Duration>,
     },
+    /// Sends the head and nothing more.
+    Silent {
+        status: StatusCode,
+    },
     /// Drops the connection in the middle of the call.
     Reset,
 }
@@ -100,6 +104,15 @@ impl Reply {
         }
     }
 
+    /// A head, and silence: a stream that has nothing to say yet.
+    pub fn silent(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        Self {
+            delay: Duration::ZERO,
+            action: Action::Silent { status },
+        }
+    }
+
     /// A head, and a piece of a body again after each pause, for ever.
     pub fn ticking(status: u16, every: Duration) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -125,6 +138,15 @@ impl Reply {
         let trailers = HeaderMap::from_iter([(metadata::GRPC_STATUS, HeaderValue::from(code))]);
         let reply = Self::new(200, Bytes::from_static(&[0, 0, 0, 0, 0]));
         reply.grpc_type().with_trailers(trailers)
+    }
+
+    /// A gRPC answer with its status in trailers right behind its head, without a message.
+    pub fn grpc_late(code: u32) -> Self {
+        let mut reply = Self::grpc(code);
+        if let Action::Answer(answer) = &mut reply.action {
+            answer.body = Bytes::new();
+        }
+        reply
     }
 
     /// A trailers-only gRPC answer: the status is in the headers.
@@ -157,7 +179,9 @@ impl Reply {
         self
     }
 
-    fn with_trailers(mut self, new: HeaderMap) -> Self {
+    /// The same with trailers after the body.
+    #[must_use]
+    pub fn with_trailers(mut self, new: HeaderMap) -> Self {
         if let Action::Answer(answer) = &mut self.action {
             answer.trailers = Some(new);
         }
@@ -172,6 +196,13 @@ impl Reply {
         match self.action {
             Action::Hang => std::future::pending().await,
             Action::Reset => None,
+            Action::Silent { status } => {
+                let never =
+                    futures_util::stream::pending::<Result<Frame<Bytes>, crate::BoxError>>();
+                let mut response = Response::new(MeshBody::new(StreamBody::new(never)));
+                *response.status_mut() = status;
+                Some(response)
+            }
             Action::Stream { status, every } => {
                 let endless = futures_util::stream::unfold(true, move |first| async move {
                     match every {
@@ -195,10 +226,13 @@ impl Reply {
                 } = *answer;
                 let body = match trailers {
                     None => MeshBody::full(body),
-                    Some(trailers) => MeshBody::new(StreamBody::new(futures_util::stream::iter([
-                        Ok::<_, crate::BoxError>(Frame::data(body)),
-                        Ok(Frame::trailers(trailers)),
-                    ]))),
+                    Some(trailers) => {
+                        let data = (!body.is_empty()).then(|| Frame::data(body));
+                        let frames = data.into_iter().chain([Frame::trailers(trailers)]);
+                        MeshBody::new(StreamBody::new(futures_util::stream::iter(
+                            frames.map(Ok::<_, crate::BoxError>),
+                        )))
+                    }
                 };
                 let mut response = Response::new(body);
                 *response.status_mut() = status;

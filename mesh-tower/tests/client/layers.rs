@@ -12,14 +12,15 @@ use http::{Request, Response};
 use mesh_core::balance::{EndpointInfo, EndpointSet};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::policy::{
-    BalancePolicy, ConcurrencyPolicy, CriticalityPolicy, EjectionPolicy, QueuePolicy, RateLimit,
-    RetryPolicy,
+    BalancePolicy, BreakerPolicy, ConcurrencyPolicy, CriticalityPolicy, EjectionPolicy,
+    HedgePolicy, QueuePolicy, RateLimit, RetryPolicy, ThrottlePolicy,
 };
 use mesh_core::route::RouteTable;
 use mesh_tower::ejection::{EjectionLayer, Outliers};
 use mesh_tower::{
-    BoxError, MeshBody, attempt, bulkhead, ceiling, criticality, deadline, endpoint, headers,
-    metrics, overload, ratelimit, rescue, retry, route, telemetry, timeout, trace,
+    BoxError, MeshBody, attempt, breaker, bulkhead, ceiling, criticality, deadline, endpoint,
+    headers, hedge, metrics, overload, ratelimit, rescue, retry, route, telemetry, throttle,
+    timeout, trace,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -193,6 +194,19 @@ async fn every_layer_keeps_the_contract() {
     .await;
     contract("ceiling", ceiling::CeilingLayer::new(2)).await;
     contract("retry", retry::RetryLayer::new(RetryPolicy::default())).await;
+    contract("hedge", hedge::HedgeLayer::new(&HedgePolicy::default())).await;
+    let at_once = HedgePolicy::default().with_fixed_delay(Some(Duration::ZERO));
+    contract("hedge at once", hedge::HedgeLayer::new(&at_once)).await;
+    contract(
+        "breaker",
+        breaker::BreakerLayer::new(&BreakerPolicy::default()),
+    )
+    .await;
+    contract(
+        "throttle",
+        throttle::ThrottleLayer::new(&ThrottlePolicy::default()),
+    )
+    .await;
     contract("attempt", attempt::AttemptLayer::new()).await;
     contract(
         "endpoint",

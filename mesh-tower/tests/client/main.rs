@@ -6,6 +6,7 @@ mod context;
 mod layers;
 mod live;
 mod metrics;
+mod resilience;
 mod retries;
 mod streams;
 mod support;

@@ -8,8 +8,9 @@ use mesh_tower::testkit::{Reply, TestNet};
 
 use crate::support::{call, get, post, status};
 
-/// Said by a server, by the control server, or only with an identity: not by a client alone.
-const ELSEWHERE: [&str; 16] = [
+/// Said by a server, by the control server, or only with an identity or a policy for it (tested
+/// there): not by a client alone.
+const ELSEWHERE: [&str; 23] = [
     names::SERVER_REQUESTS,
     names::SERVER_DURATION,
     names::SERVER_IN_FLIGHT,
@@ -23,6 +24,13 @@ const ELSEWHERE: [&str; 16] = [
     names::PLAINTEXT_PEERS,
     names::CERTIFICATE_EXPIRY,
     names::EJECTIONS_SHADOW,
+    names::BREAKER_STATE,
+    names::BREAKER_OPENED,
+    names::BREAKER_REFUSED,
+    names::THROTTLED,
+    names::HEDGES,
+    names::HEALTH_CHECKS,
+    names::HEALTH_CHECK_DURATION,
     names::CONTROL_CLIENTS,
     names::CONTROL_INSTANCES,
     names::CONTROL_FINDINGS,

@@ -50,6 +50,32 @@ async fn a_silent_answer_is_given_up_after_five_minutes_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_policy_of_the_backend_says_how_long_an_answer_may_be_silent() {
+    let net = TestNet::new();
+    let one = net.endpoint("10.0.0.1:80");
+    one.reply(Reply::endless(200));
+    let policy = |limit: &str| {
+        let text = format!("service: shop/reviews\nbackend: {{ streamIdleTimeout: {limit} }}\n");
+        net.mesh("web").policy_text(&text)
+    };
+    for (limit, gives_up_after) in [("30s", Some(30)), ("1h", Some(3600)), ("0s", None)] {
+        let mesh = policy(limit)
+            .endpoints("reviews.shop", [one.addr()])
+            .build()
+            .unwrap();
+        let response = call(&mesh.client("reviews.shop"), get("/")).await.unwrap();
+        let mut body = response.into_body();
+        assert!(body.frame().await.unwrap().is_ok());
+        let began = Instant::now();
+        let next = tokio::time::timeout(1000 * MINUTE, body.frame()).await;
+        assert_eq!(next.is_ok(), gives_up_after.is_some(), "{limit}");
+        if let Some(after) = gives_up_after {
+            assert_eq!(began.elapsed().as_secs(), after, "{limit}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_speaks_now_and_then_outlives_every_limit() {
     for grpc_call in [false, true] {
         let net = TestNet::new();

@@ -8,11 +8,11 @@ use mesh_core::policy::defaults;
 use mesh_core::policy::model::{
     AccessMode, Backend, BackendIx, MtlsMode, Route, Service, Snapshot,
 };
-use mesh_core::policy::spec::{Kind, Resource, ResourceId};
+use mesh_core::policy::spec::Resource;
 
 use super::knobs::knobs;
 use super::rows::{Access, BackendRow, Backends, Effective, RouteSettings, Step, Table, Target};
-use super::source::{Resources, Setting, Source, of_field};
+use super::source::{Resources, Setting, Source};
 use super::words;
 
 impl Effective {
@@ -30,13 +30,10 @@ impl Effective {
                 routes.push(route.clone());
             }
         }
-        let mut used: Vec<(BackendIx, Option<&ResourceId>)> = Vec::new();
-        for route in &routes {
-            for target in route.split().targets() {
-                let of_route = (target.backend(), route.origin().resource());
-                if !used.iter().any(|(ix, _)| *ix == target.backend()) {
-                    used.push(of_route);
-                }
+        let mut used: Vec<BackendIx> = Vec::new();
+        for target in routes.iter().flat_map(|route| route.split().targets()) {
+            if !used.contains(&target.backend()) {
+                used.push(target.backend());
             }
         }
         Self {
@@ -125,7 +122,6 @@ impl Cx<'_> {
         let mut settings = vec![
             setting("timeouts.request", words::limit(timeouts.request())),
             setting("timeouts.backendRequest", words::limit(timeouts.attempt())),
-            setting("timeouts.idle", words::limit(timeouts.idle())),
         ];
         match route.retry() {
             Some(retry) => {
@@ -158,15 +154,13 @@ impl Cx<'_> {
         }
     }
 
-    fn backends(&self, used: &[(BackendIx, Option<&ResourceId>)]) -> Vec<Backends> {
+    fn backends(&self, used: &[BackendIx]) -> Vec<Backends> {
         let mut groups: Vec<Backends> = Vec::new();
-        for (ix, route) in used {
+        for ix in used {
             let Some(backend) = self.backend(*ix) else {
                 continue;
             };
-            // A route has a backend of its own only if a policy is attached to the route.
-            let own = |id: &&ResourceId| backend.key().name().ends_with(&format!(" by {id}"));
-            let settings = self.backend_settings(backend, route.filter(own));
+            let settings = self.backend_settings(backend);
             let row = BackendRow {
                 name: backend.key().to_string(),
                 protocol: words::protocol(backend.app_protocol()),
@@ -184,14 +178,14 @@ impl Cx<'_> {
         groups
     }
 
-    fn backend_settings(&self, backend: &Backend, route: Option<&ResourceId>) -> Vec<Setting> {
-        let chain = self
-            .resources
-            .chain(Kind::BackendPolicy, backend.service(), route);
-        let setting = |(name, value): (&str, String)| Setting {
-            name: name.to_owned(),
-            value,
-            from: of_field(&chain, name),
+    fn backend_settings(&self, backend: &Backend) -> Vec<Setting> {
+        let setting = |(name, value): (&str, String)| {
+            let top = name.split('.').next().unwrap_or(name);
+            Setting {
+                name: name.to_owned(),
+                value,
+                from: self.resources.of_field(backend.origin(top), name),
+            }
         };
         knobs(backend).into_iter().map(setting).collect()
     }
@@ -212,22 +206,22 @@ impl Cx<'_> {
 
     fn transport(&self, name: &ServiceName, ports: &BTreeSet<u16>) -> Vec<Setting> {
         let model = self.snapshot.inbound().transport_for(name);
-        let chain = self.resources.chain(Kind::TransportPolicy, name, None);
         let setting = |name: &str, value: String| Setting {
             name: name.to_owned(),
             value,
-            from: of_field(&chain, name),
+            from: self.resources.of_field(model.origin(name), name),
         };
         let mode = |mode: MtlsMode| mode.to_string();
         let mut settings = vec![setting("mtls", mode(model.mtls(None)))];
         for port in ports {
-            if let Some(policy) = self.resources.on_port(Kind::TransportPolicy, name, *port) {
-                settings.push(Setting {
-                    name: format!("mtls, port {port}"),
-                    value: mode(model.mtls(Some(*port))),
-                    from: of_field(&[policy], "mtls"),
-                });
-            }
+            let Some(origin) = model.port_origin(*port) else {
+                continue;
+            };
+            settings.push(Setting {
+                name: format!("mtls, port {port}"),
+                value: mode(model.mtls(Some(*port))),
+                from: self.resources.of_field(Some(origin), "mtls"),
+            });
         }
         settings.push(setting("minTlsVersion", model.min_version().to_string()));
         if !model.trust_domains().is_empty() {

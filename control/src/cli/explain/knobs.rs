@@ -73,6 +73,7 @@ pub(super) fn knobs(backend: &Backend) -> Vec<(&'static str, String)> {
             budget.min_per_second().to_string(),
         ),
         ("connectTimeout", time(backend.connect_timeout())),
+        ("streamIdleTimeout", words::limit(backend.stream_idle())),
     ]);
     knobs.extend(features(backend));
     knobs

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mesh_core::name::ServiceName;
 use mesh_core::policy::model::Route;
-use mesh_core::policy::spec::{Kind, Resource, ResourceId, TargetKind, TargetRef};
+use mesh_core::policy::spec::{Kind, Resource, ResourceId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -103,39 +103,14 @@ impl<'a> Resources<'a> {
         })
     }
 
-    /// The policies of a kind that hold for a service, and for what `route` sends to it: mesh, then
-    /// namespace, then service, then route.
-    pub(super) fn chain(
-        &self,
-        kind: Kind,
-        service: &ServiceName,
-        route: Option<&ResourceId>,
-    ) -> Vec<&'a Resource> {
-        let mut found: Vec<(u8, &Resource)> = Vec::new();
-        for resource in self.0.iter().filter(|r| r.kind() == kind) {
-            let ranks = targets(resource)
-                .iter()
-                .filter_map(|target| rank(target, resource, service, route));
-            found.extend(ranks.map(|rank| (rank, &**resource)));
+    /// Where the policy `origin`, which sets a top-level field, sets `field` of it, such as
+    /// `outlierDetection.interval`. What it leaves out has its default.
+    pub(super) fn of_field(&self, origin: Option<&ResourceId>, field: &str) -> Source {
+        let path = format!("spec.{field}");
+        match origin.and_then(|id| self.find(id)) {
+            Some(policy) if is_set(policy, &path) => Source::at(policy, &path),
+            _ => Source::default(),
         }
-        found.sort_by_key(|(rank, _)| *rank);
-        found.into_iter().map(|(_, resource)| resource).collect()
-    }
-
-    /// The policy of a kind on one port of a service.
-    pub(super) fn on_port(
-        &self,
-        kind: Kind,
-        service: &ServiceName,
-        port: u16,
-    ) -> Option<&'a Resource> {
-        let mut all = self.0.iter().map(|each| &**each);
-        all.rfind(|resource| {
-            resource.kind() == kind
-                && targets(resource).iter().any(|target| {
-                    target.port == Some(port) && is_service(target, resource, service)
-                })
-        })
     }
 
     /// Where a rule sets `field`, such as `timeouts.request`.
@@ -155,18 +130,6 @@ impl<'a> Resources<'a> {
     }
 }
 
-/// Which policy of `chain` sets `field`. The most specific one that sets anything of the top-level
-/// field replaces all of it, so what it leaves out has its default.
-pub(super) fn of_field(chain: &[&Resource], field: &str) -> Source {
-    let top = field.split('.').next().unwrap_or(field);
-    let path = |field: &str| format!("spec.{field}");
-    let winner = chain.iter().rev().find(|r| is_set(r, &path(top)));
-    match winner {
-        Some(policy) if is_set(policy, &path(field)) => Source::at(policy, &path(field)),
-        _ => Source::default(),
-    }
-}
-
 /// What is left out of a resource is left out of its serde form.
 fn is_set(resource: &Resource, path: &str) -> bool {
     let Ok(tree) = serde_json::to_value(resource) else {
@@ -180,48 +143,4 @@ fn is_set(resource: &Resource, path: &str) -> bool {
             None => value.get(step),
         })
         .is_some()
-}
-
-fn targets(resource: &Resource) -> &[TargetRef] {
-    match resource {
-        Resource::BackendPolicy(policy) => &policy.spec.target_refs,
-        Resource::AccessPolicy(policy) => &policy.spec.target_refs,
-        Resource::TransportPolicy(policy) => &policy.spec.target_refs,
-        _ => &[],
-    }
-}
-
-/// How specific a target is for a service; `None` when it is about another one, or about one port.
-fn rank(
-    target: &TargetRef,
-    resource: &Resource,
-    service: &ServiceName,
-    route: Option<&ResourceId>,
-) -> Option<u8> {
-    let own = &resource.metadata().namespace;
-    let is_route = |kind: Kind| {
-        route.is_some_and(|id| {
-            id.kind == kind && id.namespace == *own && Some(&id.name) == target.name.as_ref()
-        })
-    };
-    let (rank, holds) = match target.kind {
-        TargetKind::Mesh => (0, true),
-        TargetKind::Namespace => {
-            let namespace = target.name.as_ref().unwrap_or(own);
-            (1, namespace == service.namespace())
-        }
-        TargetKind::Service => {
-            let all_ports = target.port.is_none();
-            (2, all_ports && is_service(target, resource, service))
-        }
-        TargetKind::HttpRoute => (3, is_route(Kind::HttpRoute)),
-        TargetKind::GrpcRoute => (3, is_route(Kind::GrpcRoute)),
-    };
-    holds.then_some(rank)
-}
-
-fn is_service(target: &TargetRef, resource: &Resource, service: &ServiceName) -> bool {
-    target.kind == TargetKind::Service
-        && resource.metadata().namespace == service.namespace()
-        && target.name.as_deref() == Some(service.name())
 }

@@ -153,12 +153,14 @@ fn backend_settings_name_the_policy_that_wins() {
             .starts_with("BackendPolicy shop/all (reviews.yaml:")
     );
 
-    let v1 = from(
-        &effective,
-        "shop/reviews-v1:8080",
-        "outlierDetection.ejectFor",
-    );
-    assert_eq!(v1.0, "45s");
+    // A subset has what its service has, as far as it sets nothing itself.
+    for subset in ["shop/reviews-v1:8080", "shop/reviews-v2:8080"] {
+        let same = from(&effective, subset, "outlierDetection.consecutiveErrors");
+        assert_eq!(same, errors, "{subset}");
+        assert_eq!(from(&effective, subset, "ceilings.maxRequests"), requests);
+    }
+    let v1 = from(&effective, "shop/reviews-v1:8080", "connectTimeout");
+    assert_eq!(v1, ("1s", "default".into()));
     let v2 = from(&effective, "shop/reviews-v2:8080", "connectTimeout");
     assert_eq!(v2.0, "300ms");
     assert!(

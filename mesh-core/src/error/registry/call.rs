@@ -55,8 +55,8 @@ pub(super) const CODES: &[CodeInfo] = &[
     call(
         ErrorKind::BreakerOpen,
         "the breaker is open",
-        "Too many of the last calls to the service failed, so calls are refused for a while \
-         without being sent. One call at a time is then let through to see whether it recovered.",
+        "Too many of the last calls to the service failed or were slow, so calls are refused for a while \
+         without being sent. After that a few calls (10) are let through to see whether it recovered.",
         &[
             "The service fails, or answers too slowly.",
             "The breaker's thresholds are tighter than the service's usual failure rate.",

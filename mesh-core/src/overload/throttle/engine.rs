@@ -70,18 +70,29 @@ impl Throttle {
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Option<Ticket> {
-        let slot = self.advance(now);
-        let percent = self.reject_share(criticality);
-        self.add(slot, |c| c.requests.get(level(criticality)), 1);
-        // No random number while all is well, which is nearly always.
-        if percent > 0.0 && rng.f64() < percent {
-            return None;
-        }
-        self.add(slot, |c| Some(&c.accepts), 1);
-        Some(Ticket(slot))
+        let held = self.holds_back(criticality, now, rng);
+        (!held).then(|| self.count(criticality, now))
     }
 
-    /// Counts an attempt that is made in any case, such as the second of a call that was let through.
+    /// Whether a call is to be refused here; counted only then. What is let through is counted
+    /// attempt by attempt: [`Throttle::count`].
+    pub fn holds_back(
+        &self,
+        criticality: Criticality,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> bool {
+        let slot = self.advance(now);
+        let share = self.reject_share(criticality);
+        // No random number while all is well, which is nearly always.
+        let held = share > 0.0 && rng.f64() < share;
+        if held {
+            self.add(slot, |c| c.requests.get(level(criticality)), 1);
+        }
+        held
+    }
+
+    /// Counts an attempt that is made, as accepted.
     pub fn count(&self, criticality: Criticality, now: Instant) -> Ticket {
         let slot = self.advance(now);
         self.add(slot, |c| c.requests.get(level(criticality)), 1);

@@ -34,7 +34,7 @@ macro_rules! defaults {
 defaults! {
     REQUEST_TIMEOUT: Duration = Duration::from_secs(15), "timeouts.request" = "15s",
         "A call without a deadline hangs as long as its server does; Envoy and Kuma use 15s. The caller's remaining time counts when it is shorter.";
-    STREAM_IDLE: Duration = Duration::from_secs(300), "timeouts.idle (streams)" = "5m",
+    STREAM_IDLE: Duration = Duration::from_secs(300), "streamIdleTimeout" = "5m",
         "A stream may last; one that is silent for five minutes (Envoy's number) has lost its peer.";
     WAIT_FOR_ENDPOINT: Duration = Duration::from_secs(5), "waiting for an endpoint" = "5s",
         "Or the deadline, if sooner; then an error that says why. Waiting for ever hides the fault.";
@@ -283,7 +283,7 @@ mod tests {
             ("outlierDetection.ejectFor", EJECT_FOR),
             ("outlierDetection.maxEjectFor", MAX_EJECT_FOR),
             ("waiting for an endpoint", WAIT_FOR_ENDPOINT),
-            ("timeouts.idle (streams)", STREAM_IDLE),
+            ("streamIdleTimeout", STREAM_IDLE),
             ("second address family after", HAPPY_EYEBALLS),
             ("longest pause before a retry", BACKOFF_MAX),
             ("server: TLS handshake", SERVER_HANDSHAKE),

@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::tunables::tunables;
 use super::{
     BalancePolicy, BreakerPolicy, ConnectionPolicy, EjectionPolicy, HashOn, HealthPolicy,
-    HedgePolicy, LocalityPolicy, SubsetFallback, ThrottlePolicy,
+    HedgePolicy, LocalityPolicy, Origins, SubsetFallback, ThrottlePolicy,
 };
 use crate::balance::EndpointInfo;
 use crate::identity::SpiffeId;
 use crate::name::ServiceName;
 use crate::policy::defaults;
+use crate::policy::spec::ResourceId;
 
 tunables! {
     /// Limits on what is open at a time, per destination and process.
@@ -127,6 +128,8 @@ pub struct Backend {
     pub(crate) health: Option<HealthPolicy>,
     pub(crate) connection: ConnectionPolicy,
     pub(crate) throttle: Option<ThrottlePolicy>,
+    pub(crate) stream_idle: Option<Duration>,
+    pub(crate) origins: Origins,
 }
 
 // === impl BackendIx ===
@@ -284,5 +287,17 @@ impl Backend {
     /// When a client refuses calls itself; `None` is never.
     pub fn throttle(&self) -> Option<&ThrottlePolicy> {
         self.throttle.as_ref()
+    }
+
+    /// Longest silence in the middle of an answer; `None` is no limit.
+    pub fn stream_idle(&self) -> Option<Duration> {
+        self.stream_idle
+    }
+
+    /// The policy that sets a top-level field of a BackendPolicy, such as `outlierDetection`, for
+    /// this backend. It sets all of the field: what it leaves out has its default. `None` where
+    /// nobody does.
+    pub fn origin(&self, field: &str) -> Option<&ResourceId> {
+        self.origins.of(field)
     }
 }

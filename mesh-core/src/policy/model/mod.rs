@@ -18,6 +18,7 @@ mod health;
 mod hedge;
 mod matches;
 mod mirror;
+mod origins;
 mod retry;
 mod route;
 mod session;
@@ -43,6 +44,7 @@ pub use health::{HealthPolicy, HealthProbe, HealthTiming};
 pub use hedge::HedgePolicy;
 pub use matches::{HeaderMatch, Hostname, PathMatch, Pattern, QueryMatch, RouteMatch, ValueMatch};
 pub use mirror::Mirror;
+pub(crate) use origins::Origins;
 pub use retry::{NonIdempotent, RetryPolicy, RouteTimeouts};
 pub use route::{Origin, Route};
 pub use session::{SessionLifetime, SessionPolicy, SessionType};
@@ -54,4 +56,5 @@ pub use traffic::{
     ConcurrencyAlgorithm, ConcurrencyPolicy, CriticalityPolicy, CriticalityRule, InboundTraffic,
     QueuePolicy, RateKey, RateLimit, RateOverride,
 };
+pub(crate) use transport::OnPort;
 pub use transport::{Exception, MtlsMode, Network, TlsVersion, TransportModel};

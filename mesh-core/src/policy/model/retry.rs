@@ -11,7 +11,6 @@ pub use crate::policy::spec::NonIdempotent;
 pub struct RouteTimeouts {
     pub(crate) request: Option<Duration>,
     pub(crate) attempt: Option<Duration>,
-    pub(crate) idle: Option<Duration>,
 }
 
 /// What a route tries again, beyond what provably was not processed.
@@ -31,7 +30,6 @@ impl Default for RouteTimeouts {
         Self {
             request: Some(defaults::REQUEST_TIMEOUT),
             attempt: None,
-            idle: Some(defaults::STREAM_IDLE),
         }
     }
 }
@@ -47,11 +45,6 @@ impl RouteTimeouts {
         self.attempt
     }
 
-    /// Silence in the middle of a body.
-    pub fn idle(&self) -> Option<Duration> {
-        self.idle
-    }
-
     /// The same with another limit for the whole call.
     #[must_use]
     pub fn with_request(mut self, request: Option<Duration>) -> Self {
@@ -63,13 +56,6 @@ impl RouteTimeouts {
     #[must_use]
     pub fn with_attempt(mut self, attempt: Option<Duration>) -> Self {
         self.attempt = attempt;
-        self
-    }
-
-    /// The same with another limit for silence.
-    #[must_use]
-    pub fn with_idle(mut self, idle: Option<Duration>) -> Self {
-        self.idle = idle;
         self
     }
 }

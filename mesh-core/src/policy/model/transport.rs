@@ -2,7 +2,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::Origins;
 use crate::policy::defaults;
+use crate::policy::spec::ResourceId;
 pub use crate::policy::spec::{MtlsMode, TlsVersion};
 
 /// How servers of a service accept connections.
@@ -10,10 +12,19 @@ pub use crate::policy::spec::{MtlsMode, TlsVersion};
 pub struct TransportModel {
     pub(crate) mtls: MtlsMode,
     pub(crate) explicit: bool,
-    pub(crate) ports: Vec<(u16, MtlsMode)>,
+    pub(crate) ports: Vec<OnPort>,
     pub(crate) min_version: TlsVersion,
     pub(crate) trust_domains: Vec<Arc<str>>,
     pub(crate) exceptions: Vec<Exception>,
+    pub(crate) origins: Origins,
+}
+
+/// What a policy says of one port.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OnPort {
+    pub(crate) port: u16,
+    pub(crate) mtls: MtlsMode,
+    pub(crate) origin: ResourceId,
 }
 
 /// Callers that may use plaintext until a date.
@@ -43,6 +54,7 @@ impl Default for TransportModel {
             min_version: defaults::MIN_TLS_VERSION,
             trust_domains: Vec::new(),
             exceptions: Vec::new(),
+            origins: Origins::default(),
         }
     }
 }
@@ -51,10 +63,22 @@ impl TransportModel {
     /// Whether callers on `port` must prove who they are. Without any policy the answer is
     /// `Strict`, which holds for servers that have an identity themselves.
     pub fn mtls(&self, port: Option<u16>) -> MtlsMode {
-        self.ports
-            .iter()
-            .find(|(p, _)| Some(*p) == port)
-            .map_or(self.mtls, |(_, mode)| *mode)
+        self.on_port(port).map_or(self.mtls, |found| found.mtls)
+    }
+
+    fn on_port(&self, port: Option<u16>) -> Option<&OnPort> {
+        self.ports.iter().find(|found| Some(found.port) == port)
+    }
+
+    /// The policy that sets a top-level field of a TransportPolicy, such as `minTlsVersion`, for
+    /// all ports; `None` where nobody does.
+    pub fn origin(&self, field: &str) -> Option<&ResourceId> {
+        self.origins.of(field)
+    }
+
+    /// The policy that sets `mtls` for this port alone.
+    pub fn port_origin(&self, port: u16) -> Option<&ResourceId> {
+        self.on_port(Some(port)).map(|found| &found.origin)
     }
 
     /// Whether a policy said so, as against the built-in default.

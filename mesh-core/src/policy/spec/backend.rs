@@ -29,6 +29,8 @@ schema! {
         connection: Option<Connection> = "connection" default;
         /// Longest wait for a connection to one address, TLS included.
         connect_timeout: Option<Interval> = "connectTimeout" default;
+        /// Longest silence in the middle of an answer, which otherwise may last; `0s` is no limit.
+        stream_idle_timeout: Option<Interval> = "streamIdleTimeout" default;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which policy holds for what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::findings::Findings;
@@ -24,11 +24,21 @@ pub(super) enum Target {
 #[derive(Default)]
 pub(super) struct Attachments<'a> {
     targets: BTreeMap<(Kind, Target), Vec<&'a Resource>>,
+    /// The service that each subset is part of.
+    wholes: BTreeMap<ServiceName, ServiceName>,
 }
 
 impl<'a> Attachments<'a> {
     pub(super) fn new(index: &Index<'a>, findings: &mut Findings) -> Self {
-        let mut attachments = Self::default();
+        let subsets = index.services.keys().filter_map(|name| {
+            let whole = index.service(name)?.spec.subset_of.as_deref()?;
+            let whole = ServiceName::parse(whole, name.namespace()).ok()?;
+            Some((name.clone(), whole))
+        });
+        let mut attachments = Self {
+            wholes: subsets.collect(),
+            ..Self::default()
+        };
         for resource in index.resources.values() {
             let resource: &'a Arc<Resource> = resource;
             let Some((refs, fields)) = refs(resource) else {
@@ -67,20 +77,38 @@ impl<'a> Attachments<'a> {
         attachments
     }
 
-    /// The policies of a kind that hold for `service`, least specific first.
+    /// The policies of a kind that hold for `service`, least specific first: those of the mesh, of
+    /// its namespace, of the service that it is a subset of, and its own.
     pub(super) fn for_service(
         &self,
         kind: Kind,
         service: &ServiceName,
     ) -> impl Iterator<Item = &'a Resource> {
+        let whole = self.whole(service).cloned();
         let chain = [
-            Target::Mesh,
-            Target::Namespace(service.namespace().to_owned()),
-            Target::Service(service.clone(), None),
+            Some(Target::Mesh),
+            Some(Target::Namespace(service.namespace().to_owned())),
+            whole.map(|whole| Target::Service(whole, None)),
+            Some(Target::Service(service.clone(), None)),
         ];
         chain
             .into_iter()
+            .flatten()
             .flat_map(move |t| self.at(kind, t).iter().copied())
+    }
+
+    /// The service that this one is a subset of.
+    pub(super) fn whole(&self, service: &ServiceName) -> Option<&ServiceName> {
+        self.wholes.get(service)
+    }
+
+    /// The subsets of these services.
+    pub(super) fn subsets<'s>(
+        &'s self,
+        services: &'s BTreeSet<ServiceName>,
+    ) -> impl Iterator<Item = &'s ServiceName> {
+        let part = |(_, whole): &(_, &ServiceName)| services.contains(whole);
+        self.wholes.iter().filter(part).map(|(name, _)| name)
     }
 
     /// The policies of a kind on exactly this target.
@@ -119,7 +147,7 @@ impl<'a> Attachments<'a> {
         for policies in self.targets.values() {
             let mut owner: BTreeMap<&str, &Resource> = BTreeMap::new();
             for policy in policies {
-                for field in refs(policy).map(|(_, fields)| fields).unwrap_or_default() {
+                for field in fields(policy) {
                     let Some(first) = owner.insert(field, policy) else {
                         continue;
                     };
@@ -164,6 +192,11 @@ impl<'a> Attachments<'a> {
     }
 }
 
+/// The top-level fields that a policy sets.
+pub(super) fn fields(resource: &Resource) -> Vec<&'static str> {
+    refs(resource).map_or_else(Vec::new, |(_, fields)| fields)
+}
+
 /// The targets of a policy, and the top-level fields that it sets.
 fn refs(resource: &Resource) -> Option<(&[TargetRef], Vec<&'static str>)> {
     let set = |fields: &[(&'static str, bool)]| {
@@ -184,6 +217,7 @@ fn refs(resource: &Resource) -> Option<(&[TargetRef], Vec<&'static str>)> {
                 ("healthCheck", s.health_check.is_some()),
                 ("connection", s.connection.is_some()),
                 ("connectTimeout", s.connect_timeout.is_some()),
+                ("streamIdleTimeout", s.stream_idle_timeout.is_some()),
             ]);
             Some((&s.target_refs, fields))
         }

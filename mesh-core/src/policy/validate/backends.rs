@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::attach::{Attachments, Target};
+use super::attach::{Attachments, Target, fields};
 use super::services::{Defined, Services, implicit};
 use super::traffic;
 use super::tunables::Tunables;
@@ -119,6 +119,7 @@ impl<'a> Backends<'a> {
             target_port: found.and_then(|p| p.target),
             subset: defined.subset.clone(),
             discovery: defined.discovery.clone(),
+            stream_idle: tunables.stream_idle(),
             balance: tunables.balance,
             ejection: tunables.ejection,
             ceilings: tunables.ceilings,
@@ -131,10 +132,11 @@ impl<'a> Backends<'a> {
             health: tunables.health,
             connection: tunables.connection,
             throttle: tunables.throttle,
+            origins: tunables.origins,
         }
     }
 
-    /// Mesh < namespace < service < route, per top-level field.
+    /// Mesh < namespace < service < subset < route, per top-level field.
     fn tunables(&self, name: &ServiceName, route: Option<&ResourceId>) -> Tunables {
         let mut out = Tunables::default();
         let of_route = route
@@ -144,9 +146,12 @@ impl<'a> Backends<'a> {
             })
             .unwrap_or_default();
         let chain = self.attached.for_service(Kind::BackendPolicy, name);
-        for policy in chain.chain(of_route.iter().copied()) {
-            if let Resource::BackendPolicy(policy) = policy {
+        for resource in chain.chain(of_route.iter().copied()) {
+            if let Resource::BackendPolicy(policy) = resource {
                 out.set(&policy.spec);
+                for field in fields(resource) {
+                    out.origins.set(field, resource.id());
+                }
             }
         }
         for policy in self.attached.for_service(Kind::TrafficPolicy, name) {

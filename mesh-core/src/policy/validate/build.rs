@@ -298,6 +298,7 @@ fn inbound(
         mesh: reuse(mesh, before.map(|b| &b.transport.mesh)),
         ..Attached::default()
     };
+    let mut named = BTreeSet::new();
     for target in attached.targets(Kind::TransportPolicy) {
         match target {
             Target::Namespace(namespace) => {
@@ -307,12 +308,16 @@ fn inbound(
                 transport.namespaces.insert(namespace, reuse(model, old));
             }
             Target::Service(name, _) => {
-                let model = Arc::new(transport::for_service(attached, name));
-                let old = before.and_then(|b| b.transport.services.get(name));
-                transport.services.insert(name.clone(), reuse(model, old));
+                named.insert(name.clone());
             }
             Target::Mesh | Target::Route(_) => {}
         }
+    }
+    for name in named.iter().chain(attached.subsets(&named)) {
+        let model = Arc::new(transport::for_service(attached, name));
+        let old = before.and_then(|b| b.transport.services.get(name));
+        let model = reuse(model, old);
+        transport.services.insert(name.clone(), model);
     }
     Inbound {
         access,

@@ -8,7 +8,7 @@
 //! | module | decides |
 //! | --- | --- |
 //! | `index` | which resources there are, and that names are unique |
-//! | `attach` | which policy holds for what: mesh < namespace < service < route, per top-level field |
+//! | `attach` | which policy holds for what: mesh < namespace < service < subset < route, per top-level field |
 //! | `services` | ports, endpoints, subsets |
 //! | `tunables` | the values of BackendPolicies |
 //! | `backends` | the list of backends |

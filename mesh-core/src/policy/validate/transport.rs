@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::attach::{Attachments, Target};
+use super::attach::{Attachments, Target, fields};
 use super::findings::Findings;
 use super::index::Index;
 use crate::error::Code;
 use crate::identity::check_trust_domain;
 use crate::name::ServiceName;
-use crate::policy::model::{Exception, Network, TransportModel};
+use crate::policy::model::{Exception, Network, OnPort, TransportModel};
 use crate::policy::spec::{Kind, PlaintextException, Resource, TransportPolicySpec};
 
 /// The values of every TransportPolicy, used or not.
@@ -65,18 +65,25 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// What holds for the service: mesh < namespace < service, per top-level field.
+/// What holds for the service: mesh < namespace < service < subset, per top-level field. A mode on
+/// one port is more specific than one on all, but for a subset that says itself what holds.
 pub(super) fn for_service(attached: &Attachments<'_>, name: &ServiceName) -> TransportModel {
     let mut out = TransportModel::default();
     for policy in attached.for_service(Kind::TransportPolicy, name) {
         set(&mut out, policy);
     }
-    for (port, policy) in attached.on_ports(Kind::TransportPolicy, name) {
-        if let Resource::TransportPolicy(policy) = policy
-            && let Some(mode) = policy.spec.mtls
-        {
-            out.ports.push((port, mode));
-            out.explicit = true;
+    let own = attached.at(Kind::TransportPolicy, Target::Service(name.clone(), None));
+    let says = own.iter().any(|policy| fields(policy).contains(&"mtls"));
+    let whole = attached.whole(name).filter(|_| !says);
+    for name in std::iter::once(name).chain(whole) {
+        for (port, resource) in attached.on_ports(Kind::TransportPolicy, name) {
+            if let Resource::TransportPolicy(policy) = resource
+                && let Some(mtls) = policy.spec.mtls
+            {
+                let origin = resource.id();
+                out.ports.push(OnPort { port, mtls, origin });
+                out.explicit = true;
+            }
         }
     }
     out
@@ -94,10 +101,13 @@ pub(super) fn for_rest(attached: &Attachments<'_>, namespace: Option<&str>) -> T
     out
 }
 
-fn set(out: &mut TransportModel, policy: &Resource) {
-    let Resource::TransportPolicy(policy) = policy else {
+fn set(out: &mut TransportModel, resource: &Resource) {
+    let Resource::TransportPolicy(policy) = resource else {
         return;
     };
+    for field in fields(resource) {
+        out.origins.set(field, resource.id());
+    }
     let TransportPolicySpec {
         mtls,
         min_tls_version,

@@ -101,3 +101,146 @@ async fn an_error_of_the_handlers_client_keeps_its_code() {
     assert_eq!(answer.status(), 404);
     assert_eq!(answer.headers()["mesh-reason"], "M2001");
 }
+
+/// Two retries, on the usual budget but for its floor: ten a second would be more than a tenth of the
+/// load that a slow machine offers.
+fn retrying(service: &str) -> String {
+    format!(
+        "service: shop/{service}\n\
+         route: [{{ retry: {{ attempts: 2, codes: [502, 503] }} }}]\n\
+         backend: {{ retryBudget: {{ minRetriesPerSecond: 2 }} }}\n"
+    )
+}
+
+/// A server `name` that answers with what `next` answers, or makes an answer of its own of it.
+fn hop(name: &str, next: &str, at: SocketAddr, own: bool) -> (Mesh, crate::server::ServerHandle) {
+    let policy = retrying(next);
+    let mesh = built(
+        Mesh::builder(name)
+            .namespace("shop")
+            .policy_text(&policy)
+            .endpoints(next, [at]),
+    );
+    let client = mesh.client(next);
+    let service = service_fn(move |_: Request<MeshBody>| {
+        let client = client.clone();
+        async move {
+            let answer = client.oneshot(Request::new(MeshBody::empty())).await?;
+            if !own || answer.status().is_success() {
+                return Ok(answer);
+            }
+            let text = format!("below: {}", answer.status().as_u16());
+            let mut mine = Response::new(MeshBody::full(text));
+            *mine.status_mut() = http::StatusCode::BAD_GATEWAY;
+            Ok::<_, mesh_core::error::MeshError>(mine)
+        }
+    });
+    let server = mesh
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap();
+    (mesh, server)
+}
+
+/// web -> a -> b -> c -> leaf over real sockets, the leaf 100 % down, two retries at each hop. `b`
+/// makes an answer of its own of the failure: what it knows of the call below travels all the same.
+#[tokio::test]
+async fn four_hops_over_sockets_load_a_dead_leaf_with_at_most_1_3_times_what_is_offered() {
+    const CALLS: usize = 600;
+    let last = built(Mesh::builder("leaf").namespace("shop"));
+    let (leaf, seen) = ratings(&last, 503);
+    let (_c, c) = hop("c", "leaf", leaf.local_addr(), false);
+    let (_b, b) = hop("b", "c", c.local_addr(), true);
+    let (_a, a) = hop("a", "b", b.local_addr(), false);
+    let policy = retrying("a");
+    let web = built(
+        Mesh::builder("web")
+            .namespace("shop")
+            .policy_text(&policy)
+            .endpoints("a", [a.local_addr()]),
+    );
+    let client = web.client("a");
+    let calls = (0..20).map(|_| {
+        let client = client.clone();
+        async move {
+            for _ in 0..CALLS / 20 {
+                let request = Request::new(MeshBody::empty());
+                let answer = client.clone().oneshot(request).await.unwrap();
+                assert_eq!(answer.status(), 502);
+                let text = answer.into_body().collect().await.unwrap().to_bytes();
+                assert_eq!(text, "below: 503", "the user is told what failed");
+            }
+        }
+    });
+    soon("the calls", futures_util::future::join_all(calls)).await;
+    let load = seen.lock().unwrap().len() as f64 / CALLS as f64;
+    println!("the leaf sees {load:.3} times the load");
+    assert!(load > 1.0 && load <= 1.3, "{load}");
+
+    // Between peers of the mesh the failure is marked; a stranger sees the answer alone.
+    let mut user = client1(a.local_addr()).await;
+    for (request, marked) in [
+        (get("/").header("x-mesh-routed", "1"), true),
+        (get("/"), false),
+    ] {
+        let answer = soon("the answer", user.send_request(empty(request)))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 502);
+        assert_eq!(answer.headers().contains_key("x-mesh-retried"), marked);
+        assert_eq!(text(answer).await, "below: 503");
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_failure_that_was_retried_below_comes_back_with_a_pushback_of_never() {
+    let last = built(Mesh::builder("leaf").namespace("shop"));
+    let (leaf, _) = ratings(&last, 503);
+    let policy = "service: shop/leaf\nroute: [{ retry: { attempts: 1, codes: [503] } }]\n";
+    let middle = built(
+        Mesh::builder("c")
+            .namespace("shop")
+            .policy_text(policy)
+            .endpoints("leaf", [leaf.local_addr()]),
+    );
+    let client = middle.client("leaf");
+    let service = service_fn(move |_: Request<MeshBody>| {
+        let client = client.clone();
+        async move {
+            let below = client.oneshot(Request::new(MeshBody::empty())).await?;
+            let mut answer = Response::new(MeshBody::empty());
+            let status = if below.status().is_success() {
+                "0"
+            } else {
+                "14"
+            };
+            let headers = answer.headers_mut();
+            headers.insert("content-type", "application/grpc".parse().unwrap());
+            headers.insert("grpc-status", status.parse().unwrap());
+            Ok::<_, mesh_core::error::MeshError>(answer)
+        }
+    });
+    let front = middle
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap();
+    let mut user = client2(front.local_addr()).await;
+    for (routed, expected) in [(true, Some("-1")), (false, None)] {
+        let mut request = Request::post(format!("http://{}/a.B/C", front.local_addr()))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if routed {
+            request = request.header("x-mesh-routed", "1");
+        }
+        let answer = soon("the answer", user.send_request(empty(request)))
+            .await
+            .unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "14");
+        let pushback = answer.headers().get("grpc-retry-pushback-ms");
+        assert_eq!(pushback.map(|value| value.to_str().unwrap()), expected);
+    }
+}

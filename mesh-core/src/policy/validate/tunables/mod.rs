@@ -14,9 +14,10 @@ use super::findings::Findings;
 use super::index::Index;
 use super::ranges::Ranges;
 use crate::error::Code;
+use crate::policy::defaults;
 use crate::policy::model::{
     BalancePolicy, BreakerPolicy, BudgetPolicy, CeilingsPolicy, ConnectionPolicy, EjectionPolicy,
-    HashOn, HealthPolicy, HedgePolicy, LocalityPolicy, ThrottlePolicy,
+    HashOn, HealthPolicy, HedgePolicy, LocalityPolicy, Origins, ThrottlePolicy,
 };
 use crate::policy::spec::{
     BackendPolicySpec, Ceilings, Interval, Kind, Resource, ResourceId, RetryBudget, TargetKind,
@@ -46,9 +47,17 @@ pub(super) struct Tunables {
     pub(super) health: Option<HealthPolicy>,
     pub(super) connection: ConnectionPolicy,
     pub(super) throttle: Option<ThrottlePolicy>,
+    stream_idle: Option<Interval>,
+    pub(super) origins: Origins,
 }
 
 impl Tunables {
+    /// As in Gateway API's timeouts, zero says: none.
+    pub(super) fn stream_idle(&self) -> Option<Duration> {
+        let limit = self.stream_idle.map_or(defaults::STREAM_IDLE, Interval::get);
+        Some(limit).filter(|limit| !limit.is_zero())
+    }
+
     /// Takes over each top-level field that the policy sets.
     pub(super) fn set(&mut self, spec: &BackendPolicySpec) {
         if let Some(s) = &spec.load_balancing {
@@ -83,6 +92,7 @@ impl Tunables {
         if let Some(timeout) = spec.connect_timeout {
             self.connection = self.connection.with_connect_timeout(timeout.get());
         }
+        self.stream_idle = spec.stream_idle_timeout.or(self.stream_idle);
     }
 }
 

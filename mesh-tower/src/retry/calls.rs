@@ -1,0 +1,202 @@
+//! What all attempts of a call share, and what is said when there is no further one.
+
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use mesh_core::ceiling::Permit;
+use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::policy::RetryPolicy;
+use mesh_core::retry::{Budget, Failed, Limits, StopReason};
+use mesh_core::telemetry::names;
+
+use super::kept::Kept;
+use super::replay::Replay;
+use super::story::Story;
+use crate::body::MeshBody;
+use crate::context::{self, CallContext};
+
+/// What is needed to send the request again.
+pub(super) struct Head {
+    pub(super) method: http::Method,
+    uri: http::Uri,
+    version: http::Version,
+    headers: Kept,
+    extensions: http::Extensions,
+    /// The body carries the call.
+    beside: bool,
+}
+
+/// The attempts of one call.
+pub(super) struct Calls<'a> {
+    pub(super) call: &'a CallContext,
+    /// The ceiling on retries is the backend's that the call was routed to.
+    pub(super) routed: bool,
+    pub(super) policy: Option<&'a RetryPolicy>,
+    pub(super) budget: &'a Budget,
+    pub(super) head: Head,
+    pub(super) replay: Replay,
+    pub(super) story: Story,
+}
+
+/// How many endpoints are asked for their median.
+const ASKED: usize = 16;
+
+// === impl Calls ===
+
+impl Calls<'_> {
+    pub(super) fn limits(
+        &self,
+        failed: Option<&Failed<'_>>,
+        answered_in: Option<Duration>,
+    ) -> Limits<'_> {
+        let unreached = failed.is_some_and(|failed| failed.flags.never_sent);
+        Limits {
+            policy: self.policy,
+            arrived_attempt: self.call.arrived_attempt(),
+            deadline: self.call.deadline(),
+            expected: usual(self.call).or(answered_in).unwrap_or_default(),
+            elsewhere: self.routed && unreached && elsewhere(self.call),
+        }
+    }
+
+    /// A place under the ceiling on retries in flight; `Ok(None)` where there is no ceiling.
+    pub(super) fn place(&self) -> Result<Option<Permit>, StopReason> {
+        let Some(chosen) = self.call.chosen().filter(|_| self.routed) else {
+            return Ok(None);
+        };
+        let percent = chosen.backend.policy().budget().percent();
+        let place = chosen.backend.state().ceilings().try_retry(percent);
+        if place.is_none() {
+            chosen.backend.count(names::CEILING_REACHED, "retries");
+            return Err(StopReason::Ceiling);
+        }
+        Ok(place)
+    }
+
+    /// The call ends with its last failure.
+    pub(super) fn stop(
+        self,
+        attempt: u32,
+        result: Result<Response<MeshBody>, MeshError>,
+        took: Duration,
+        why: StopReason,
+    ) -> Result<Response<MeshBody>, MeshError> {
+        note_stop(self.call, &self.replay, why);
+        if is_exhausted(why, attempt) {
+            context::with(|context| context.exhausted.set());
+        }
+        match result {
+            Ok(response) => Ok(response),
+            Err(error) => Err(self.story.end(self.call, attempt, error, took, why)),
+        }
+    }
+
+    /// `replayable` said otherwise, so the body failed between the two.
+    pub(super) fn body_failed(
+        self,
+        attempt: u32,
+        took: Duration,
+    ) -> Result<Response<MeshBody>, MeshError> {
+        let error = MeshError::new(
+            ErrorKind::Protocol,
+            "the request body failed while it was being sent",
+        );
+        Err(self
+            .story
+            .end(self.call, attempt, error, took, StopReason::Body))
+    }
+}
+
+/// Whether callers above are to leave a failure alone: it was tried again here, or would have been
+/// but for a limit that protects what is below.
+fn is_exhausted(why: StopReason, attempts: u32) -> bool {
+    match why {
+        StopReason::Attempts => attempts > 1,
+        StopReason::Budget | StopReason::Ceiling | StopReason::ChainStop | StopReason::Pushback => {
+            true
+        }
+        _ => false,
+    }
+}
+
+/// How long an attempt takes as a rule: the mean of the endpoints' medians.
+fn usual(call: &CallContext) -> Option<Duration> {
+    let set = call.chosen()?.backend.set();
+    let medians = set.iter().filter_map(|one| one.ejection().median());
+    let (count, sum) = medians
+        .take(ASKED)
+        .fold((0_u32, Duration::ZERO), |(count, sum), median| {
+            (count + 1, sum.saturating_add(median))
+        });
+    sum.checked_div(count)
+}
+
+/// Whether the endpoint of the attempt cannot be reached and one that was not tried can.
+fn elsewhere(call: &CallContext) -> bool {
+    let Some(chosen) = call.chosen() else {
+        return false;
+    };
+    let backend = chosen.backend.newest();
+    let position = |id| backend.position(id).unwrap_or(usize::MAX);
+    let picked = call.pick(call.attempt());
+    let last = position(picked);
+    let [a, b, c, d] = call.earlier_picks().map(position);
+    let set = backend.set();
+    // One that discovery has taken away is not to be reached either.
+    let gone = set
+        .get(last)
+        .is_none_or(|endpoint| !endpoint.is_reachable());
+    picked != 0 && gone && set.is_reachable_but(&[last, a, b, c, d])
+}
+
+fn note_stop(call: &CallContext, replay: &Replay, why: StopReason) {
+    let Some(edge) = call.edge() else { return };
+    match why {
+        StopReason::NotAFailure | StopReason::NoPolicy => {}
+        StopReason::Budget => {
+            edge.budget_exhausted();
+            edge.retry_refused(why.label());
+        }
+        StopReason::Body => {
+            if replay.is_too_large() {
+                edge.body_too_large();
+            }
+            edge.retry_refused(why.label());
+        }
+        _ => edge.retry_refused(why.label()),
+    }
+}
+
+/// The time from then to now.
+pub(super) fn since(began: Instant, now: Instant) -> Duration {
+    now.saturating_duration_since(began)
+}
+
+// === impl Head ===
+
+impl Head {
+    pub(super) fn of(request: &Request<MeshBody>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: Kept::of(request.headers()),
+            extensions: request.extensions().clone(),
+            beside: request.body().call().is_some(),
+        }
+    }
+
+    pub(super) fn request(&self, call: &CallContext, body: MeshBody) -> Request<MeshBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.again();
+        *request.extensions_mut() = self.extensions.clone();
+        // Where the call's context is an extension it has come with the others.
+        if self.beside {
+            request.body_mut().carry(call.clone());
+        }
+        request
+    }
+}
