@@ -2,14 +2,16 @@
 //!
 //! `BLESS=1 cargo test -p mesh-core --test docs` writes them; without it a page that differs from the code fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use mesh_core::error::{CodeInfo, registry};
+use mesh_core::policy::spec::json_schema;
 use mesh_core::policy::{Options, Source, check as check_policy, defaults};
 use mesh_core::telemetry::names;
+use serde_json::Value;
 
 const WRITTEN: &str = "<!-- Written from the code by mesh-core/tests/docs.rs. -->";
 
@@ -129,6 +131,98 @@ fn the_defaults_page_lists_every_default() {
         );
     }
     check(&docs().join("defaults.md"), &page);
+}
+
+#[test]
+fn the_schema_and_the_reference_list_every_field() {
+    let schema = json_schema();
+    // The order of keys depends on features of serde_json, so values are compared, not texts.
+    let path = docs().join("policy.schema.json");
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    if serde_json::from_str::<Value>(&found).ok().as_ref() != Some(&schema) {
+        let text = serde_json::to_string_pretty(&schema).expect("JSON");
+        check(&path, &(text + "\n"));
+    }
+
+    let mut page = format!(
+        "# Policy reference\n\n{WRITTEN}\n\nEvery type and field of the long form; [policy](policy.md) says how they are used, \
+         [defaults](defaults.md) what holds where a field is left out. [policy.schema.json](policy.schema.json) is the same \
+         for editors.\n"
+    );
+    let mut seen = Vec::new();
+    for document in schema["oneOf"].as_array().expect("kinds") {
+        let Some(name) = document["properties"]["spec"]["$ref"].as_str() else {
+            continue;
+        };
+        let _ = writeln!(page, "\n## {}", document["title"].as_str().expect("a kind"));
+        let mut next = vec![type_name(name).to_owned()];
+        while !next.is_empty() {
+            let name = next.remove(0);
+            if seen.contains(&name) {
+                continue;
+            }
+            let shape = &schema["$defs"][&name];
+            let _ = writeln!(
+                page,
+                "\n### {name}\n\n{}\n",
+                shape["description"].as_str().expect("a text")
+            );
+            if let Some(words) = shape["oneOf"].as_array() {
+                for word in words {
+                    let (word, what) = (&word["const"], &word["description"]);
+                    let _ = writeln!(
+                        page,
+                        "- `{}`: {}",
+                        word.as_str().unwrap(),
+                        what.as_str().unwrap()
+                    );
+                }
+            }
+            let fields = shape["properties"].as_object();
+            let fields: BTreeMap<_, _> = fields.into_iter().flatten().collect();
+            if !fields.is_empty() {
+                page.push_str("| field | type | meaning |\n| --- | --- | --- |\n");
+            }
+            for (key, field) in fields {
+                let needed = shape["required"]
+                    .as_array()
+                    .is_some_and(|r| r.iter().any(|r| r == key));
+                let mark = if needed { " (needed)" } else { "" };
+                let what = field["description"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .replace('|', "\\|");
+                let _ = writeln!(
+                    page,
+                    "| `{key}`{mark} | {} | {what} |",
+                    type_text(field, &mut next)
+                );
+            }
+            seen.push(name);
+        }
+    }
+    check(&docs().join("policy-reference.md"), &page);
+}
+
+fn type_name(reference: &str) -> &str {
+    reference.rsplit('/').next().unwrap_or(reference)
+}
+
+/// A type in words; the named ones in it are put into `next`.
+fn type_text(shape: &Value, next: &mut Vec<String>) -> String {
+    if let Some(name) = shape["$ref"].as_str() {
+        let name = type_name(name);
+        next.push(name.to_owned());
+        return format!("[{name}](#{})", name.to_lowercase());
+    }
+    match shape["type"].as_str() {
+        Some("array") => format!("list of {}", type_text(&shape["items"], next)),
+        Some("object") => format!("map to {}", type_text(&shape["additionalProperties"], next)),
+        Some("string") if shape["pattern"].is_string() => "duration".to_owned(),
+        Some("string") => "text".to_owned(),
+        Some(other) => other.to_owned(),
+        None => "status codes".to_owned(),
+    }
 }
 
 /// The fenced blocks of `language` in a page.

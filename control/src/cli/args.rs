@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 ok, 1 findings, 2 usage, 3 control server unreachable.\n\
-                  `policy check`, `policy expand` and `explain CODE` need no control server."
+                  `policy check`, `expand`, `schema` and `explain CODE` need no control server."
 )]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -105,6 +105,8 @@ pub(super) enum Policy {
         /// Policy file
         file: PathBuf,
     },
+    /// Print the JSON schema of a policy file, for editors
+    Schema,
 }
 
 #[derive(Debug, Args)]

@@ -105,6 +105,7 @@ async fn command(cli: &Cli, out: &mut Output) -> Result<u8, Failure> {
             policy::apply(control, files, *dry_run, format, out).await
         }
         Command::Policy(Policy::Expand { file }) => policy::expand(file, out),
+        Command::Policy(Policy::Schema) => policy::schema(out),
         Command::Stat(stat) => {
             let watch = stat.watch.watch;
             repeat(watch, out, async |out| {

@@ -1,4 +1,4 @@
-//! `meshctl policy check | apply | expand`.
+//! `meshctl policy check | apply | expand | schema`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -163,6 +163,12 @@ pub(super) fn expand(path: &Path, out: &mut Output) -> Result<u8, Failure> {
             }
         }
     }
+    Ok(0)
+}
+
+/// The JSON schema of a policy text, in either form.
+pub(super) fn schema(out: &mut Output) -> Result<u8, Failure> {
+    out.json(&policy::spec::json_schema());
     Ok(0)
 }
 

@@ -296,6 +296,13 @@ async fn policy_check_shows_line_and_column_and_expand_the_long_form() {
         "{out}"
     );
 
+    let (exit, out, _) = meshctl(&["policy", "schema"]).await;
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (exit, schema["title"].as_str()),
+        (0, Some("Policy of the mesh"))
+    );
+
     let (exit, out, _) = meshctl(&["policy", "expand", &good]).await;
     assert_eq!(exit, 0);
     assert!(

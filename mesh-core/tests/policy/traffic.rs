@@ -45,10 +45,16 @@ traffic:
     criticality: { default: SheddablePlus, rules: [{ from: [batch], level: Sheddable }] }
   outbound: { throttle: { enabled: false } }
 ---
+service: shop/reviews-v1
+subsetOf: reviews
+selector: { version: v1 }
+---
 service: shop/ratings
 ports: [{ port: 80 }]
 ";
     let snapshot = snapshot(text, &Options::partial());
+    let part = snapshot.inbound().traffic_for(&name("reviews-v1"));
+    assert_eq!(part.queue().size(), 7, "a subset has what its whole has");
     let traffic = snapshot.inbound().traffic_for(&name("reviews"));
     assert_eq!(
         traffic.timeout(),

@@ -12,6 +12,7 @@ mod access;
 mod backend;
 mod balance;
 mod common;
+mod describe;
 mod ejection;
 mod extension;
 mod ratio;
@@ -29,6 +30,8 @@ pub use access::{AccessMode, AccessPolicySpec, AccessRule, PeerSelector, Request
 pub use backend::{BackendPolicySpec, Ceilings, RetryBudget};
 pub use balance::{Algorithm, CookieHash, HashOn, LoadBalancing, Locality, Orca};
 pub use common::{Interval, IntervalError, Metadata, Provenance, TargetKind, TargetRef};
+pub use describe::json_schema;
+pub(crate) use describe::{Describe, Field, Types};
 pub use ejection::{FailurePercentage, LatencyMode, LatencyOutlier, OutlierDetection, SuccessRate};
 pub use extension::{
     Abort, Delay, DirectResponseSpec, FaultHeader, FaultSpec, GrpcCode, StickySplitSpec,

@@ -3,9 +3,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessPolicySpec, BackendPolicySpec, Decode, DirectResponseSpec, Encode, FaultSpec,
+    AccessPolicySpec, BackendPolicySpec, Decode, Describe, DirectResponseSpec, Encode, FaultSpec,
     GrpcRouteSpec, HttpRouteSpec, Metadata, Provenance, ServiceSpec, StickySplitSpec,
-    TrafficPolicySpec, TrailerEditSpec, TransportPolicySpec, choice,
+    TrafficPolicySpec, TrailerEditSpec, TransportPolicySpec, Types, choice,
 };
 use crate::policy::text::{Decoder, Node, Tree};
 
@@ -155,6 +155,11 @@ macro_rules! resources {
                 match kind {
                     $( Kind::$name => Some($name::new(metadata, $spec::decode(spec, cx)?).into()), )*
                 }
+            }
+
+            /// What each kind's `spec` holds.
+            pub(crate) fn describe_specs(types: &mut Types) -> Vec<(Kind, serde_json::Value)> {
+                vec![$( (Kind::$name, <$spec as Describe>::describe(types)) ),*]
             }
 
             pub(crate) fn encode_spec(&self) -> Tree {

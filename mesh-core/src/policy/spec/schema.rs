@@ -1,7 +1,7 @@
 //! The macros by which each type of the schema is written once.
 //!
 //! From one definition come the struct, its serde form, its list of fields (for "allowed: ..." and
-//! "did you mean"), decoding from a located tree that goes on after an error, and encoding to
+//! "did you mean"), its description (for editors and the reference page), decoding from a located tree that goes on after an error, and encoding to
 //! a tree in the order of the definition.
 //!
 //! A field is `name: Type = "key"`; with `default` behind it the field may be left out, and is left
@@ -10,17 +10,22 @@
 /// Defines a struct of the schema.
 macro_rules! schema {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $doc:literal])*
+        $(#[derive($($derive:ident),+)])?
         pub struct $name:ident {
-            $( $(#[$field_meta:meta])* $field:ident : $ty:ty = $key:literal $($default:ident)? ; )*
+            $(
+                $(#[doc = $field_doc:literal])*
+                $field:ident : $ty:ty = $key:literal $($default:ident)? ;
+            )*
         }
     ) => {
-        $(#[$meta])*
+        $(#[doc = $doc])*
+        $(#[derive($($derive),+)])?
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $(
-                $(#[$field_meta])*
+                $(#[doc = $field_doc])*
                 #[serde(rename = $key)]
                 $(#[serde($default, skip_serializing_if = "crate::policy::spec::is_default")])?
                 pub $field: $ty,
@@ -29,6 +34,19 @@ macro_rules! schema {
 
         impl crate::policy::spec::Fields for $name {
             const FIELDS: &'static [&'static str] = &[$($key),*];
+        }
+
+        impl crate::policy::spec::Describe for $name {
+            fn describe(types: &mut crate::policy::spec::Types) -> serde_json::Value {
+                types.mapping(stringify!($name), &[$($doc),*], |_types| vec![
+                    $( crate::policy::spec::Field {
+                        key: $key,
+                        docs: &[$($field_doc),*],
+                        shape: <$ty as crate::policy::spec::Describe>::describe(_types),
+                        optional: schema!(@optional $($default)?),
+                    }, )*
+                ])
+            }
         }
 
         impl crate::policy::spec::Decode for $name {
@@ -53,6 +71,8 @@ macro_rules! schema {
             }
         }
     };
+    (@optional default) => { true };
+    (@optional) => { false };
     (@read $cx:ident, $node:ident, $map:ident, $key:literal, default) => {
         $cx.optional($map, $key)
     };
@@ -72,13 +92,17 @@ macro_rules! schema {
 /// Defines an enum of the schema: unit variants, written as they are named.
 macro_rules! choice {
     (
-        $(#[$meta:meta])*
-        pub enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $text:literal ),* $(,)? }
+        $(#[doc = $doc:literal])*
+        $(#[derive($($derive:ident),+)])?
+        pub enum $name:ident {
+            $( $(#[doc = $variant_doc:literal])* $variant:ident = $text:literal ),* $(,)?
+        }
     ) => {
-        $(#[$meta])*
+        $(#[doc = $doc])*
+        $(#[derive($($derive),+)])?
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
-            $( $(#[$variant_meta])* #[serde(rename = $text)] $variant, )*
+            $( $(#[doc = $variant_doc])* #[serde(rename = $text)] $variant, )*
         }
 
         impl $name {
@@ -94,6 +118,16 @@ macro_rules! choice {
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
+            }
+        }
+
+        impl crate::policy::spec::Describe for $name {
+            fn describe(types: &mut crate::policy::spec::Types) -> serde_json::Value {
+                types.choice(
+                    stringify!($name),
+                    &[$($doc),*],
+                    &[$( ($text, &[$($variant_doc),*]) ),*],
+                )
             }
         }
 

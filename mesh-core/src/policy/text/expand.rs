@@ -50,6 +50,12 @@ const ALLOW: &[&str] = &["from", "to", "methods", "paths", "grpc"];
 const GATEWAY: &str = "gateway.networking.k8s.io/v1";
 const MESH: &str = "policy.mesh/v1alpha1";
 
+/// The fields of a document and of a rule in short form.
+#[cfg(test)]
+pub(crate) fn short_fields() -> (&'static [&'static str], &'static [&'static str]) {
+    (SHORT, RULE)
+}
+
 /// Whether a document is in the short form.
 pub(super) fn is_short(node: &Node) -> bool {
     node.entry("service").is_some() && node.entry("kind").is_none()

@@ -44,6 +44,8 @@ pub use suggest::closest;
 
 pub(crate) use decoder::Decoder;
 pub use emit::Tree;
+#[cfg(test)]
+pub(crate) use expand::short_fields;
 
 use std::sync::Arc;
 

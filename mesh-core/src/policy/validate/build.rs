@@ -353,7 +353,7 @@ fn traffic(
             Target::Mesh | Target::Route(_) => {}
         }
     }
-    for name in &named {
+    for name in named.iter().chain(attached.subsets(&named)) {
         let model = Arc::new(compiled.for_service(attached, name));
         let old = before.and_then(|b| b.traffic.services.get(name));
         out.services.insert(name.clone(), reuse(model, old));
