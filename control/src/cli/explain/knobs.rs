@@ -123,6 +123,15 @@ fn features(backend: &Backend) -> Vec<(&'static str, String)> {
                 .map_or_else(off, |h| format!("every {}", time(h.interval()))),
         ),
         (
+            "outbound.throttle",
+            backend.throttle().map_or_else(off, |t| {
+                format!(
+                    "above {} x what is accepted",
+                    f64::from(t.k_milli()) / 1000.0
+                )
+            }),
+        ),
+        (
             "connection.maxAge",
             backend.connection().max_age().map_or_else(off, time),
         ),

@@ -28,6 +28,12 @@ macro_rules! defaults {
         const TABLE: &[DefaultInfo] = &[
             $( DefaultInfo { knob: $knob, value: $text, because: $because }, )*
         ];
+
+        /// Name, constant as it would be written, and what the table shows.
+        #[cfg(test)]
+        fn shown() -> Vec<(&'static str, String, &'static str)> {
+            vec![$( (stringify!($name), tests::Show::show(&$name, stringify!($name)), $text), )*]
+        }
     };
 }
 
@@ -40,7 +46,7 @@ defaults! {
         "Or the deadline, if sooner; then an error that says why. Waiting for ever hides the fault.";
     CONNECT_TIMEOUT: Duration = Duration::from_secs(1), "connectTimeout" = "1s",
         "Per address. Within a data centre an answer takes milliseconds; Linkerd uses 1s.";
-    HAPPY_EYEBALLS: Duration = Duration::from_millis(250), "second address family after" = "250ms",
+    HAPPY_EYEBALLS: Duration = Duration::from_millis(250), "connection.happyEyeballs" = "250ms",
         "RFC 8305 section 8.";
     TRANSPARENT_RETRIES: u32 = 2, "retry.attempts without a policy" = "2",
         "Only for what provably was not processed, on another endpoint: repeating it cannot do harm. A refused connection needs no budget while another endpoint is reachable: the callee has seen nothing yet.";
@@ -183,7 +189,7 @@ defaults! {
         "Bounds what one backend's probes cost a process.";
     CONNECTION_AGE_JITTER_PERCENT: u32 = 10, "connection.maxAgeJitterPercent" = "10",
         "So that connections made together do not end together (A9).";
-    CONNECTION_IDLE: Duration = Duration::from_secs(90), "connection.idleTimeout" = "90s",
+    CONNECTION_IDLE: Duration = Duration::from_secs(90), "connection.idleTimeout" = "1m30s",
         "Below the 100s and more after which middle boxes forget a flow.";
     KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20), "connection.keepaliveTimeout" = "20s",
         "A8's number.";
@@ -265,50 +271,54 @@ pub fn table() -> &'static [DefaultInfo] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::spec::Interval;
+    use crate::policy::spec::{Interval, Ratio};
+
+    /// A constant as a policy has it.
+    pub(super) trait Show {
+        fn show(&self, name: &str) -> String;
+    }
+
+    impl Show for Duration {
+        fn show(&self, _: &str) -> String {
+            Interval::new(*self).to_string()
+        }
+    }
+
+    impl Show for u32 {
+        fn show(&self, name: &str) -> String {
+            match name.ends_with("_MILLI") {
+                true => Ratio::from_milli(*self).to_string(),
+                false => self.to_string(),
+            }
+        }
+    }
+
+    impl Show for usize {
+        fn show(&self, _: &str) -> String {
+            match self {
+                bytes if bytes.is_multiple_of(1024) => format!("{}KiB", bytes / 1024),
+                count => count.to_string(),
+            }
+        }
+    }
+
+    macro_rules! show {
+        ($($ty:ty),*) => {$(
+            impl Show for $ty {
+                fn show(&self, _: &str) -> String {
+                    self.to_string()
+                }
+            }
+        )*};
+    }
+    show!(bool, u16, LatencyMode, TlsVersion);
 
     #[test]
     fn what_the_table_shows_is_what_the_constants_hold() {
-        let shown = |knob: &str| table().iter().find(|d| d.knob == knob).unwrap().value;
-        for (knob, value) in [
-            ("timeouts.request", REQUEST_TIMEOUT),
-            ("connectTimeout", CONNECT_TIMEOUT),
-            ("retry.backoff", BACKOFF_BASE),
-            ("retryBudget.interval", BUDGET_INTERVAL),
-            ("loadBalancing.decay", EWMA_DECAY),
-            ("loadBalancing.defaultRtt", DEFAULT_RTT),
-            ("loadBalancing.failurePenalty", FAILURE_PENALTY),
-            ("loadBalancing.slowStart", SLOW_START),
-            ("outlierDetection.interval", EJECT_INTERVAL),
-            ("outlierDetection.ejectFor", EJECT_FOR),
-            ("outlierDetection.maxEjectFor", MAX_EJECT_FOR),
-            ("waiting for an endpoint", WAIT_FOR_ENDPOINT),
-            ("streamIdleTimeout", STREAM_IDLE),
-            ("second address family after", HAPPY_EYEBALLS),
-            ("longest pause before a retry", BACKOFF_MAX),
-            ("server: TLS handshake", SERVER_HANDSHAKE),
-            ("server: request headers", SERVER_HEADERS),
-            ("drain: unready before closing", DRAIN_UNREADY),
-            ("drain: calls in flight", DRAIN_IN_FLIGHT),
-        ] {
-            assert_eq!(shown(knob), Interval::new(value).to_string(), "{knob}");
+        assert_eq!(shown().len(), table().len());
+        for (name, constant, text) in shown() {
+            assert_eq!(constant, text, "{name}");
         }
-        for (knob, value) in [
-            ("retryBudget.percent", BUDGET_PERCENT),
-            ("retryBudget.minRetriesPerSecond", BUDGET_MIN_PER_SECOND),
-            ("loadBalancing.panicPercent", PANIC_PERCENT),
-            ("outlierDetection.consecutiveErrors", EJECT_CONSECUTIVE),
-            ("outlierDetection.failurePercent", EJECT_FAILURE_PERCENT),
-            ("outlierDetection.minimumCalls", EJECT_MINIMUM_CALLS),
-            ("outlierDetection.maxEjectedPercent", MAX_EJECTED_PERCENT),
-            ("ceilings.maxConnections", MAX_CONNECTIONS),
-            ("ceilings.maxPendingRequests", MAX_PENDING),
-            ("ceilings.maxRequests", MAX_REQUESTS),
-            ("ceilings.maxRetries", MAX_RETRIES),
-        ] {
-            assert_eq!(shown(knob), value.to_string(), "{knob}");
-        }
-        assert_eq!(shown("minTlsVersion"), MIN_TLS_VERSION.to_string());
     }
 
     #[test]

@@ -294,7 +294,8 @@ impl Backend {
         self.stream_idle
     }
 
-    /// The policy that sets a top-level field of a BackendPolicy, such as `outlierDetection`, for
+    /// The policy that sets a top-level field of a BackendPolicy, such as `outlierDetection`, or the
+    /// `outbound` of a TrafficPolicy, for
     /// this backend. It sets all of the field: what it leaves out has its default. `None` where
     /// nobody does.
     pub fn origin(&self, field: &str) -> Option<&ResourceId> {

@@ -154,12 +154,13 @@ impl<'a> Backends<'a> {
                 }
             }
         }
-        for policy in self.attached.for_service(Kind::TrafficPolicy, name) {
-            if let Resource::TrafficPolicy(policy) = policy
+        for resource in self.attached.for_service(Kind::TrafficPolicy, name) {
+            if let Resource::TrafficPolicy(policy) = resource
                 && let Some(outbound) = &policy.spec.outbound
                 && let Some(throttle) = &outbound.throttle
             {
                 out.throttle = traffic::throttle(throttle);
+                out.origins.set("outbound", resource.id());
             }
         }
         out
