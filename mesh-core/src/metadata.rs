@@ -26,8 +26,12 @@ pub const RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pu
 /// be; the caller is not to try it again. gRPC says so with [`RETRY_PUSHBACK_MS`].
 pub const RETRIED: HeaderName = HeaderName::from_static("x-mesh-retried");
 
-/// Set by a client that routed the call through a policy; calls without it bypassed the mesh.
+/// Set by a client that routed the call through a policy, with what it chose: see
+/// [`crate::context::Stamp`]. Calls without it bypassed the mesh.
 pub const ROUTED: HeaderName = HeaderName::from_static("x-mesh-routed");
+
+/// Set on a copy of a call that a route mirrors: nobody waits for its answer.
+pub const MIRROR: HeaderName = HeaderName::from_static("x-mesh-mirror");
 
 /// How much a call matters, inherited down the call: see [`crate::context::Criticality`].
 pub const CRITICALITY: HeaderName = HeaderName::from_static("x-mesh-criticality");

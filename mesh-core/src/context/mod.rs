@@ -8,6 +8,7 @@ mod arrival;
 mod b3;
 mod baggage;
 mod request;
+mod stamp;
 mod trace;
 mod tracestate;
 
@@ -15,5 +16,6 @@ pub use arrival::Arrival;
 pub use b3::{parse_b3, parse_b3_multi};
 pub use baggage::{MAX_BAGGAGE, accept_baggage};
 pub use request::{Criticality, Exhausted, RequestContext};
+pub use stamp::Stamp;
 pub use trace::{TraceContext, Traceparent, parse_traceparent};
 pub use tracestate::{MAX_TRACESTATE, accept_tracestate};

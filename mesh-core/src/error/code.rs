@@ -89,6 +89,10 @@ codes! {
     OVERLOADED = 2014;
     /// The process is shutting down.
     DRAINING = 2015;
+    /// A fault that a policy makes on purpose.
+    FAULT_INJECTED = 2020;
+    /// An answer that a rule gives itself.
+    DIRECT_RESPONSE = 2021;
     /// A defect of the mesh.
     INTERNAL = 2099;
     /// No usable policy.
@@ -167,6 +171,10 @@ codes! {
     TRAFFIC_DENIED = 5006;
     /// Peers' certificates are refused.
     PEERS_REFUSED = 5007;
+    /// Calls come past the split of a route.
+    SPLIT_BYPASSED = 5011;
+    /// Callers that are not in the mesh.
+    NOT_IN_MESH = 5012;
 }
 
 // === impl Code ===

@@ -42,6 +42,8 @@ pub const STATUS: &str = "status";
 pub const STATE: &str = "state";
 /// Label: reason of a retry, ejection or refusal.
 pub const REASON: &str = "reason";
+/// Label: the name of a `Fault`, `shop/slow`.
+pub const FAULT: &str = "fault";
 /// Label: outcome of a handshake.
 pub const RESULT: &str = "result";
 /// Label: which layer of policy.
@@ -131,6 +133,12 @@ metrics! {
         "Time from a request's headers to the end of its answer's headers.";
     SERVER_IN_FLIGHT = "mesh_server_in_flight", Gauge, "requests", [],
         "Requests that have not ended.";
+    FAULTS = "mesh_faults_total", Counter, "calls", [FAULT, REASON],
+        "Faults that were made on purpose, by what was done: delay, abort.";
+    MIRRORED = "mesh_mirrored_total", Counter, "calls", [SERVICE, CLASS],
+        "Copies of calls that were sent to a mirror, by how it answered; in no other metric.";
+    MIRROR_DROPPED = "mesh_mirror_dropped_total", Counter, "calls", [SERVICE, REASON],
+        "Copies that were not sent: too_large, incomplete, crowded, no_endpoint.";
     SERVER_BYPASSED = "mesh_server_unrouted_total", Counter, "requests", [FROM],
         "Requests whose caller did not route them by the mesh's policy.";
     SERVER_SHED = "mesh_server_shed_total", Counter, "requests", [REASON, CRITICALITY],

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod forms;
+mod gateway;
 mod golden;
 mod knobs;
 mod meaning;

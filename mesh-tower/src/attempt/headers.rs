@@ -5,8 +5,6 @@ use mesh_core::metadata;
 use crate::context::CallContext;
 use crate::deadline;
 
-const ROUTED: HeaderValue = HeaderValue::from_static("1");
-
 /// Writes what a callee needs to know of this attempt. Two of the values are made per attempt
 /// (trace parent, time left); the rest is static or shared. Answers with the attempt's own span.
 pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext) -> TraceContext {
@@ -28,8 +26,8 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext) -> TraceContex
         headers.remove(metadata::CRITICALITY);
     }
     deadline::inject(headers, call.is_grpc(), call.left());
-    if call.chosen().is_some() {
-        headers.insert(metadata::ROUTED, ROUTED);
+    if let Some(chosen) = call.chosen() {
+        headers.insert(metadata::ROUTED, chosen.stamp());
     }
     let attempt = call.attempt_of_callee();
     if attempt > 1 || call.arrived_attempt() > 0 {

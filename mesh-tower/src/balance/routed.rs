@@ -6,6 +6,7 @@ use mesh_core::balance::EndpointSet;
 use mesh_core::ejection::Detector;
 use mesh_core::error::{ErrorKind, Flags, MeshError};
 use mesh_core::policy::{BalancePolicy, EjectionPolicy};
+use mesh_core::report::EndpointHealth;
 use mesh_core::telemetry::names;
 use tower_layer::Layer;
 
@@ -150,6 +151,14 @@ fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {
             }
         }
         pick = balancer.choose(set, now, &tried, &mut rng);
+    }
+    if let (1, Some(session)) = (call.attempt(), call.chosen().and_then(|c| c.session.as_ref())) {
+        // The session's own endpoint, as long as it is there and in rotation.
+        let own = set.iter().position(|state| session.is_endpoint(state.addr()));
+        let well = |ix: &usize| set.get(*ix).is_some_and(|state| state.health() == EndpointHealth::Available);
+        if let Some(ix) = own.filter(well) {
+            return Some(ix);
+        }
     }
     // The same endpoint again is better than no attempt.
     let pick = pick.or_else(|| balancer.choose(set, now, &[], &mut rng))?;

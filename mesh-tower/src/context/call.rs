@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderValue, Request};
 use mesh_core::ceiling::Permit;
 use mesh_core::context::{Criticality, TraceContext};
 use mesh_core::metadata;
+use mesh_core::route::session::Session;
 
 use crate::body::MeshBody;
-use crate::live_view::{BackendView, ServiceView};
+use crate::live_view::{BackendView, Place, ServiceView};
 use crate::metrics::{Edge, Ending};
 use crate::runtime;
 use crate::stack::is_grpc;
@@ -79,11 +80,25 @@ pub(crate) struct Chosen {
     pub(crate) backend: Arc<BackendView>,
     /// Where the call is counted.
     pub(crate) edge: Arc<Edge>,
+    /// Its route and target in the service's view.
+    pub(crate) place: Place,
+    /// The session that the caller brought.
+    pub(crate) session: Option<Box<Session>>,
 }
 
 /// What the application says of how much the call matters.
 fn told<B>(request: &Request<B>) -> Option<Criticality> {
     request.extensions().get::<Criticality>().copied()
+}
+
+// === impl Chosen ===
+
+impl Chosen {
+    /// What the callee is told of the routing.
+    pub(crate) fn stamp(&self) -> HeaderValue {
+        let stamp = self.service.stamp(self.place);
+        stamp.map_or(HeaderValue::from_static("1"), HeaderValue::clone)
+    }
 }
 
 // === impl CallContext ===

@@ -52,15 +52,15 @@ pub(crate) fn edit_request(filters: &[Filter], headers: &mut HeaderMap) {
     }
 }
 
-/// Changes host and path of a request.
+/// Changes host and path of a request. `prefix` is the one that matched.
 pub(crate) fn rewrite<B>(
-    route: &Route,
+    prefix: &str,
     rewrite: &Rewrite,
     request: &mut Request<B>,
 ) -> Result<(), MeshError> {
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
     if let Some(path) = rewrite.path() {
-        uri.path_and_query = Some(edited(route, path, uri.path_and_query.as_ref())?);
+        uri.path_and_query = Some(edited(prefix, path, uri.path_and_query.as_ref())?);
     }
     if let Some(host) = rewrite.host() {
         if uri.authority.is_some() {
@@ -76,10 +76,12 @@ pub(crate) fn rewrite<B>(
     Ok(())
 }
 
-/// The answer of a redirect.
+/// The answer of a redirect. `prefix` is the one that matched; `port` the one that was called, where
+/// the request does not say.
 pub(crate) fn redirect<B>(
-    route: &Route,
+    prefix: &str,
     redirect: &Redirect,
+    port: Option<u16>,
     request: &Request<B>,
 ) -> Result<Response<MeshBody>, MeshError> {
     let scheme = redirect
@@ -96,10 +98,12 @@ pub(crate) fn redirect<B>(
         .host()
         .or_else(|| original.as_ref().map(Authority::host))
         .unwrap_or_default();
-    // Gateway API: a changed scheme without a port means the scheme's own port.
+    // Gateway API: a changed scheme without a port means the scheme's own port; neither means the
+    // port that the request came for.
+    let called = port;
     let port = redirect.port().or_else(|| match redirect.scheme() {
         Some(_) => None,
-        None => original.as_ref().and_then(Authority::port_u16),
+        None => original.as_ref().and_then(Authority::port_u16).or(called),
     });
     let default = match scheme {
         "https" => 443,
@@ -107,7 +111,7 @@ pub(crate) fn redirect<B>(
     };
     let port = port.filter(|port| *port != default);
     let path = match redirect.path() {
-        Some(path) => edited(route, path, request.uri().path_and_query())?.to_string(),
+        Some(path) => edited(prefix, path, request.uri().path_and_query())?.to_string(),
         None => request
             .uri()
             .path_and_query()
@@ -126,12 +130,12 @@ pub(crate) fn redirect<B>(
 }
 
 fn edited(
-    route: &Route,
+    prefix: &str,
     edit: &PathEdit,
     old: Option<&PathAndQuery>,
 ) -> Result<PathAndQuery, MeshError> {
     let path = old.map_or("/", PathAndQuery::path);
-    let mut new = edit.apply(path, route.matched_prefix(path));
+    let mut new = edit.apply(path, Some(prefix));
     if let Some(query) = old.and_then(PathAndQuery::query) {
         new.push('?');
         new.push_str(query);

@@ -12,7 +12,9 @@
 //! ```
 
 mod filters;
+mod trailers;
 mod service;
 
 pub(crate) use self::filters::{ResponseEdits, edit_request, redirect, rewrite};
+pub(crate) use self::trailers::edit_trailers;
 pub use self::service::{HeadersFuture, HeadersLayer, HeadersService};

@@ -28,6 +28,6 @@ pub(crate) use self::backend::{BackendState, BackendView};
 pub(crate) use self::connector::Connector;
 pub(crate) use self::endpoint::{Endpoint, EndpointId};
 pub(crate) use self::reconciler::Reconciler;
-pub(crate) use self::service::{ServiceState, ServiceView};
+pub(crate) use self::service::{Place, RouteState, ServiceState, ServiceView};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::view::{Found, LiveView, ViewReader};

@@ -18,6 +18,7 @@ use super::{
     ViewReader,
 };
 use crate::client::logical_stack;
+use crate::fault::Faults;
 use crate::health_check::Checks;
 use crate::mesh::{Shared, UserLayers};
 use crate::metrics::Edges;
@@ -38,6 +39,7 @@ pub(crate) struct Reconciler {
     settings: Settings,
     connector: Connector,
     edges: Arc<Edges>,
+    faults: Faults,
     views: watch::Sender<Arc<LiveView>>,
     services: HashMap<ServiceName, Arc<ServiceState>>,
     backends: HashMap<BackendKey, Held>,
@@ -87,6 +89,7 @@ impl Reconciler {
             unknown: Default::default(),
             fed: settings.expect_feed,
         };
+        let faults = Faults::new(recorder.clone());
         let edges = Arc::new(Edges::new(recorder));
         let (views, reader) = watch::channel(Arc::new(empty));
         let mut reconciler = Self {
@@ -96,6 +99,7 @@ impl Reconciler {
             settings,
             connector,
             edges: edges.clone(),
+            faults,
             views,
             services: HashMap::new(),
             backends: HashMap::new(),
@@ -176,6 +180,7 @@ impl Reconciler {
             unknown,
             fed: self.settings.expect_feed || self.shared.is_fed(),
         }));
+        self.faults.sweep();
         self.shared.publish_wanted(wanted);
     }
 
@@ -214,6 +219,7 @@ impl Reconciler {
             state,
             backends,
             &self.edges,
+            &self.faults,
             revision,
         ))
     }

@@ -20,6 +20,7 @@ use crate::BoxError;
 use crate::body::MeshBody;
 use crate::client::logical_stack;
 use crate::drain::Drain;
+use crate::mirror::Mirrors;
 use crate::live_view::{Connector, Reconciler, Settings};
 use crate::runtime::Tasks;
 use crate::stack::Seam;
@@ -280,6 +281,8 @@ impl MeshBuilder {
             });
         }
         Ok(Mesh::from_inner(Inner {
+            source: service.to_string().into(),
+            mirrors: Arc::new(Mirrors::new(recorder.clone())),
             service,
             namespace: self.namespace,
             store,

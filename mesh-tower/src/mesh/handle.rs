@@ -8,6 +8,7 @@ use super::{Feed, MeshBuilder, Serving, ServingGuard, Shared};
 use crate::client::MeshClient;
 use crate::drain::Drain;
 use crate::live_view::{Settings, ViewReader};
+use crate::mirror::Mirrors;
 use crate::runtime::Tasks;
 use crate::stack::Seam;
 use crate::telemetry::Recorder;
@@ -41,6 +42,9 @@ pub(crate) struct Inner {
     pub(crate) views: ViewReader,
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Settings,
+    pub(crate) mirrors: Arc<Mirrors>,
+    /// This process to a hash of the caller: its service.
+    pub(crate) source: Arc<str>,
     pub(crate) reporters: Mutex<Vec<Reporter>>,
     pub(crate) inbound: Inbound,
     /// What any backend's stack looks like, for `describe`.

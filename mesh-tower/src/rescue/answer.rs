@@ -27,7 +27,7 @@ pub fn grpc_response(error: MeshError) -> Response<MeshBody> {
 }
 
 /// gRPC over HTTP/2, "Responses": bytes outside 0x20..=0x7e and `%` are percent-encoded.
-fn percent_encoded(text: &str) -> HeaderValue {
+pub(crate) fn percent_encoded(text: &str) -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(text.len());
     for byte in text.bytes() {

@@ -18,4 +18,5 @@ mod answer;
 mod service;
 
 pub use self::answer::grpc_response;
+pub(crate) use self::answer::percent_encoded;
 pub use self::service::{RescueFuture, RescueLayer, RescueService};

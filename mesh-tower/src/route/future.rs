@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use crate::BoxError;
 use crate::body::MeshBody;
-use crate::headers::ResponseEdits;
+use super::after::After;
 use crate::stack::{BoxFuture, into_mesh_error};
 
 type Answer = Result<Response<MeshBody>, MeshError>;
@@ -26,7 +26,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        Forward { #[pin] inner: F, edits: Option<ResponseEdits> },
+        Forward { #[pin] inner: F, after: Option<Box<After>> },
         Waiting { inner: BoxFuture<Answer> },
         Done { answer: Option<Answer> },
     }
@@ -35,9 +35,9 @@ pin_project! {
 // === impl RouteFuture ===
 
 impl<F> RouteFuture<F> {
-    pub(super) fn forward(inner: F, edits: Option<ResponseEdits>) -> Self {
+    pub(super) fn forward(inner: F, after: Option<Box<After>>) -> Self {
         Self {
-            state: State::Forward { inner, edits },
+            state: State::Forward { inner, after },
         }
     }
 
@@ -68,12 +68,12 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         match self.project().state.project() {
-            StateProj::Forward { inner, edits } => {
+            StateProj::Forward { inner, after } => {
                 let result = ready!(inner.poll(cx)).map_err(into_mesh_error);
                 Poll::Ready(result.map(|response| {
                     let mut response = response.map(MeshBody::new);
-                    if let Some(edits) = edits {
-                        edits.apply(response.headers_mut());
+                    if let Some(after) = after.take() {
+                        after.apply(&mut response);
                     }
                     response
                 }))

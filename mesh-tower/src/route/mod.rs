@@ -15,7 +15,9 @@
 //! let _layer = RouteLayer::new(table);
 //! ```
 
+mod after;
 mod apply;
+mod choose;
 mod future;
 mod service;
 mod target;

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -12,12 +13,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::RouteFuture;
-use super::apply::{self, Applied, no_route};
+use super::apply::{self, Applied, Forward, no_route};
 use super::target::{self, MeshSource, Source, Target};
 use crate::BoxError;
+use crate::body::MeshBody;
 use crate::context::CallContext;
+use crate::fault;
 use crate::live_view::{Found, LiveView, ServiceView};
 use crate::mesh::Inner;
+use crate::mirror::{self, Duplicate};
 use crate::runtime;
 use crate::stack::{BoxFuture, Describe, into_mesh_error};
 
@@ -99,7 +103,7 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    type Response = Response<crate::body::MeshBody>;
+    type Response = Response<MeshBody>;
     type Error = MeshError;
     type Future = RouteFuture<S::Future>;
 
@@ -115,7 +119,7 @@ where
             Source::Mesh(source) => match source.look_up(&mut request) {
                 Lookup::Fail(error) => Err(error),
                 Lookup::Here(service, port) => {
-                    apply::routed(&service, port, &source.settings, &call, &mut request)
+                    apply::routed(source, &service, port, &call, &mut request)
                 }
                 Lookup::Wait(name, port) => {
                     // The rare way: a first policy is waited for, in a future of its own.
@@ -131,19 +135,73 @@ where
         match applied {
             Err(error) => RouteFuture::done(Err(error)),
             Ok(Applied::Answer(response)) => RouteFuture::done(Ok(response)),
-            Ok(Applied::Forward(edits)) => RouteFuture::forward(self.inner.call(request), edits),
+            Ok(Applied::Forward(Forward { after, before })) => match before {
+                None => RouteFuture::forward(self.inner.call(request), after),
+                Some(before) => match before.fault.is_some() {
+                    false => {
+                        mirror(before.copies, &mut request);
+                        RouteFuture::forward(self.inner.call(request), after)
+                    }
+                    true => {
+                        let next = self.inner.clone();
+                        let inner = std::mem::replace(&mut self.inner, next);
+                        RouteFuture::waiting(Box::pin(send(inner, call, request, Forward { after, before: Some(before) })))
+                    }
+                },
+            },
         }
     }
 }
 
-fn wait_and_call<S, B, R>(
+/// Lets the copies of a call see its body; only calls of the assembled client have any.
+fn mirror<B: 'static>(copies: Vec<Duplicate>, request: &mut Request<B>) {
+    let body: &mut dyn Any = request.body_mut();
+    if let Some(body) = body.downcast_mut::<MeshBody>() {
+        mirror::attach(copies, body);
+    }
+}
+
+/// Sends a call with all that its route wants done before and behind it.
+async fn send<S, B, R>(
     mut inner: S,
+    call: CallContext,
+    mut request: Request<B>,
+    forward: Forward,
+) -> Result<Response<MeshBody>, MeshError>
+where
+    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    if let Some(before) = forward.before {
+        if let Some(injection) = before.fault {
+            fault::wait(&injection, &call).await;
+            let fault = call.chosen().and_then(|chosen| chosen.route.as_ref()?.fault());
+            if let (Some(fault), Some(status)) = (fault, injection.abort()) {
+                return Ok(fault::answer(fault, status, call.is_grpc()));
+            }
+        }
+        mirror(before.copies, &mut request);
+    }
+    let response = inner.call(request).await.map_err(into_mesh_error)?;
+    let mut response = response.map(MeshBody::new);
+    if let Some(after) = forward.after {
+        after.apply(&mut response);
+    }
+    Ok(response)
+}
+
+fn wait_and_call<S, B, R>(
+    inner: S,
     mut source: Box<MeshSource>,
     name: ServiceName,
     port: Option<u16>,
     call: CallContext,
     mut request: Request<B>,
-) -> BoxFuture<Result<Response<crate::body::MeshBody>, MeshError>>
+) -> BoxFuture<Result<Response<MeshBody>, MeshError>>
 where
     S: Service<Request<B>, Response = Response<R>> + Send + 'static,
     S::Error: Into<BoxError>,
@@ -156,17 +214,10 @@ where
         let found = source.wait_for(&name, &call).await;
         call.tick();
         let service = found?;
-        let applied = apply::routed(&service, port, &source.settings, &call, &mut request)?;
-        let edits = match applied {
-            Applied::Answer(response) => return Ok(response),
-            Applied::Forward(edits) => edits,
-        };
-        let response = inner.call(request).await.map_err(into_mesh_error)?;
-        let mut response = response.map(crate::body::MeshBody::new);
-        if let Some(edits) = edits {
-            edits.apply(response.headers_mut());
+        match apply::routed(&source, &service, port, &call, &mut request)? {
+            Applied::Answer(response) => Ok(response),
+            Applied::Forward(forward) => send(inner, call, request, forward).await,
         }
-        Ok(response)
     })
 }
 

@@ -3,10 +3,15 @@
 mod calls;
 mod ceilings;
 mod context;
+mod faults;
 mod layers;
 mod live;
 mod metrics;
+mod mirrors;
 mod resilience;
 mod retries;
+mod routing;
+mod sessions;
+mod sticky;
 mod streams;
 mod support;

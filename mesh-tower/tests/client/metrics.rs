@@ -10,7 +10,7 @@ use crate::support::{call, get, post, status};
 
 /// Said by a server, by the control server, or only with an identity or a policy for it (tested
 /// there): not by a client alone.
-const ELSEWHERE: [&str; 23] = [
+const ELSEWHERE: &[&str] = &[
     names::SERVER_REQUESTS,
     names::SERVER_DURATION,
     names::SERVER_IN_FLIGHT,
@@ -34,6 +34,12 @@ const ELSEWHERE: [&str; 23] = [
     names::CONTROL_CLIENTS,
     names::CONTROL_INSTANCES,
     names::CONTROL_FINDINGS,
+    // Tests of their own.
+    names::FAULTS,
+    names::MIRRORED,
+    names::MIRROR_DROPPED,
+    names::HEALTH_CHECKS,
+    names::HEALTH_CHECK_DURATION,
 ];
 
 const POLICY: &str = "service: shop/reviews\n\

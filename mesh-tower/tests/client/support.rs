@@ -55,3 +55,33 @@ pub(crate) fn edge(mesh: &Mesh) -> mesh_core::report::EdgeReport {
     assert_eq!(edges.len(), 1, "{edges:?}");
     edges.remove(0)
 }
+
+/// A mesh of `shop/web` with that policy, and a client of `shop/reviews`.
+pub(crate) fn under(net: &mesh_tower::testkit::TestNet, policy: &str) -> (Mesh, MeshClient) {
+    let mesh = net.mesh("shop/web").policy_text(policy).build().unwrap();
+    let client = mesh.client("reviews.shop");
+    (mesh, client)
+}
+
+/// Services with fixed endpoints, for policies.
+pub(crate) fn services(list: &[(&str, &[&str])]) -> String {
+    let mut out = String::new();
+    for (name, addrs) in list {
+        let addrs: Vec<_> = addrs
+            .iter()
+            .map(|addr| format!("{{ address: '{addr}' }}"))
+            .collect();
+        let addrs = addrs.join(", ");
+        out.push_str(&format!("service: {name}\nendpoints: {{ static: [{addrs}] }}\n---\n"));
+    }
+    out
+}
+
+/// An HTTPRoute of `shop/reviews` with one rule.
+pub(crate) fn rule(rule: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+         metadata: {{ name: reviews, namespace: shop }}\nspec:\n  \
+         parentRefs: [{{ group: '', kind: Service, name: reviews }}]\n  rules:\n  - {{ {rule} }}\n"
+    )
+}

@@ -105,6 +105,21 @@ pub(super) fn extras(route: &Route, snapshot: &Snapshot) -> Vec<String> {
                 share(abort.percent_milli())
             ));
         }
+        match fault.header() {
+            Some((name, None)) => parts.push(format!("where {name} is set")),
+            Some((name, Some(value))) => {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                parts.push(format!("where {name} is {value}"));
+            }
+            None => {}
+        }
+        parts.push(format!("at most {} at a time", fault.max_active()));
+        if let Some(end) = fault.expires() {
+            parts.push(match end.duration_since(std::time::SystemTime::now()) {
+                Ok(left) => format!("ends in {}", crate::cli::table::span(left.as_secs())),
+                Err(_) => "over".to_owned(),
+            });
+        }
         out.push(format!("fault {}: {}", fault.name(), parts.join(", ")));
     }
     if let Some(direct) = route.direct() {

@@ -1,5 +1,5 @@
-use super::call;
-use crate::error::{CodeInfo, ErrorKind};
+use super::{call, other};
+use crate::error::{Code, CodeInfo, ErrorKind};
 
 pub(super) const CODES: &[CodeInfo] = &[
     call(
@@ -238,6 +238,28 @@ pub(super) const CODES: &[CodeInfo] = &[
             "Nothing, if it passes: callers of the mesh go to another endpoint by themselves.",
             "`meshctl endpoints SERVICE` shows whether another instance is there.",
         ],
+    ),
+    other(
+        Code::FAULT_INJECTED,
+        "a fault was injected",
+        "A policy of kind `Fault` answered the call with an error, on purpose, to see how the caller \
+         copes. Nothing was sent. The answer says so in `mesh-reason`; neither endpoints nor breakers \
+         are blamed for it.",
+        &[
+            "A resource of kind `Fault` is attached to the route by `ExtensionRef`, or `fault` in the \
+             short form.",
+        ],
+        &[
+            "`meshctl explain SERVICE` shows the fault, whom it is meant for and when it ends.",
+            "Delete the resource, or let it end by `expires`: `meshctl policy apply FILE`.",
+        ],
+    ),
+    other(
+        Code::DIRECT_RESPONSE,
+        "the route answers itself",
+        "A rule with a `DirectResponse` answered the call with an error status. No service was asked.",
+        &["The rule is meant for it: maintenance, or a path that is closed to callers."],
+        &["`meshctl explain SERVICE` shows the rule that answers, and where it stands."],
     ),
     call(
         ErrorKind::Internal,

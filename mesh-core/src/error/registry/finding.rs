@@ -109,4 +109,36 @@ pub(super) const CODES: &[CodeInfo] = &[
             "`meshctl check` is ok again once handshakes succeed.",
         ],
     ),
+    other(
+        Code::SPLIT_BYPASSED,
+        "calls come past the split of a route",
+        "A backend of a weighted split receives calls that the split did not send there, so its share \
+         is larger than its weight. The finding names who calls past the split.",
+        &[
+            "A caller uses the backend's own name instead of the service's.",
+            "A caller is not in the mesh, and finds the instances by DNS or a load balancer.",
+            "A caller's process is old and has not been restarted with the mesh.",
+        ],
+        &[
+            "Have the caller use the service's own name: `meshctl explain SERVICE` shows the split.",
+            "`meshctl stat --to BACKEND` shows who calls it.",
+        ],
+    ),
+    other(
+        Code::NOT_IN_MESH,
+        "callers are not in the mesh",
+        "A service receives calls over connections without an identity. It takes them because its \
+         transport policy is `Permissive`, or excepts their source; a switch to `Strict` would cut \
+         them off.",
+        &[
+            "A workload was started without the mesh's library or shim.",
+            "A job, a probe or a third party that cannot join.",
+        ],
+        &[
+            "Start the workload with the library, or by `mesh-shim run -- COMMAND`.",
+            "For one that cannot join, add an exception for its source with an end date to the \
+             `TransportPolicy`, then switch to `Strict`.",
+            "`meshctl check` lists every source that is left.",
+        ],
+    ),
 ];

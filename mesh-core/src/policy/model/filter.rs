@@ -129,7 +129,7 @@ impl Rewrite {
 
 impl PathEdit {
     /// The new path for `path`, of which `matched` was the matched prefix
-    /// ([`Route::matched_prefix`](super::Route::matched_prefix)). Always starts with `/`.
+    /// ([`Matched::prefix`](crate::route::Matched::prefix)). Always starts with `/`.
     pub fn apply(&self, path: &str, matched: Option<&str>) -> String {
         let new = match self {
             Self::Full(new) => new.to_string(),

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    DirectResponse, Fault, Filter, HashOn, HeaderEdit, Hostname, Mirror, PathMatch, Redirect,
+    DirectResponse, Fault, Filter, HashOn, HeaderEdit, Hostname, Mirror, Redirect,
     RetryPolicy, Rewrite, RouteMatch, RouteTimeouts, SessionPolicy, Split,
 };
 use crate::policy::spec::ResourceId;
@@ -261,17 +261,5 @@ impl Route {
             Filter::Rewrite(rewrite) => Some(rewrite),
             _ => None,
         })
-    }
-
-    /// The longest prefix of this route that matches `path`, for [`PathEdit::Prefix`](super::PathEdit::Prefix).
-    pub fn matched_prefix(&self, path: &str) -> Option<&str> {
-        self.matches
-            .iter()
-            .filter_map(|m| match m.path() {
-                Some(prefix @ PathMatch::Prefix(text)) if prefix.is_match(path) => Some(&**text),
-                None => Some(""),
-                _ => None,
-            })
-            .max_by_key(|text| text.len())
     }
 }

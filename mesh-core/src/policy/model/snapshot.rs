@@ -182,6 +182,11 @@ impl Service {
         self.default_backend
     }
 
+    /// The port that a call which names none goes to.
+    pub fn first_port(&self) -> Option<u16> {
+        self.port_backends.first().map(|(port, _)| *port)
+    }
+
     /// The backend that the service is at `port`.
     pub fn backend(&self, port: Option<u16>) -> BackendIx {
         self.port_backends

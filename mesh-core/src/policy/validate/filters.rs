@@ -214,7 +214,7 @@ pub(super) fn headers(
     };
     let (set, add) = (list("set", &filter.set), list("add", &filter.add));
     let remove = filter.remove.iter().enumerate();
-    HeaderEdit {
+    let edit = HeaderEdit {
         set,
         add,
         remove: remove
@@ -222,7 +222,19 @@ pub(super) fn headers(
                 header_name(resource, &format!("{at}.remove[{n}]"), name, findings)
             })
             .collect(),
+    };
+    // Gateway API: only one action for a given header is permitted.
+    let named = edit.set.iter().chain(&edit.add).map(|(name, _)| name);
+    let mut seen = std::collections::HashSet::new();
+    for name in named.chain(&edit.remove) {
+        if !seen.insert(name) {
+            let message = format!("`{name}` is edited twice by one filter");
+            findings
+                .error(resource, at, Code::POLICY_DUPLICATE_NAME, message)
+                .help("several values of one header are one value with commas");
+        }
     }
+    edit
 }
 
 fn redirect(

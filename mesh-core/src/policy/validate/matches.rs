@@ -147,7 +147,20 @@ pub(super) fn check_path(resource: &Resource, at: &str, value: &str, findings: &
         findings
             .error(resource, at, Code::POLICY_RANGE, message)
             .help("neither spaces, `?` nor `#`; a query is matched by `queryParams`");
+    } else if is_ambiguous(value) {
+        let message = format!("`{value}` is read in more than one way");
+        findings
+            .error(resource, at, Code::POLICY_RANGE, message)
+            .help("no `//`, no `.` or `..` as a segment, no escaped `/`");
     }
+}
+
+/// Gateway API's rule for values of Exact and PathPrefix.
+fn is_ambiguous(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    lower.contains("//")
+        || lower.contains("%2f")
+        || lower.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 pub(super) fn method(
