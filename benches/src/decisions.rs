@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use mesh_core::balance::{
-    Ask, Balancer, EndpointInfo, EndpointSet, Outcome, Place, Plan, RequestHash,
-};
+use mesh_core::balance::{Ask, Balancer, EndpointInfo, EndpointSet, Outcome, Place, Plan};
 use mesh_core::ejection::Detector;
 use mesh_core::name::ServiceName;
 use mesh_core::policy::model::{Algorithm, LocalityPolicy};
@@ -86,9 +84,9 @@ impl Picking {
     pub fn run(&mut self) -> Option<usize> {
         let mut ask = Ask::new(self.now);
         if self.balancer.goes_by_hash() {
-            self.key += 1;
-            let hash = RequestHash::new().and_bytes(&self.key.to_be_bytes());
-            ask = ask.with_hash(hash.get());
+            // Successive multiples of an odd number near the golden section lie far apart.
+            self.key = self.key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            ask = ask.with_hash(Some(self.key));
         }
         let pick = self.balancer.choose_for(&self.set, &ask, &mut self.rng)?;
         let endpoint = self.set.get(pick.index)?;

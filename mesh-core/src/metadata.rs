@@ -60,3 +60,10 @@ pub const B3_FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// gRPC message, percent-encoded.
 pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Asks for a load report with the answer, `TEXT` or `BIN` (as model servers have it).
+pub const LOAD_FORMAT: HeaderName = HeaderName::from_static("endpoint-load-metrics-format");
+/// A load report as text, or `BIN` and base64 (ORCA): see [`crate::balance::LoadReport`].
+pub const LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
+/// A load report as a protobuf message (ORCA), in trailers or headers of gRPC answers.
+pub const LOAD_BIN: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");

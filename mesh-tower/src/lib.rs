@@ -23,6 +23,7 @@ pub mod health;
 mod health_check;
 pub mod hedge;
 mod live_view;
+pub mod load_report;
 pub mod mesh;
 pub mod metrics;
 mod mirror;

@@ -2,10 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use super::group::Group;
 use super::layout::{Layout, Tier};
 use super::panic::{Count, Loads, MAX_PRIORITIES};
-use super::pick::{Candidates, Round};
+use super::pick::{Candidates, Picked, Round};
 use super::{EndpointSet, EndpointState, Outcome, Plan};
 use crate::policy::model::{Algorithm, BalancePolicy, LocalityPolicy};
 
@@ -237,16 +236,22 @@ impl Balancer {
         if panic && self.policy.fail_on_panic() {
             return None;
         }
-        // The chosen one, then the others as they come.
+        // The chosen one, then the others as they come. Where two attempts of the call have failed
+        // already, the third looks elsewhere first.
+        let tired = layout.tried(round.ask.exclude, first, None) >= 2;
         let others = (0..tiers.len()).filter(|at| *at != first);
-        for at in std::iter::once(first).chain(others) {
+        let (before, after) = match tired {
+            true => (None, Some(first)),
+            false => (Some(first), None),
+        };
+        for at in before.into_iter().chain(others).chain(after) {
             let (tier, count) = (tiers.get(at)?, *counts.get(at)?);
             let panic = loads.panics(count, percent);
             round.candidates = match panic {
                 true => Candidates::Reachable,
                 false => Candidates::Available,
             };
-            if let Some(picked) = self.in_tier(tier, round, panic, rng) {
+            if let Some(picked) = self.in_tier(layout, at, tier, round, panic, rng) {
                 return Some(picked.of(panic));
             }
         }
@@ -255,8 +260,8 @@ impl Balancer {
         }
         for candidates in [Candidates::Reachable, Candidates::All] {
             round.candidates = candidates;
-            for tier in tiers {
-                if let Some(picked) = self.in_tier(tier, round, true, rng) {
+            for (at, tier) in tiers.iter().enumerate() {
+                if let Some(picked) = self.in_tier(layout, at, tier, round, true, rng) {
                     return Some(picked.of(panic));
                 }
             }
@@ -266,18 +271,29 @@ impl Balancer {
 
     fn in_tier<'a>(
         &self,
+        layout: &'a Layout,
+        tier_at: usize,
         tier: &'a Tier,
         round: &mut Round<'a>,
         panic: bool,
         rng: &mut fastrand::Rng,
-    ) -> Option<super::pick::Picked> {
+    ) -> Option<Picked> {
         round.table = tier.table.as_deref();
         let endpoints = round.set.endpoints();
-        let first = tier.choose(&self.locality, endpoints, panic, round.ask.now, rng);
+        let (now, exclude) = (round.ask.now, round.ask.exclude);
+        let first = tier.choose(&self.locality, endpoints, panic, now, rng);
         let groups = tier.groups.len();
-        (0..groups).find_map(|offset| {
-            let group: &Group = tier.groups.get((first + offset) % groups)?;
-            round.pick(group, group.count(endpoints, round.ask.now), rng)
+        // What made an attempt fail may be its zone: another attempt goes to another one.
+        let tried = |at| layout.tried(exclude, tier_at, Some(at)) > 0;
+        [false, true].into_iter().find_map(|again| {
+            (0..groups).find_map(|offset| {
+                let at = (first + offset) % groups;
+                if tried(at) != again {
+                    return None;
+                }
+                let group = tier.groups.get(at)?;
+                round.pick(group, group.count(endpoints, now), rng)
+            })
         })
     }
 

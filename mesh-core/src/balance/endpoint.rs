@@ -176,11 +176,18 @@ impl EndpointState {
     }
 
     /// What a call here would cost: latency x (in flight + 1) / weight.
+    ///
+    /// Of an endpoint that has answered nothing yet the first call costs nothing (Finagle), else one
+    /// that is assumed to be slower than its peers are would never get any; until that call is
+    /// answered, others cost the latency that is assumed.
     pub(super) fn cost(&self, policy: &BalancePolicy, now: Instant) -> f32 {
-        let estimate = self.seen.ewma.micros(policy.decay(), now);
-        let micros = estimate.unwrap_or_else(|| policy.default_rtt().as_secs_f32() * 1e6);
-        let active = self.in_flight() as f32 + 1.0;
-        micros.max(1.0) * active / self.info.weight.max(1) as f32
+        let in_flight = self.in_flight() as f32;
+        let micros = match self.seen.ewma.micros(policy.decay(), now) {
+            Some(estimate) => estimate.max(1.0),
+            None if in_flight == 0.0 => return 0.0,
+            None => policy.default_rtt().as_secs_f32() * 1e6,
+        };
+        micros * (in_flight + 1.0) / self.info.weight.max(1) as f32
     }
 
     /// Up to 1: how far the endpoint has warmed up.

@@ -22,6 +22,8 @@ pub(super) struct Layout {
     endpoints: Arc<[Arc<EndpointState>]>,
     /// By priority, first one first; never empty but for an empty set.
     tiers: Box<[Tier]>,
+    /// Tier and group of each position in the set.
+    places: Box<[(u8, u8)]>,
 }
 
 /// The endpoints of one priority.
@@ -63,11 +65,34 @@ impl Layout {
                 before.get_mut().extend(last);
             }
         }
-        let tiers = tiers
+        let tiers: Box<[Tier]> = tiers
             .into_iter()
             .map(|(rank, members)| Tier::new(plan, &endpoints, rank, members, previous))
             .collect();
-        Self { endpoints, tiers }
+        let mut places = vec![(u8::MAX, u8::MAX); endpoints.len()];
+        for (tier, tier_at) in tiers.iter().zip(0..) {
+            for (group, group_at) in tier.groups.iter().zip(0..) {
+                for position in group.positions() {
+                    if let Some(place) = places.get_mut(position) {
+                        *place = (tier_at, group_at);
+                    }
+                }
+            }
+        }
+        Self {
+            endpoints,
+            tiers,
+            places: places.into(),
+        }
+    }
+
+    /// How many of these positions are in a tier and, if one is given, in that group of it.
+    pub(super) fn tried(&self, exclude: &[usize], tier: usize, group: Option<usize>) -> usize {
+        let place = |position: &&usize| match self.places.get(**position) {
+            Some((t, g)) => usize::from(*t) == tier && group.is_none_or(|at| usize::from(*g) == at),
+            None => false,
+        };
+        exclude.iter().filter(place).count()
     }
 
     /// Whether it was built for `set`.

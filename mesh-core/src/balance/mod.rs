@@ -76,7 +76,6 @@ mod subsetting;
 
 pub use balancer::{Ask, Balancer, Pick};
 pub use endpoint::{EndpointState, InFlight, Outcome};
-pub use hash::RequestHash;
 pub use info::EndpointInfo;
 pub use orca::LoadReport;
 pub use place::{Place, Plan};

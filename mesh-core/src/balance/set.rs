@@ -64,6 +64,25 @@ impl EndpointSet {
         Self::from_states(states, self.0.load.clone())
     }
 
+    /// Whether it holds just these endpoints, in this order.
+    pub fn is_of(&self, infos: &[EndpointInfo]) -> bool {
+        self.len() == infos.len() && self.iter().zip(infos).all(|(e, info)| e.info() == info)
+    }
+
+    /// Lets endpoints that `before` did not have take their share by and by from `now` on (slow
+    /// start), if it had any.
+    pub fn warm_up_since(&self, before: &Self, now: Instant) {
+        if before.is_empty() {
+            return;
+        }
+        for state in self.iter() {
+            let known = before.position(state.id()).is_some();
+            if !known {
+                state.ejection().warm_up(now);
+            }
+        }
+    }
+
     /// The endpoints that have all of `labels`, with their states shared.
     #[must_use]
     pub fn subset(&self, labels: &BTreeMap<String, String>) -> Self {

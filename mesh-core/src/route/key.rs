@@ -6,9 +6,10 @@
 //! one to the left and xor; a terminal part ends the list once anything was found. So a key is the
 //! same in every process and after every restart.
 
+use std::fmt::Write;
 use std::hash::Hasher;
 
-use http::{HeaderMap, HeaderName, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use twox_hash::XxHash64;
 
 use super::query;
@@ -17,9 +18,20 @@ use crate::policy::model::{HashKey, HashOn};
 /// The key of a request; `None` when it has none of the parts. `source` is the caller, for
 /// [`HashKey::Source`]. Allocates nothing.
 pub fn hash(on: &[HashOn], uri: &Uri, headers: &HeaderMap, source: Option<&[u8]>) -> Option<u64> {
+    hash_with(on, uri, headers, source, "")
+}
+
+/// The same; a cookie that is [lacking](lacking_cookie) has this value. An empty one is none.
+pub fn hash_with(
+    on: &[HashOn],
+    uri: &Uri,
+    headers: &HeaderMap,
+    source: Option<&[u8]>,
+    given: &str,
+) -> Option<u64> {
     let mut key: Option<u64> = None;
     for part in on {
-        if let Some(new) = hash_part(part.key(), uri, headers, source) {
+        if let Some(new) = hash_part(part.key(), uri, headers, source, given) {
             key = Some(key.map_or(new, |old| old.rotate_left(1) ^ new));
         }
         if part.is_terminal() && key.is_some() {
@@ -29,11 +41,45 @@ pub fn hash(on: &[HashOn], uri: &Uri, headers: &HeaderMap, source: Option<&[u8]>
     key
 }
 
-fn hash_part(key: &HashKey, uri: &Uri, headers: &HeaderMap, source: Option<&[u8]>) -> Option<u64> {
+/// The cookie that the caller should be given, so that its next call has the hash of this one
+/// (Envoy's `cookie` hash policy with a `ttl`).
+pub fn lacking_cookie<'a>(on: &'a [HashOn], headers: &HeaderMap) -> Option<&'a HashKey> {
+    on.iter().map(HashOn::key).find(|key| match key {
+        HashKey::Cookie { name, ttl, .. } => ttl.is_some() && cookie(headers, name).is_none(),
+        _ => false,
+    })
+}
+
+/// The `set-cookie` header that gives a [lacking](lacking_cookie) cookie a value.
+pub fn given_cookie(key: &HashKey, value: &str) -> Option<HeaderValue> {
+    let HashKey::Cookie { name, ttl, path } = key else {
+        return None;
+    };
+    let mut out = format!("{name}={value}");
+    // Writing to a string does not fail. A lifetime of zero is as long as the caller's session.
+    if let Some(ttl) = ttl.filter(|ttl| !ttl.is_zero()) {
+        let _ = write!(out, "; Max-Age={}", ttl.as_secs().max(1));
+    }
+    if let Some(path) = path {
+        let _ = write!(out, "; Path={path}");
+    }
+    out.push_str("; HttpOnly");
+    HeaderValue::from_str(&out).ok()
+}
+
+fn hash_part(
+    key: &HashKey,
+    uri: &Uri,
+    headers: &HeaderMap,
+    source: Option<&[u8]>,
+    given: &str,
+) -> Option<u64> {
     match key {
         HashKey::Header(name) => header(headers, name),
-        HashKey::Cookie { name, .. } => {
-            cookie(headers, name).map(|value| XxHash64::oneshot(0, value.as_bytes()))
+        HashKey::Cookie { name, ttl, .. } => {
+            let given = (ttl.is_some() && !given.is_empty()).then_some(given);
+            let value = cookie(headers, name).or(given)?;
+            Some(XxHash64::oneshot(0, value.as_bytes()))
         }
         HashKey::Source => source.map(|source| XxHash64::oneshot(0, source)),
         HashKey::Query(name) => query::first(uri.query(), name).map(|bytes| {
@@ -78,9 +124,8 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
+    use std::time::Duration;
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
@@ -160,5 +205,33 @@ mod tests {
         assert_eq!(of(&parts, "/", &both), Some(one));
         assert_eq!(of(&parts, "/", &both[1..]), Some(two));
         assert_eq!(of(&parts, "/", &[]), None);
+    }
+
+    #[test]
+    fn a_cookie_that_is_lacking_is_given_and_the_next_call_has_the_same_hash() {
+        let sid = |ttl, path: Option<&str>| {
+            HashOn::new(HashKey::Cookie {
+                name: "sid".into(),
+                ttl,
+                path: path.map(Into::into),
+            })
+        };
+        let minute = Some(Duration::from_secs(60));
+        let on = [on_header("a"), sid(minute, Some("/shop"))];
+        let uri = Uri::from_static("/");
+        let without = headers(&[("a", "1")]);
+        let lacking = lacking_cookie(&on, &without).unwrap();
+        let cookie = given_cookie(lacking, "00ff").unwrap();
+        assert_eq!(cookie, "sid=00ff; Max-Age=60; Path=/shop; HttpOnly");
+        let now = hash_with(&on, &uri, &without, None, "00ff");
+        let with = headers(&[("a", "1"), ("cookie", "sid=00ff")]);
+        assert_eq!(lacking_cookie(&on, &with), None);
+        assert_eq!(hash(&on, &uri, &with, None), now);
+        assert_ne!(hash(&on, &uri, &without, None), now);
+        // A session's cookie has no age; without a ttl none is given.
+        let session = sid(Some(Duration::ZERO), None);
+        let cookie = given_cookie(session.key(), "1").unwrap();
+        assert_eq!(cookie, "sid=1; HttpOnly");
+        assert_eq!(lacking_cookie(&[sid(None, None)], &without), None);
     }
 }

@@ -4,9 +4,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use mesh_core::balance::{Balancer, EndpointInfo, EndpointSet};
+use mesh_core::balance::{Balancer, EndpointInfo, EndpointSet, Place, Plan};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::policy::BalancePolicy;
+use mesh_core::policy::model::LocalityPolicy;
 use tower_service::Service;
 
 use crate::BoxError;
@@ -53,10 +54,15 @@ impl<S> Balance<S> {
             .into_iter()
             .map(|(_, service)| service)
             .collect();
+        let plan = Plan {
+            balance: policy,
+            locality: &LocalityPolicy::default(),
+            place: &Place::default(),
+        };
         Self {
             shared: Arc::new(Shared {
-                set,
-                balancer: Balancer::new(policy),
+                set: set.clone(),
+                balancer: Balancer::prepared(&plan, &set, None, runtime::now()),
                 services,
             }),
         }

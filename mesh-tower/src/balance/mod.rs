@@ -15,6 +15,7 @@
 //! let _service = Balance::new(&BalancePolicy::default(), endpoints);
 //! ```
 
+mod affinity;
 mod fixed;
 mod routed;
 

@@ -1,15 +1,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use mesh_core::balance::EndpointSet;
+use http::{HeaderValue, Request, Response};
+use mesh_core::balance::{Ask, EndpointSet};
 use mesh_core::ejection::Detector;
 use mesh_core::error::{ErrorKind, Flags, MeshError};
+use mesh_core::metadata;
 use mesh_core::policy::{BalancePolicy, EjectionPolicy};
 use mesh_core::report::EndpointHealth;
 use mesh_core::telemetry::names;
 use tower_layer::Layer;
 
+use super::affinity::{Affinity, giving};
 use crate::body::MeshBody;
 use crate::ceiling::crowded;
 use crate::context::CallContext;
@@ -121,9 +123,19 @@ fn failed(error: MeshError) -> BoxFuture<Result<Response<MeshBody>, MeshError>> 
 fn send(
     call: &CallContext,
     backend: &Arc<BackendView>,
-    request: Request<MeshBody>,
+    mut request: Request<MeshBody>,
 ) -> BoxFuture<Result<Response<MeshBody>, MeshError>> {
-    let Some(ix) = pick(call, backend) else {
+    let balancer = backend.balancer();
+    let mut affinity = Affinity::default();
+    if balancer.goes_by_hash() {
+        affinity = Affinity::of(&request, backend);
+    } else if balancer.goes_by_reports() {
+        // The endpoint is asked how loaded it is.
+        let form = if call.is_grpc() { "BIN" } else { "TEXT" };
+        let form = HeaderValue::from_static(form);
+        request.headers_mut().insert(metadata::LOAD_FORMAT, form);
+    }
+    let Some(ix) = pick(call, backend, affinity.hash) else {
         return failed(none_available(call, backend));
     };
     let Some(endpoint) = backend.endpoint(ix) else {
@@ -135,13 +147,17 @@ fn send(
     call.set_pick(endpoint.id());
     let guard = EndpointLayer::of_mesh(backend.clone(), ix);
     let stack = endpoint_stack(guard, ix, backend.outliers(), endpoint.seam().clone());
-    Box::pin(stack.once(request))
+    match affinity.cookie {
+        None => Box::pin(stack.once(request)),
+        Some(cookie) => giving(cookie, stack.once(request)),
+    }
 }
 
-fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {
+fn pick(call: &CallContext, backend: &BackendView, hash: Option<u64>) -> Option<usize> {
     let now = call.now();
     let mut rng = fastrand::Rng::new();
     let (set, balancer) = (backend.set(), backend.balancer());
+    let ask = Ask::new(now).with_hash(hash);
     let mut pick = None;
     if call.attempt() > 1 {
         let mut tried = [usize::MAX; 4];
@@ -150,7 +166,7 @@ fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {
                 *at = backend.position(id).unwrap_or(usize::MAX);
             }
         }
-        pick = balancer.choose(set, now, &tried, &mut rng);
+        pick = balancer.choose_for(set, &ask.excluding(&tried), &mut rng);
     }
     if let (1, Some(session)) = (call.attempt(), call.chosen().and_then(|c| c.session.as_ref())) {
         // The session's own endpoint, as long as it is there and in rotation.
@@ -161,7 +177,7 @@ fn pick(call: &CallContext, backend: &BackendView) -> Option<usize> {
         }
     }
     // The same endpoint again is better than no attempt.
-    let pick = pick.or_else(|| balancer.choose(set, now, &[], &mut rng))?;
+    let pick = pick.or_else(|| balancer.choose_for(set, &ask, &mut rng))?;
     if pick.panic {
         backend.count(names::PANIC, "");
     }

@@ -74,7 +74,7 @@ where
             Ok(response) => {
                 let mut response = response.map(MeshBody::new);
                 if let Some(guard) = &mut guard {
-                    guard.headers();
+                    guard.headers(response.headers());
                     if let Some(ended) = Ended::head(call.is_grpc(), &response) {
                         guard.record(ended, Some(response.headers()));
                     }

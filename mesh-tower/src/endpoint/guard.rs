@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use mesh_core::balance::{EndpointSet, EndpointState, InFlight, Outcome};
+use mesh_core::balance::{EndpointSet, EndpointState, InFlight, LoadReport, Outcome};
 use mesh_core::classify::FailureKind;
 use mesh_core::error::ErrorKind;
 use mesh_core::metadata;
 use mesh_core::policy::BalancePolicy;
+use mesh_core::policy::model::Algorithm;
 
 use crate::context::CallContext;
 use crate::ejection::{self, Outliers};
@@ -50,13 +51,16 @@ impl At {
         }
     }
 
-    fn record(&self, took: Duration, outcome: Outcome, now: Instant) {
-        let policy = match self {
+    fn policy(&self) -> &BalancePolicy {
+        match self {
             Self::Fixed { policy, .. } => policy,
             Self::Mesh { backend, .. } => backend.policy().balance(),
-        };
+        }
+    }
+
+    fn record(&self, took: Duration, outcome: Outcome, now: Instant) {
         if let Some(state) = self.state() {
-            state.record_with(policy, took, outcome, now);
+            state.record_with(self.policy(), took, outcome, now);
         }
     }
 
@@ -95,13 +99,31 @@ impl Guard {
     }
 
     /// Headers have come; how the attempt went is not known yet.
-    pub(super) fn headers(&mut self) {
+    pub(super) fn headers(&mut self, headers: &HeaderMap) {
+        self.reported(headers);
         self.headers = Some(self.now().saturating_duration_since(self.started));
         // Whatever the answer says, the way to the endpoint works.
         if let Some(state) = self.at.state()
             && !state.is_reachable()
         {
             state.connected();
+        }
+    }
+
+    /// Takes the endpoint's report of its load, if calls go by it.
+    fn reported(&self, headers: &HeaderMap) {
+        let policy = self.at.policy();
+        if policy.algorithm() != Algorithm::ClientWeighted {
+            return;
+        }
+        let binary = headers.get(metadata::LOAD_BIN);
+        let report = binary.and_then(|value| LoadReport::from_binary(value.as_bytes()));
+        let report = report.or_else(|| {
+            let text = headers.get(metadata::LOAD)?;
+            LoadReport::from_header(text.as_bytes())
+        });
+        if let (Some(report), Some(state)) = (report, self.at.state()) {
+            state.report(policy, &report, self.now());
         }
     }
 
@@ -145,6 +167,7 @@ impl Guard {
             Some(call) => call.tick(),
             None => runtime::now(),
         };
+        self.reported(trailers);
         self.record(ended, Some(trailers));
         if let Some((_, outliers, ix)) = self.at.mesh() {
             ejection::record(outliers, ix, ended, now);

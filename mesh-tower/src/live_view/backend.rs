@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mesh_core::balance::{Balancer, EndpointSet, EndpointState};
+use mesh_core::balance::{Balancer, EndpointSet, EndpointState, Place, Plan};
 use mesh_core::breaker::Breaker;
 use mesh_core::ceiling::Ceilings;
 use mesh_core::ejection::Detector;
@@ -46,6 +46,8 @@ pub(crate) struct BackendView {
     /// Same positions as in `set`.
     endpoints: Vec<Arc<Endpoint>>,
     balancer: Arc<Balancer>,
+    /// Where the balancer takes this process to be.
+    place: Arc<Place>,
     outliers: Arc<Outliers>,
     optional: Optional,
     /// Discovery has answered at least once.
@@ -145,18 +147,25 @@ impl BackendView {
         endpoints: Vec<Arc<Endpoint>>,
         previous: Option<&Arc<BackendView>>,
         discovered: bool,
+        place: &Arc<Place>,
         recorder: &Recorder,
     ) -> Self {
         let service: Arc<str> = match previous {
             Some(previous) => previous.service.clone(),
             None => policy.service().to_string().into(),
         };
-        // A balancer holds the turn of round robin; it goes on when its policy is the same.
+        let plan = Plan {
+            balance: policy.balance(),
+            locality: policy.locality(),
+            place,
+        };
         let balancer = match previous {
-            Some(previous) if previous.balancer.policy() == policy.balance() => {
-                previous.balancer.clone()
+            Some(previous) if previous.balances_by(&plan, &set) => previous.balancer.clone(),
+            _ => {
+                let before = previous.map(|previous| &*previous.balancer);
+                let now = crate::runtime::now();
+                Arc::new(Balancer::prepared(&plan, &set, before, now))
             }
-            _ => Arc::new(Balancer::new(policy.balance())),
         };
         let outliers = Arc::new(Outliers::with(
             *policy.ejection(),
@@ -179,6 +188,7 @@ impl BackendView {
             set,
             endpoints,
             balancer,
+            place: place.clone(),
             outliers,
             optional,
             discovered,
@@ -250,6 +260,19 @@ impl BackendView {
         &self.balancer
     }
 
+    /// Where this process stands among the callers.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether its balancer is the one for all this.
+    fn balances_by(&self, plan: &Plan<'_>, set: &EndpointSet) -> bool {
+        self.policy.balance() == plan.balance
+            && self.policy.locality() == plan.locality
+            && *self.place == *plan.place
+            && Arc::ptr_eq(self.set.endpoints(), set.endpoints())
+    }
+
     pub(crate) fn outliers(&self) -> &Arc<Outliers> {
         &self.outliers
     }
@@ -289,6 +312,7 @@ impl BackendView {
     /// other.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.policy, &other.policy)
+            && Arc::ptr_eq(&self.balancer, &other.balancer)
             && self.discovered == other.discovered
             && self.endpoints.len() == other.endpoints.len()
             && self

@@ -3,9 +3,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use mesh_core::balance::{self, EndpointInfo};
 use mesh_core::identity::SpiffeId;
 use mesh_core::name::ServiceName;
-use mesh_core::policy::model::{Backend, BackendIx, BackendKey, Service, Snapshot};
+use mesh_core::policy::model::{Backend, BackendIx, BackendKey, Service, Snapshot, SubsetFallback};
 use mesh_core::policy::spec;
 use mesh_core::policy::{Layer, Options, Store};
 use mesh_core::retry::Budget;
@@ -118,7 +119,11 @@ impl Reconciler {
         let shared = self.shared.clone();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut refreshed = tokio::time::Instant::now();
         loop {
+            // Weights from load reports are computed more or less often, as the policy says.
+            let reports = self.report_period();
+            let refresh = refreshed + reports.unwrap_or(SWEEP);
             tokio::select! {
                 biased;
                 changed = policy.changed() => {
@@ -128,10 +133,18 @@ impl Reconciler {
                     policy.mark_unchanged();
                 }
                 () = shared.changed.notified() => {}
+                () = tokio::time::sleep_until(refresh), if reports.is_some() => {
+                    refreshed = tokio::time::Instant::now();
+                    let now = runtime::now();
+                    let views = self.backends.values().map(|held| held.view.balancer());
+                    views.filter(|one| one.goes_by_reports()).for_each(|one| one.refresh(now));
+                    continue;
+                }
                 _ = sweep.tick() => {
                     let now = runtime::now();
                     for held in self.backends.values() {
                         held.view.outliers().sweep(now);
+                        held.view.balancer().refresh(now);
                     }
                     if !self.backends.values().any(|held| held.kept) {
                         continue;
@@ -140,6 +153,13 @@ impl Reconciler {
             }
             self.publish();
         }
+    }
+
+    /// The shortest time between two computations of weights, if any backend goes by them.
+    fn report_period(&self) -> Option<Duration> {
+        let balancers = self.backends.values().map(|held| held.view.balancer());
+        let periods = balancers.filter(|one| one.goes_by_reports());
+        periods.map(|one| one.policy().orca_period()).min()
     }
 
     fn publish(&mut self) {
@@ -281,6 +301,7 @@ impl Reconciler {
         held.state.update(policy);
         held.used = true;
 
+        let place = self.shared.place();
         let answer = held.discovered.answer();
         let discovered = answer.is_some() || held.view.is_discovered();
         let infos = match answer {
@@ -292,17 +313,7 @@ impl Reconciler {
                 .map(|state| state.info().clone())
                 .collect(),
             Some(answer) => {
-                let named: Vec<_> = answer
-                    .iter()
-                    .filter(|info| policy.selects(&info.labels))
-                    .cloned()
-                    .map(|mut info| {
-                        if let Some(port) = policy.target_port() {
-                            info.addr.set_port(port);
-                        }
-                        info
-                    })
-                    .collect();
+                let named = selected(policy, &answer, place.seed);
                 held.kept = named.is_empty() && !held.view.set().is_empty();
                 if held.kept {
                     still_working(&held)
@@ -311,7 +322,15 @@ impl Reconciler {
                 }
             }
         };
-        let set = held.view.set().next(infos);
+        let before = held.view.set();
+        let set = match before.is_of(&infos) {
+            true => before.clone(),
+            false => {
+                let set = before.next(infos);
+                set.warm_up_since(before, runtime::now());
+                set
+            }
+        };
         let mut endpoints = HashMap::new();
         let mut in_order = Vec::with_capacity(set.len());
         for state in set.iter() {
@@ -337,6 +356,7 @@ impl Reconciler {
             in_order,
             Some(&held.view),
             discovered,
+            &place,
             &recorder,
         );
         if !view.same_as(&held.view) {
@@ -367,6 +387,7 @@ impl Reconciler {
             Vec::new(),
             None,
             false,
+            &self.shared.place(),
             recorder,
         ));
         state.latest().send_replace(Some(view.clone()));
@@ -397,10 +418,24 @@ impl Held {
     }
 }
 
+/// The endpoints of a backend among those that discovery names: its subset by labels, and of these
+/// the ones that this process uses.
+fn selected(policy: &Backend, answer: &[EndpointInfo], seed: u64) -> Vec<EndpointInfo> {
+    let has_labels = |info: &&EndpointInfo| policy.selects(&info.labels);
+    let mut named: Vec<_> = answer.iter().filter(has_labels).cloned().collect();
+    if named.is_empty() && policy.subset_fallback() == SubsetFallback::AnyEndpoint {
+        named = answer.to_vec();
+    }
+    if let Some(port) = policy.target_port() {
+        named.iter_mut().for_each(|info| info.addr.set_port(port));
+    }
+    balance::subset(named, policy.balance().subset_size(), seed)
+}
+
 /// Endpoints that discovery does not name any more but that can still be used. Only asked when it
 /// names none at all: then evidence counts more than its word.
-fn still_working(held: &Held) -> Vec<mesh_core::balance::EndpointInfo> {
-    let works = |info: &mesh_core::balance::EndpointInfo| {
+fn still_working(held: &Held) -> Vec<EndpointInfo> {
+    let works = |info: &EndpointInfo| {
         held.endpoints
             .get(&(info.addr, info.identity.clone()))
             .is_some_and(|endpoint| endpoint.pool().stats().connections() > 0)

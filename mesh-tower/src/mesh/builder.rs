@@ -43,6 +43,8 @@ pub struct MeshBuilder {
     tracing: Option<Tracing>,
     workers: usize,
     settings: Settings,
+    zone: Option<Arc<str>>,
+    seed: Option<u64>,
     layers: UserLayers,
     origin: &'static std::panic::Location<'static>,
 }
@@ -65,6 +67,8 @@ impl MeshBuilder {
             tracing: None,
             workers: 1,
             settings: Settings::default(),
+            zone: None,
+            seed: None,
             layers: UserLayers::default(),
             origin: std::panic::Location::caller(),
         }
@@ -142,6 +146,20 @@ impl MeshBuilder {
     /// its own, by [`set_worker_index`](crate::runtime::set_worker_index). 1 in an application.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
+        self
+    }
+
+    /// The zone that this process runs in: `zone`, `region/zone` or `region/zone/subzone`. Calls stay
+    /// in it as far as no endpoint anywhere gets more than its share. None by default.
+    pub fn zone(mut self, zone: &str) -> Self {
+        self.zone = (!zone.is_empty()).then(|| zone.into());
+        self
+    }
+
+    /// What this process chooses by where processes should choose differently: random subsets and
+    /// apertures. Random by default; a number that outlives a restart keeps the choice.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -226,6 +244,10 @@ impl MeshBuilder {
         let service = parse(&self.service, &self.namespace)?;
         let store = Store::new(Options::partial());
         let shared = Arc::new(Shared::new());
+        shared.set_place(|place| {
+            place.zone = self.zone.clone();
+            place.seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        });
         let tasks = Tasks::default();
 
         let mut resources = self.resources;

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -73,6 +73,15 @@ impl Feed {
     pub fn known(&self, service: &ServiceName) {
         self.shared.set_known([service]);
         self.shared.changed.notify_one();
+    }
+
+    /// Says which of the instances of its service this process is (`index` of `peers`, from 0), and
+    /// how many of them are in each zone: for apertures, and for how zones are shared.
+    pub fn peers(&self, index: u32, peers: u32, zones: BTreeMap<Arc<str>, u32>) {
+        self.shared.set_place(|place| {
+            place.peer = (peers > 0).then_some((index, peers));
+            place.callers = Arc::new(zones);
+        });
     }
 
     /// Says whether the control plane is connected now; for metrics and for messages only.

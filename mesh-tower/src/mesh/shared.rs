@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Request, Response};
-use mesh_core::balance::EndpointInfo;
+use mesh_core::balance::{EndpointInfo, Place};
 use mesh_core::error::MeshError;
 use mesh_core::name::ServiceName;
 use tokio::sync::{Notify, watch};
@@ -46,6 +46,7 @@ pub(crate) struct Shared {
 struct State {
     asked: BTreeSet<ServiceName>,
     unknown: HashSet<ServiceName>,
+    place: Arc<Place>,
     pushed: HashMap<ServiceName, watch::Sender<Option<Arc<[EndpointInfo]>>>>,
 }
 
@@ -154,6 +155,24 @@ impl Shared {
 
     pub(crate) fn asked(&self) -> BTreeSet<ServiceName> {
         self.state().asked.clone()
+    }
+
+    /// Where this process stands among the callers.
+    pub(crate) fn place(&self) -> Arc<Place> {
+        self.state().place.clone()
+    }
+
+    /// Changes where it stands.
+    pub(crate) fn set_place(&self, change: impl FnOnce(&mut Place)) {
+        let mut state = self.state();
+        let mut place = (*state.place).clone();
+        change(&mut place);
+        if place == *state.place {
+            return;
+        }
+        state.place = Arc::new(place);
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// Services that the control plane says do not exist.

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     BoxError,
     body::MeshBody,
+    load_report::LoadReports,
     mesh::{Mesh, Serving},
     stack::{Describe, SERVER_ORDER, Seam},
     tls::ServerTls,
@@ -45,6 +46,7 @@ pub struct ServerBuilder {
     concurrency: Option<ConcurrencyPolicy>,
     form: Form,
     announce: bool,
+    reports: LoadReports,
     layers: Vec<UserLayer>,
 }
 
@@ -61,6 +63,7 @@ impl ServerBuilder {
             concurrency: None,
             form: Form::Origin,
             announce: true,
+            reports: LoadReports::new(),
             layers: Vec::new(),
         }
     }
@@ -146,6 +149,13 @@ impl ServerBuilder {
         self
     }
 
+    /// What callers are told of this server's load, and who is told: those who ask, by default.
+    /// Servers that share a handle report one load.
+    pub fn load_reports(mut self, reports: LoadReports) -> Self {
+        self.reports = reports;
+        self
+    }
+
     /// A tower layer of the user, between the mesh's stack and the service. The first one given is
     /// the outermost.
     pub fn layer<L>(mut self, layer: L) -> Self
@@ -215,7 +225,7 @@ impl ServerBuilder {
             .local_addr()
             .map_err(|error| missing("the listener has no address").with_source(error))?;
         let mesh = self.mesh;
-        let parts = Parts::new(&mesh, &own);
+        let parts = Parts::new(&mesh, &own).reporting(self.reports);
         let recorder = mesh.recorder();
         let handshakes = |result| {
             let labels = [(names::DIRECTION, "inbound"), (names::RESULT, result)];

@@ -17,6 +17,7 @@ use crate::{
     criticality::{Criticality, CriticalityLayer},
     deadline::inbound::{InboundDeadline, InboundDeadlineLayer},
     health::{Health, HealthLayer},
+    load_report::{LoadReportLayer, LoadReportService, LoadReports},
     mesh::Mesh,
     metrics::inbound::{InboundMetrics, InboundMetricsLayer},
     overload::{Entrance, Overload, OverloadLayer},
@@ -33,7 +34,11 @@ use crate::{
 /// The stack around a service `S`, from *catch panic* inwards.
 pub(super) type Stack<S> = CatchPanic<
     InboundTrace<
-        InboundMetrics<AccessLog<InboundRescue<InboundDeadline<Health<Access<Limited<S>>>>>>>,
+        InboundMetrics<
+            AccessLog<
+                LoadReportService<InboundRescue<InboundDeadline<Health<Access<Limited<S>>>>>>,
+            >,
+        >,
     >,
 >;
 
@@ -53,6 +58,7 @@ pub(super) struct Parts {
     ratelimit: RateLimitLayer,
     overload: OverloadLayer,
     timeout: InboundTimeoutLayer,
+    reports: LoadReports,
 }
 
 /// What an application says of its server, beside the policy.
@@ -93,7 +99,14 @@ impl Parts {
             ratelimit: limits.ratelimit,
             overload: limits.overload,
             timeout: limits.timeout,
+            reports: LoadReports::new(),
         }
+    }
+
+    /// The same, telling these reports of load.
+    pub(super) fn reporting(mut self, reports: LoadReports) -> Self {
+        self.reports = reports;
+        self
     }
 
     /// Builds from the inside out; read it from the bottom up.
@@ -108,6 +121,7 @@ impl Parts {
         let stack = self.health.layer(stack);
         let stack = InboundDeadlineLayer::new().layer(stack);
         let stack = InboundRescueLayer::new().layer(stack);
+        let stack = LoadReportLayer::new(self.reports.clone()).layer(stack);
         let stack = AccessLogLayer::new().layer(stack);
         let stack = InboundMetricsLayer::with_stats(self.stats.clone()).layer(stack);
         let stack = InboundTraceLayer::new(self.tracing.clone()).layer(stack);

@@ -167,6 +167,12 @@ pub const SERVER_ORDER: &[Slot] = &[
     ),
     slot(
         8,
+        "load_report",
+        "above rescue",
+        "errors that the mesh answers are load too, and callers weigh by them",
+    ),
+    slot(
+        8,
         "rescue",
         "below metrics",
         "an error becomes an HTTP or gRPC answer with its code",

@@ -1,5 +1,6 @@
 //! The assembled client on paused time, with endpoints in memory.
 
+mod balancing;
 mod calls;
 mod ceilings;
 mod context;

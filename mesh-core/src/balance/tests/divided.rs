@@ -207,6 +207,25 @@ fn what_was_tried_is_left_for_the_next_best_place() {
 }
 
 #[test]
+fn another_attempt_leaves_the_zone_and_the_third_the_priority() {
+    let now = Instant::now();
+    let mut all = times(5, ("a", 0));
+    all.extend(times(5, ("b", 0)));
+    all.extend(times(5, ("a", 1)));
+    let set = placed(&all);
+    let balancer = Caller::in_zone("a").balancer(&set, now);
+    let mut rng = fastrand::Rng::with_seed(1);
+    for _ in 0..100 {
+        let first = balancer.pick(&set, now, &[], &mut rng).unwrap();
+        let second = balancer.pick(&set, now, &[first], &mut rng).unwrap();
+        let third = balancer
+            .pick(&set, now, &[first, second], &mut rng)
+            .unwrap();
+        assert_eq!((first / 5, second / 5, third / 5), (0, 1, 2));
+    }
+}
+
+#[test]
 fn fail_on_panic_fails_and_panic_off_never_tries_what_is_out() {
     let now = Instant::now();
     let set = placed(&[("", 0), ("", 0), ("", 1), ("", 1)]);

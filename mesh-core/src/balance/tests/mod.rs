@@ -197,15 +197,22 @@ fn of_two_the_one_with_the_lower_cost_is_taken() {
 }
 
 #[test]
-fn a_new_endpoint_is_taken_for_one_of_30_ms() {
+fn finagle_a_new_endpoint_gets_one_call_at_once_and_is_then_taken_for_one_of_30_ms() {
     let now = Instant::now();
-    let set = set(2);
+    let set = set(3);
     let balancer = balancer(Algorithm::PeakEwma);
-    set[0].record(40 * MS, Outcome::Success, now);
-    assert_eq!(shares(&balancer, &set, now, 10, &[]), [0, 10]);
-    set[0].record(20 * MS, Outcome::Success, now + Duration::from_secs(100));
-    let later = now + Duration::from_secs(100);
-    assert_eq!(shares(&balancer, &set, later, 10, &[]), [10, 0]);
+    // Two that are known to be quicker than what is assumed of the third.
+    set[0].record(MS, Outcome::Success, now);
+    set[1].record(MS, Outcome::Success, now);
+    let hits = shares(&balancer, &set, now, 300, &[]);
+    assert!(hits[2] > 150, "{hits:?}");
+    let guard = set[2].begin();
+    assert_eq!(shares(&balancer, &set, now, 300, &[])[2], 0);
+    // Twice 30 ms is less than 100.
+    set[0].record(100 * MS, Outcome::Success, now);
+    set[1].record(100 * MS, Outcome::Success, now);
+    assert!(shares(&balancer, &set, now, 300, &[])[2] > 150);
+    drop(guard);
 }
 
 #[test]

@@ -33,8 +33,8 @@ fn by(algorithm: Algorithm) -> BalancePolicy {
 }
 
 fn ask(now: Instant, key: u64) -> Ask<'static> {
-    let hash = RequestHash::new().and_bytes(&key.to_be_bytes());
-    Ask::new(now).with_hash(hash.get())
+    let hash = hash::TextHash::of(0, format_args!("key {key}"));
+    Ask::new(now).with_hash(Some(hash))
 }
 
 const HASHED: [Algorithm; 2] = [Algorithm::RingHash, Algorithm::Maglev];
