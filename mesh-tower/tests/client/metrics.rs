@@ -10,7 +10,9 @@ use crate::support::{call, get, post, status};
 
 /// Said by a server, by the control server, or only with an identity or a policy for it (tested
 /// there): not by a client alone.
-const ELSEWHERE: [&str; 23] = [
+const ELSEWHERE: [&str; 25] = [
+    names::FALLBACKS,
+    names::COALESCED,
     names::SERVER_REQUESTS,
     names::SERVER_DURATION,
     names::SERVER_IN_FLIGHT,
