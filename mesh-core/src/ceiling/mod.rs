@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crate::context::Criticality;
+use crate::overload::{firm_share, part};
 use crate::policy::model::CeilingsPolicy;
 
 /// One limit.
@@ -53,9 +55,18 @@ impl Ceiling {
         self.try_acquire_beside(0)
     }
 
+    /// The same for a call that matters as much as `level` says: the lower levels may fill only part
+    /// of the limit, so that they are refused first.
+    pub fn try_acquire_for(&self, level: Criticality) -> Option<Permit> {
+        self.try_below(part(self.limit(), firm_share(level)))
+    }
+
     /// The same with `more` above the limit.
     pub fn try_acquire_beside(&self, more: u32) -> Option<Permit> {
-        let limit = self.limit().saturating_add(more);
+        self.try_below(self.limit().saturating_add(more))
+    }
+
+    fn try_below(&self, limit: u32) -> Option<Permit> {
         self.0
             .used
             .fetch_update(Relaxed, Relaxed, |used| (used < limit).then_some(used + 1))
@@ -144,6 +155,24 @@ mod tests {
         drop(one);
         assert!(ceiling.try_acquire().is_some());
         assert_eq!(ceiling.used(), 1);
+    }
+
+    #[test]
+    fn the_lower_levels_are_refused_first() {
+        let ceiling = Ceiling::new(10);
+        let fill = |level| {
+            std::iter::repeat_with(|| ceiling.try_acquire_for(level))
+                .map_while(|permit| permit)
+                .collect::<Vec<_>>()
+        };
+        let sheddable = fill(Criticality::Sheddable);
+        let plus = fill(Criticality::SheddablePlus);
+        let critical = fill(Criticality::Critical);
+        assert_eq!((sheddable.len(), plus.len(), critical.len()), (6, 2, 2));
+        assert!(
+            fill(Criticality::CriticalPlus).is_empty(),
+            "a ceiling is a promise"
+        );
     }
 
     #[test]

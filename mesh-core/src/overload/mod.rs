@@ -23,4 +23,5 @@ mod simulation;
 pub use self::criticality::level;
 pub use self::gate::{Entry, Gate, Outcome, Refusal, Slot, Ticket, Wake};
 pub use self::queue::{Pushed, Queue};
+pub(crate) use self::share::part;
 pub use self::share::{firm_share, share};

@@ -35,6 +35,13 @@ impl Rate {
         self.interval.saturating_mul(calls.max(1))
     }
 
+    /// The state under this rate of a bucket that had `before`: as many calls of it are spent.
+    pub(super) fn rescale(self, before: Self, due: u64, now: u64) -> u64 {
+        let ahead = u128::from(due.saturating_sub(now));
+        let ahead = ahead * u128::from(self.interval) / u128::from(before.interval);
+        now.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
+    }
+
     /// The state after a call at `now`, or how long it would have to wait.
     pub(super) fn step(self, due: u64, now: u64, percent: u32) -> Result<u64, Duration> {
         // Never further ahead than the burst, which a changed limit may have made shorter.
@@ -68,6 +75,14 @@ impl Cell {
             })
             .map(drop)
             .map_err(|_| wait)
+    }
+
+    /// Goes on under another rate: as many calls as were spent stay spent.
+    pub(super) fn rescale(&self, before: Rate, after: Rate, now: u64) {
+        // Never an error: the closure always answers.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |due| {
+            Some(after.rescale(before, due, now))
+        });
     }
 
     /// What [`Cell::take`] would say.

@@ -96,6 +96,17 @@ impl Keyed {
         rate.step(due, now, percent).map(drop)
     }
 
+    /// Goes on under another rate; see [`Cell`](super::Cell).
+    pub(super) fn rescale(&self, before: Rate, after: Rate, now: u64) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.others = after.rescale(before, shard.others, now);
+            for due in shard.due.values_mut() {
+                *due = after.rescale(before, *due, now);
+            }
+        }
+    }
+
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
         lock(&self.shards[(key >> 64) as usize % SHARDS])
     }

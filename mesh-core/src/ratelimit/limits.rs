@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Cell, Keyed, Rate};
+use crate::clock;
 use crate::context::{Arrival, Criticality};
 use crate::identity::SpiffeId;
 use crate::identity::access::{is_caller, operates};
@@ -50,19 +51,26 @@ struct Parts<'a> {
 
 impl RateLimits {
     /// The limits of a policy, all buckets full.
-    pub fn new(limits: &[RateLimit]) -> Self {
-        Self::default().next(limits)
+    pub fn new(limits: &[RateLimit], now: Instant) -> Self {
+        Self::default().next(limits, now)
     }
 
-    /// The limits of a changed policy. A limit of the same name and keys keeps its buckets.
+    /// The limits of a changed policy. A limit of the same name and keys keeps its buckets: what was
+    /// spent stays spent, call for call.
     #[must_use]
-    pub fn next(&self, limits: &[RateLimit]) -> Self {
+    pub fn next(&self, limits: &[RateLimit], now: Instant) -> Self {
         let limits = limits.iter().map(|policy| {
+            let rate = Rate::new(policy.requests(), policy.per(), policy.burst());
             let kept = self.limits.iter().find(|limit| {
                 limit.policy.name() == policy.name() && limit.policy.keys() == policy.keys()
             });
+            if let Some(before) = kept.filter(|limit| limit.rate != rate) {
+                let now = clock::nanos(now);
+                before.buckets.total.rescale(before.rate, rate, now);
+                before.buckets.keyed.rescale(before.rate, rate, now);
+            }
             Limit {
-                rate: Rate::new(policy.requests(), policy.per(), policy.burst()),
+                rate,
                 overrides: policy
                     .overrides()
                     .iter()

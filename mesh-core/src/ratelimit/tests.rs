@@ -232,7 +232,8 @@ fn linkerd_total_first_then_per_identity() {
         RateLimit::new("all", 5, second()),
         RateLimit::new("each", 3, second()).with_keys([RateKey::Identity]),
     ];
-    let (limits, now) = (RateLimits::new(&policies), Instant::now());
+    let now = Instant::now();
+    let limits = RateLimits::new(&policies, now);
     assert_eq!(passes(&limits, now, &caller("web")), 3);
     let limited = ask(&limits, now, &caller("web")).unwrap_err();
     assert_eq!(&*limited.limit, "each");
@@ -251,8 +252,8 @@ fn linkerd_total_first_then_per_identity() {
 fn linkerd_override_for_an_identity() {
     let each = RateLimit::new("each", 2, second()).with_keys([RateKey::Identity]);
     let job = Peer::Service("shop/job".parse().unwrap());
-    let limits = RateLimits::new(&[each.with_overrides([RateOverride::new([job], 7)])]);
     let now = Instant::now();
+    let limits = RateLimits::new(&[each.with_overrides([RateOverride::new([job], 7)])], now);
     assert_eq!(passes(&limits, now, &caller("web")), 2);
     assert_eq!(passes(&limits, now, &caller("job")), 7);
     let nobody = Caller {
@@ -272,7 +273,7 @@ fn by_header_and_path() {
     let tenant = HeaderName::from_static("x-tenant");
     let each = RateLimit::new("each", 1, second())
         .with_keys([RateKey::Header(tenant.clone()), RateKey::Path]);
-    let (limits, now) = (RateLimits::new(&[each]), Instant::now());
+    let (limits, now) = (RateLimits::new(&[each], Instant::now()), Instant::now());
     let of = |value, path| Caller {
         peer: None,
         path,
@@ -289,7 +290,7 @@ fn by_header_and_path() {
 fn a_limit_counts_only_what_it_matches() {
     let writes = Operation::new(vec![], vec![PathPattern::new("/a/*")], vec![]);
     let limit = RateLimit::new("a", 1, second()).with_matches([writes]);
-    let (limits, now) = (RateLimits::new(&[limit]), Instant::now());
+    let (limits, now) = (RateLimits::new(&[limit], Instant::now()), Instant::now());
     let at = |path| Caller {
         path,
         ..caller("web")
@@ -302,9 +303,18 @@ fn a_limit_counts_only_what_it_matches() {
 fn a_live_change_keeps_the_counters() {
     let each = RateLimit::new("each", 3, second()).with_keys([RateKey::Identity]);
     let all = RateLimit::new("all", 100, second());
-    let (limits, now) = (RateLimits::new(&[each.clone()]), Instant::now());
+    let (limits, now) = (
+        RateLimits::new(&[each.clone()], Instant::now()),
+        Instant::now(),
+    );
     assert_eq!(passes(&limits, now, &caller("web")), 3);
-    let limits = limits.next(&[all, each.with_burst(2)]);
+    let limits = limits.next(&[all, each.clone().with_burst(2)], now);
     assert_eq!(passes(&limits, now, &caller("web")), 0);
     assert_eq!(passes(&limits, now, &caller("job")), 2);
+    // Spent is spent, however long the new time is.
+    let slower = RateLimit::new("each", 3, Duration::from_secs(60)).with_keys([RateKey::Identity]);
+    let limits = limits.next(&[slower], now);
+    let limited = ask(&limits, now, &caller("web")).unwrap_err();
+    assert_eq!(limited.retry_after, Duration::from_secs(20));
+    assert_eq!(passes(&limits, now, &caller("job")), 1, "it had spent two");
 }

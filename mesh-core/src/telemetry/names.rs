@@ -83,6 +83,10 @@ metrics! {
         "Attempts beyond the first, by what made them necessary.";
     RESCUED = "mesh_rescued_total", Counter, "calls", [SERVICE, ROUTE],
         "Calls that failed at least once and then succeeded.";
+    FALLBACKS = "mesh_fallbacks_total", Counter, "calls", [SERVICE, CLASS],
+        "Failures that the application's own fallback answered, by what had failed.";
+    COALESCED = "mesh_coalesced_total", Counter, "calls", [SERVICE],
+        "Calls that the answer of another, equal one served.";
     RETRIES_REFUSED = "mesh_retries_refused_total", Counter, "calls", [SERVICE, ROUTE, REASON],
         "Failed attempts that were not repeated although a route allows it, by reason.";
     BUDGET_EXHAUSTED = "mesh_budget_exhausted_total", Counter, "calls", [SERVICE],

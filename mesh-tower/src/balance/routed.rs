@@ -190,7 +190,7 @@ async fn wait_for_endpoint(
     wait: Duration,
 ) -> Result<Arc<BackendView>, MeshError> {
     let pending = &backend.state().ceilings().pending;
-    let Some(_waiting) = pending.try_acquire() else {
+    let Some(_waiting) = pending.try_acquire_for(call.criticality()) else {
         backend.count(names::CEILING_REACHED, "pending");
         return Err(crowded(pending.limit()));
     };

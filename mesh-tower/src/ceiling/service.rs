@@ -15,6 +15,7 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
+use crate::overload::level_of;
 use crate::stack::{Describe, into_mesh_error};
 
 /// Refuses calls over a limit on calls in flight.
@@ -96,14 +97,14 @@ where
     #[inline(always)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let permit = match (&self.fixed, CallContext::get(&request)) {
-            (Some(ceiling), _) => match ceiling.try_acquire() {
+            (Some(ceiling), _) => match ceiling.try_acquire_for(level_of(&request)) {
                 Some(permit) => Some(permit),
                 None => return CeilingFuture::refused(error(ceiling.limit())),
             },
             (None, Some(call)) => match call.chosen() {
                 Some(chosen) => {
                     let ceiling = &chosen.backend.state().ceilings().requests;
-                    let Some(permit) = ceiling.try_acquire() else {
+                    let Some(permit) = ceiling.try_acquire_for(call.criticality()) else {
                         let service = chosen.service.name();
                         chosen.backend.count(names::CEILING_REACHED, "requests");
                         let error = error(ceiling.limit()).with_service(service);

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mesh_core::{policy::InboundTraffic, ratelimit::RateLimits, telemetry::names};
 
-use crate::telemetry::Recorder;
+use crate::{runtime, telemetry::Recorder};
 
 /// The limits in force, for all servers of a service. A change of the policy keeps what is counted.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Limiters {
 
 impl Limiters {
     pub(crate) fn new(model: &Arc<InboundTraffic>, recorder: &Recorder) -> Self {
-        let limits = Arc::new(RateLimits::new(model.rate_limits()));
+        let limits = Arc::new(RateLimits::new(model.rate_limits(), runtime::now()));
         Self {
             current: Mutex::new((model.clone(), limits)),
             recorder: recorder.clone(),
@@ -27,7 +27,7 @@ impl Limiters {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&current.0, model) {
             if current.0.rate_limits() != model.rate_limits() {
-                current.1 = Arc::new(current.1.next(model.rate_limits()));
+                current.1 = Arc::new(current.1.next(model.rate_limits(), runtime::now()));
             }
             current.0 = model.clone();
         }

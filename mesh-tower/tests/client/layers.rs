@@ -18,9 +18,9 @@ use mesh_core::policy::{
 use mesh_core::route::RouteTable;
 use mesh_tower::ejection::{EjectionLayer, Outliers};
 use mesh_tower::{
-    BoxError, MeshBody, attempt, breaker, bulkhead, ceiling, criticality, deadline, endpoint,
-    headers, hedge, metrics, overload, ratelimit, rescue, retry, route, telemetry, throttle,
-    timeout, trace,
+    BoxError, MeshBody, attempt, breaker, bulkhead, ceiling, coalesce, criticality, deadline,
+    endpoint, fallback, headers, hedge, metrics, overload, ratelimit, rescue, retry, route,
+    telemetry, throttle, timeout, trace,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -225,6 +225,9 @@ async fn every_layer_keeps_the_contract() {
     contract("bulkhead", bulkhead::BulkheadLayer::new(1)).await;
     let keyed = bulkhead::BulkheadLayer::new(1).per(|head| Some(head.uri.path().into()));
     contract("bulkhead by key", keyed).await;
+    let fallback = fallback::FallbackLayer::new(|_| Response::new(MeshBody::empty()));
+    contract("fallback", fallback.when(|_| false)).await;
+    contract("coalesce", coalesce::CoalesceLayer::new()).await;
     contract(
         "criticality",
         criticality::CriticalityLayer::fixed(CriticalityPolicy::default()),

@@ -11,6 +11,8 @@ use crate::support::{call, get, post, status};
 /// Said by a server, by the control server, or only with an identity or a policy for it (tested
 /// there): not by a client alone.
 const ELSEWHERE: &[&str] = &[
+    names::FALLBACKS,
+    names::COALESCED,
     names::SERVER_REQUESTS,
     names::SERVER_DURATION,
     names::SERVER_IN_FLIGHT,

@@ -3,6 +3,7 @@
 mod boundary;
 mod chain;
 mod drain;
+mod limits;
 mod load;
 mod requests;
 mod secured;

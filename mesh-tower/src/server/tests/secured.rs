@@ -354,3 +354,67 @@ async fn the_least_version_of_tls_is_the_policys_and_counts_for_new_handshakes()
     least("1.2");
     old().await.expect("1.2 will do again");
 }
+
+#[tokio::test]
+async fn criticality_travels_two_hops_between_proven_peers_over_http_and_grpc() {
+    use mesh_core::{balance::EndpointInfo, context::Criticality, name::ServiceName};
+    use tower::ServiceExt;
+
+    let authority = Authority::new();
+    // `ratings` remembers how much each request mattered, as its handler sees it.
+    let below = built(
+        Mesh::builder("ratings")
+            .namespace("shop")
+            .credentials(authority.credentials("ratings")),
+    );
+    let (send, mut seen) = mpsc::unbounded_channel();
+    let ratings = below
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service_fn(move |request: Request<MeshBody>| {
+            let context = context::current().unwrap();
+            let grpc = request.headers().contains_key("content-type");
+            let peer = context.peer.unwrap().as_str().to_owned();
+            send.send((peer, grpc, context.criticality)).unwrap();
+            echo(request)
+        }))
+        .unwrap();
+
+    let middle = secured(&authority);
+    let mut endpoint = EndpointInfo::new(ratings.local_addr());
+    let id = format!("spiffe://{DOMAIN}/ns/shop/sa/ratings");
+    endpoint.identity = Some(SpiffeId::parse(&id).unwrap());
+    let name = ServiceName::new("shop", "ratings").unwrap();
+    let client = middle.client("ratings");
+    middle.feed().endpoints(&name, Some(vec![endpoint]));
+    let reviews = middle
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service_fn(move |request: Request<MeshBody>| {
+            let mut call = Request::new(MeshBody::empty());
+            if let Some(kind) = request.headers().get("content-type") {
+                call.headers_mut().insert("content-type", kind.clone());
+            }
+            client.clone().oneshot(call)
+        }))
+        .unwrap();
+
+    let mut web = h2(reviews.local_addr(), &authority.credentials("web")).await;
+    for (kind, level) in [
+        (None, "sheddable"),
+        (Some("application/grpc"), "critical-plus"),
+    ] {
+        let mut request = Request::get("http://reviews.shop/x").header("x-mesh-criticality", level);
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        let answer = soon("an answer", web.send_request(empty(request))).await;
+        assert_eq!(answer.unwrap().status(), 200);
+        let (peer, grpc, seen) = soon("ratings is called", seen.recv()).await.unwrap();
+        assert!(peer.ends_with("/reviews"));
+        assert_eq!(grpc, kind.is_some());
+        assert_eq!(seen, level.parse::<Criticality>().unwrap());
+    }
+}
