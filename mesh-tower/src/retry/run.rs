@@ -8,7 +8,7 @@ use mesh_core::ceiling::Permit;
 use mesh_core::classify::{self, Class, grpc::Pushback};
 use mesh_core::error::{Flags, MeshError};
 use mesh_core::policy::RetryPolicy;
-use mesh_core::retry::{Budget, Failed, Limits, StopReason, Verdict, may_retry};
+use mesh_core::retry::{Budget, Failed, Limits, RetryReason, StopReason, Verdict, may_retry};
 use mesh_core::telemetry::names;
 use tower_service::Service;
 
@@ -200,8 +200,10 @@ impl Calls<'_> {
             // The retry that has just failed is over.
             drop(retrying.take());
             let mut verdict = may_retry(&failed, &limits, budget, now, &mut fastrand::Rng::new());
-            if let Verdict::Retry { paid, .. } = verdict
+            if let Verdict::Retry { paid, reason, .. } = verdict
                 && routed
+                // A refused stream has freed what its repetition takes.
+                && (paid || reason != RetryReason::Refused)
                 && let Some(chosen) = call.chosen()
             {
                 let percent = chosen.backend.policy().budget().percent();
