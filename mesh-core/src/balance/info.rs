@@ -9,6 +9,9 @@ use crate::identity::SpiffeId;
 pub struct EndpointInfo {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where it listens in the other address family, if it is known to be in both: whichever
+    /// connects first is used (RFC 8305).
+    pub alternate: Option<SocketAddr>,
     /// Who must answer there; `None` when it has no identity.
     pub identity: Option<SpiffeId>,
     /// Labels, for subsets.
@@ -27,6 +30,7 @@ impl EndpointInfo {
     pub fn new(addr: SocketAddr) -> Self {
         Self {
             addr,
+            alternate: None,
             identity: None,
             labels: Arc::default(),
             zone: None,

@@ -4,6 +4,8 @@ use crate::error::{ErrorKind, MeshError};
 /// The class of an attempt that ended without an answer.
 pub fn error(error: &MeshError) -> Class {
     match error.kind() {
+        // GOAWAY or a refused stream: nothing that the endpoint has failed at.
+        ErrorKind::Connect if error.flags().refused => Class::Failure(FailureKind::Mesh),
         ErrorKind::Deadline | ErrorKind::AttemptTimeout => Class::Failure(FailureKind::Timeout),
         ErrorKind::Connect
         | ErrorKind::Dns

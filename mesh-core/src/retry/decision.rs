@@ -111,7 +111,8 @@ pub enum StopReason {
 /// endpoint while another is reachable adds nothing: what goes there is the first of it that any
 /// endpoint sees (a transparent retry of gRFC A6, which does not count either). So it needs no
 /// budget, at most twice a call. When all refuse, each is known to after one call, none is
-/// reachable, and the budget counts again.
+/// reachable, and the budget counts again. Nor does a stream that the peer's HTTP/2 has refused
+/// (GOAWAY, REFUSED_STREAM): one GOAWAY refuses hundreds at once, and no work was done for any.
 pub fn may_retry(
     failed: &Failed<'_>,
     limits: &Limits<'_>,
@@ -136,9 +137,14 @@ pub fn may_retry(
 }
 
 fn is_free(failed: &Failed<'_>, limits: &Limits<'_>, reason: RetryReason) -> bool {
-    reason == RetryReason::NeverSent
-        && limits.elsewhere
+    let elsewhere = reason == RetryReason::NeverSent && limits.elsewhere;
+    (elsewhere || is_refused_stream(failed, reason))
         && failed.attempts <= defaults::TRANSPARENT_RETRIES
+}
+
+/// Refused by the connection, not by an answer, which is some work to make.
+fn is_refused_stream(failed: &Failed<'_>, reason: RetryReason) -> bool {
+    reason == RetryReason::Refused && failed.status.is_none() && failed.grpc.is_none()
 }
 
 fn allowed(
@@ -155,7 +161,8 @@ fn allowed(
         return Err(StopReason::Body);
     }
     // What was never sent adds no load below, so it does not multiply along a chain.
-    if limits.arrived_attempt > 0 && reason != RetryReason::NeverSent {
+    let multiplies = reason != RetryReason::NeverSent && !is_refused_stream(failed, reason);
+    if limits.arrived_attempt > 0 && multiplies {
         return Err(StopReason::ChainStop);
     }
     if failed.attempts > most_retries(limits.policy, reason) {

@@ -59,6 +59,7 @@ fn parse(text: &str) -> Result<Arc<[EndpointInfo]>, serde_json::Error> {
         .into_iter()
         .map(|entry| EndpointInfo {
             addr: entry.addr,
+            alternate: None,
             identity: entry.identity,
             labels: Arc::new(entry.labels),
             zone: entry.zone.map(Into::into),

@@ -154,7 +154,9 @@ impl Guard {
 
     /// Whether connections to the endpoint can be made, as far as this error says.
     pub(super) fn connect_evidence(&self, error: &mesh_core::error::MeshError) {
+        // A refused stream is one on a connection that was made.
         if error.kind() == ErrorKind::Connect
+            && !error.flags().refused
             && let Some(state) = self.at.state()
         {
             state.connect_failed(self.now());

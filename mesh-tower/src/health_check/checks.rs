@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_core::balance::EndpointState;
-use mesh_core::policy::model::HealthPolicy;
+use mesh_core::policy::model::{ConnectionPolicy, HealthPolicy};
 use tokio::sync::Semaphore;
 
 use super::task::{self, Subject};
@@ -10,6 +11,9 @@ use crate::live_view::EndpointId;
 use crate::runtime::AbortOnDrop;
 use crate::telemetry::Recorder;
 use crate::transport::{Connect, PoolConfig};
+
+/// Silence after which a streamed check's connection is asked whether it lives; A8's least.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// The checks of one backend's endpoints. Dropping it ends them.
 #[derive(Default)]
@@ -60,7 +64,16 @@ impl Checks {
                 let (mut config, connect) = reach(state);
                 if let Some(port) = policy.port() {
                     config.addr.set_port(port);
+                    if let Some(alternate) = &mut config.alternate {
+                        alternate.set_port(port);
+                    }
                 }
+                // One connection, whatever calls may have; a dead one must not look like a silent
+                // server.
+                config.policy = ConnectionPolicy::default()
+                    .with_connect_timeout(config.policy.connect_timeout())
+                    .with_keepalive_interval(Some(KEEPALIVE))
+                    .with_idle_timeout(policy.interval().saturating_mul(3));
                 let subject = Subject::new(
                     policy.clone(),
                     state.clone(),

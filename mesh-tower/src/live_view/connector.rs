@@ -46,7 +46,8 @@ impl Connector {
         };
         let mut config = PoolConfig::new(info.addr)
             .with_protocol(protocol)
-            .with_connect_timeout(policy.connect_timeout())
+            .with_policy(*policy.connection())
+            .with_alternate(info.alternate)
             .with_shards(self.workers);
         config.tls = self.tls(policy, info);
         (config, self.connect.clone())

@@ -337,7 +337,10 @@ impl Reconciler {
             let info = state.info();
             let key = (info.addr, info.identity.clone());
             let endpoint = match held.endpoints.get(&key) {
-                Some(endpoint) => endpoint.clone(),
+                Some(endpoint) => {
+                    endpoint.pool().tune(policy.connection(), info.alternate);
+                    endpoint.clone()
+                }
                 None => {
                     let pool = self.connector.pool(policy, info, held.state.room());
                     Arc::new(Endpoint::new(pool, |seam| {

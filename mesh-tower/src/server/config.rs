@@ -21,6 +21,13 @@ pub struct Limits {
     pub ping: Duration,
     /// How long its answer may take. 20 s.
     pub ping_timeout: Duration,
+    /// A connection is told to finish (GOAWAY, `connection: close`) when it is this old, more or
+    /// less by up to 10 % so that those made together do not end together (gRFC A9). None: callers
+    /// find new instances through discovery, not by reconnecting.
+    pub max_age: Option<Duration>,
+    /// How long the calls of such a connection may still take until it is cut (gRFC A9). None is
+    /// without end.
+    pub max_age_grace: Option<Duration>,
     /// Open connections of this server; one more is closed at once. 10,000.
     pub connections: usize,
     /// Requests in work; one more is refused with M2014. 10,000.
@@ -58,6 +65,8 @@ impl Default for Limits {
             streams: 250,
             ping: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
+            max_age: None,
+            max_age_grace: None,
             connections: 10_000,
             requests: 10_000,
         }

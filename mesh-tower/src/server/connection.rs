@@ -59,6 +59,15 @@ pub(super) struct Shared {
     pub(super) handshakes: Handshakes,
 }
 
+/// When a connection has lived for long enough.
+enum Age {
+    Endless,
+    /// It finishes then; the calls that are left have the grace.
+    Until(tokio::time::Instant, Option<Duration>),
+    /// It is cut then.
+    Finishing(tokio::time::Instant),
+}
+
 /// Counts handshakes by result.
 pub(super) struct Handshakes {
     pub(super) ok: Counter,
@@ -301,6 +310,7 @@ impl Shared {
             tls,
         };
         let limits = &self.limits;
+        let age = Age::of(limits);
         match http {
             Http::One => {
                 let line = Line::new(io);
@@ -317,7 +327,7 @@ impl Shared {
                     .timer(TokioTimer::new())
                     .serve_connection(io, dispatch)
                     .with_upgrades();
-                drive(connection, gate, &phase, Some(LINGER), |c| {
+                drive(connection, gate, &phase, Some(LINGER), age, |c| {
                     c.graceful_shutdown()
                 })
                 .await;
@@ -335,7 +345,39 @@ impl Shared {
                     .initial_stream_window_size(256 * 1024)
                     .initial_connection_window_size(1024 * 1024)
                     .serve_connection(TokioIo::new(io), dispatch);
-                drive(connection, gate, &phase, None, |c| c.graceful_shutdown()).await;
+                drive(connection, gate, &phase, None, age, |c| {
+                    c.graceful_shutdown()
+                })
+                .await;
+            }
+        }
+    }
+}
+
+// === impl Age ===
+
+impl Age {
+    fn of(limits: &Limits) -> Self {
+        let jitter = 0.9 + 0.2 * fastrand::f64();
+        let end = limits
+            .max_age
+            .and_then(|age| tokio::time::Instant::now().checked_add(age.mul_f64(jitter)));
+        end.map_or(Self::Endless, |end| Self::Until(end, limits.max_age_grace))
+    }
+
+    /// Waits for the next step: `false` to finish, `true` when that is over too. Cancel safe.
+    async fn next(&mut self) -> bool {
+        match *self {
+            Self::Endless => std::future::pending().await,
+            Self::Until(end, grace) => {
+                tokio::time::sleep_until(end).await;
+                let cut = grace.and_then(|grace| end.checked_add(grace));
+                *self = cut.map_or(Self::Endless, Self::Finishing);
+                false
+            }
+            Self::Finishing(cut) => {
+                tokio::time::sleep_until(cut).await;
+                true
             }
         }
     }
@@ -351,6 +393,7 @@ async fn drive<C, E>(
     mut gate: Gate,
     phase: &Phase,
     linger: Option<Duration>,
+    mut age: Age,
     finish: impl Fn(Pin<&mut C>),
 ) where
     C: Future<Output = Result<(), E>>,
@@ -358,7 +401,7 @@ async fn drive<C, E>(
 {
     let mut connection = pin!(connection);
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
-    let mut lingering = false;
+    let (mut closing, mut lingering) = (false, false);
     loop {
         tokio::select! {
             biased;
@@ -378,21 +421,31 @@ async fn drive<C, E>(
                     );
                     return;
                 }
-                Cut::Finish => {
-                    if phase.close() {
-                        match linger {
-                            Some(linger) => {
-                                timer.as_mut().reset(tokio::time::Instant::now() + linger);
-                                lingering = true;
-                            }
-                            None => finish(connection.as_mut()),
-                        }
-                    }
-                }
+                Cut::Finish => closing = true,
             },
+            over = age.next() => {
+                if over {
+                    tracing::info!(
+                        target: "mesh::server",
+                        remote = %gate.remote(),
+                        "connection cut: it is too old, and so is its grace"
+                    );
+                    return;
+                }
+                closing = true;
+            }
             () = timer.as_mut(), if lingering => {
                 lingering = false;
                 finish(connection.as_mut());
+            }
+        }
+        if std::mem::take(&mut closing) && phase.close() {
+            match linger {
+                Some(linger) => {
+                    timer.as_mut().reset(tokio::time::Instant::now() + linger);
+                    lingering = true;
+                }
+                None => finish(connection.as_mut()),
             }
         }
     }

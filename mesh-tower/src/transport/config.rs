@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mesh_core::policy::model::ConnectionPolicy;
+
 use crate::tls::{ClientTls, Expect};
 
 /// What an endpoint speaks.
@@ -26,10 +28,6 @@ pub struct H2Settings {
     pub max_header_list: u32,
     /// Bytes of one request's body that are buffered for the socket.
     pub max_send_buffer: usize,
-    /// A ping after this much silence while calls are in flight; `None` for none.
-    pub ping: Option<Duration>,
-    /// The connection is dead when a ping has no answer for this long.
-    pub ping_timeout: Duration,
 }
 
 /// How an [`EndpointPool`](super::EndpointPool) reaches its endpoint.
@@ -37,19 +35,20 @@ pub struct H2Settings {
 pub struct PoolConfig {
     /// Where it is.
     pub addr: SocketAddr,
+    /// Where it is in the other address family, if it is in both (RFC 8305).
+    pub alternate: Option<SocketAddr>,
     /// `Host` and `:authority` of requests that name none; the address if `None`.
     pub authority: Option<String>,
     /// What it speaks.
     pub protocol: Protocol,
     /// Credentials with the way to check the server, and who it must be; plaintext if `None`.
     pub tls: Option<(ClientTls, Expect)>,
-    /// The longest wait for TCP. The TLS handshake has its own limit of 10 s; both end with the
-    /// attempt's timeout.
-    pub connect_timeout: Duration,
+    /// How connections are made, kept and ended; see also
+    /// [`EndpointPool::tune`](super::EndpointPool::tune). The wait for a connection is that for TCP:
+    /// the TLS handshake has its own limit of 10 s, and both end with the attempt's timeout.
+    pub policy: ConnectionPolicy,
     /// Idle HTTP/1.1 connections kept per shard; more are closed.
     pub max_idle: usize,
-    /// An idle connection is closed after one to one and a half times this.
-    pub idle_timeout: Duration,
     /// Connections at a time, of both kinds and over all shards. More calls wait.
     pub max_connections: usize,
     /// A pooled connection that was idle for this long is looked at once more before use: the
@@ -69,14 +68,12 @@ impl PoolConfig {
     pub fn new(addr: SocketAddr) -> Self {
         Self {
             addr,
+            alternate: None,
             authority: None,
             protocol: Protocol::Auto,
             tls: None,
-            // One SYN retransmission is at 1 s: later than that, another endpoint is the better bet.
-            connect_timeout: Duration::from_secs(1),
+            policy: ConnectionPolicy::default(),
             max_idle: 64,
-            // Below the shortest common server timeouts (Node 5 s is met by `verify_idle_after`).
-            idle_timeout: Duration::from_secs(60),
             max_connections: 1024,
             verify_idle_after: Duration::from_millis(5),
             shards: 1,
@@ -108,7 +105,21 @@ impl PoolConfig {
     /// The longest wait for TCP.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.policy = self.policy.with_connect_timeout(timeout);
+        self
+    }
+
+    /// How connections are made, kept and ended.
+    #[must_use]
+    pub fn with_policy(mut self, policy: ConnectionPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where it is in the other address family.
+    #[must_use]
+    pub fn with_alternate(mut self, addr: Option<SocketAddr>) -> Self {
+        self.alternate = addr;
         self
     }
 
@@ -137,8 +148,6 @@ impl Default for H2Settings {
             connection_window: 1024 * 1024,
             max_header_list: 64 * 1024,
             max_send_buffer: 128 * 1024,
-            ping: Some(Duration::from_secs(10)),
-            ping_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mesh_core::error::{ErrorKind, Flags, MeshError};
 
-use crate::tls::TlsFailure;
+use crate::tls::{LateFailure, TlsFailure};
 
 const NEVER_SENT: Flags = Flags {
     never_sent: true,
@@ -50,8 +50,34 @@ pub(super) fn tls(addr: SocketAddr, failure: TlsFailure) -> MeshError {
 }
 
 /// The HTTP/2 preface or the like failed on a new connection.
-pub(super) fn handshake(addr: SocketAddr, error: hyper::Error) -> MeshError {
-    call(addr, error, true, None)
+pub(super) fn handshake(
+    addr: SocketAddr,
+    error: hyper::Error,
+    late: Option<&LateFailure>,
+) -> MeshError {
+    call(addr, error, true, late.and_then(|late| late.get()))
+}
+
+/// The connection was accepted, and then nobody spoke.
+pub(super) fn silent(addr: SocketAddr, limit: Duration) -> MeshError {
+    MeshError::new(
+        ErrorKind::Connect,
+        format!("{addr}: connected, but no HTTP/2 settings within {limit:?}"),
+    )
+    .with_flags(NEVER_SENT)
+}
+
+/// A stream above the peer's limit waits in hyper to be opened, and a GOAWAY makes hyper forget it:
+/// the caller is told that the task is gone. hyper has no other name for this than its text.
+fn is_never_opened(error: &hyper::Error) -> bool {
+    error.is_user() && error.to_string().starts_with("dispatch task is gone")
+}
+
+/// gRFC A8: the peer wants fewer pings.
+pub(super) fn is_too_many_pings(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|h2| {
+        h2.is_remote() && h2.is_go_away() && h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }
 
 /// The pool has been closed.
@@ -98,6 +124,12 @@ pub(super) fn call(
     }
     if let Some(h2) = find::<h2::Error>(&error) {
         return stream(addr, h2, &error).with_source(error);
+    }
+    if is_never_opened(&error) {
+        let what = format!("{addr}: GOAWAY before the request's stream was opened");
+        return MeshError::new(ErrorKind::Connect, what)
+            .with_source(error)
+            .with_flags(REFUSED);
     }
     let what = if error.is_timeout() {
         "the connection is dead: a keep-alive ping had no answer"

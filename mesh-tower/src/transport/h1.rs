@@ -11,7 +11,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::ConnInfo;
-use super::pool::{Raw, Shared};
+use super::pool::{Born, Raw, Shared};
 use crate::body::MeshBody;
 use crate::runtime;
 use crate::tls::LateFailure;
@@ -26,6 +26,9 @@ pub(super) struct Connection {
     pub(super) send: SendRequest<MeshBody>,
     pub(super) info: Arc<ConnInfo>,
     pub(super) idle_since: Instant,
+    pub(super) born: Born,
+    /// Calls that it has had.
+    pub(super) used: usize,
     pub(super) late: Option<LateFailure>,
 }
 
@@ -55,10 +58,13 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connec
         }
         drop((place, counted));
     });
+    let now = runtime::now();
     Ok(Connection {
         send,
         info: Arc::new(info),
-        idle_since: runtime::now(),
+        idle_since: now,
+        born: Born::at(now),
+        used: 0,
         late,
     })
 }
@@ -149,6 +155,7 @@ pub(super) async fn send(
         // Its owner put it there.
         unreachable!("a request is sent once")
     };
+    connection.used = connection.used.saturating_add(1);
     match connection.send.try_send_request(request).await {
         Ok(response) => Ok(response),
         Err(mut error) => {

@@ -7,7 +7,9 @@
 mod accept;
 mod config;
 mod connect;
+mod ends;
 mod error;
+mod eyeballs;
 mod h1;
 mod h2;
 mod info;

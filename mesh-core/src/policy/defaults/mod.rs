@@ -189,8 +189,8 @@ defaults! {
         "Bounds what one backend's probes cost a process.";
     CONNECTION_AGE_JITTER_PERCENT: u32 = 10, "connection.maxAgeJitterPercent" = "10",
         "So that connections made together do not end together (A9).";
-    CONNECTION_IDLE: Duration = Duration::from_secs(90), "connection.idleTimeout" = "1m30s",
-        "Below the 100s and more after which middle boxes forget a flow.";
+    CONNECTION_IDLE: Duration = Duration::from_secs(45), "connection.idleTimeout" = "45s",
+        "With the looks at it at most 67s: it is the client that closes, not a server (75s).";
     KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20), "connection.keepaliveTimeout" = "20s",
         "A8's number.";
     STREAMS_PER_CONNECTION: u32 = 0, "connection.maxStreamsPerConnection" = "0",

@@ -83,8 +83,8 @@ impl Resolver {
         options.cache_size = 0;
         options.timeout = Duration::from_secs(2);
         options.attempts = 2;
-        // Both at once would make every second endpoint unreachable where there is no IPv6.
-        options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
+        // One endpoint has both, so that none is unreachable where one family is.
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build().map_err(|error| {
             MeshError::new(ErrorKind::Dns, "the DNS client cannot be set up").with_source(error)
         })?;
@@ -135,9 +135,9 @@ impl Resolver {
             match self.addresses(&target).await {
                 Ok((addresses, end)) => {
                     until = until.min(end);
-                    endpoints.extend(addresses.into_iter().map(|ip| EndpointInfo {
+                    endpoints.extend(paired(addresses, srv.port).map(|info| EndpointInfo {
                         weight: u32::from(srv.weight).max(1),
-                        ..EndpointInfo::new(SocketAddr::new(ip, srv.port))
+                        ..info
                     }));
                 }
                 Err(error) => last_error = Some(error),
@@ -156,6 +156,26 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
+/// The endpoints of one name. DNS does not say which A and which AAAA record are of one machine, but
+/// all of them answer for the name, so the records of the families are paired in their order: an
+/// endpoint is reached by whichever of its two connects first (RFC 8305), and a family that does
+/// not work here takes no endpoint away. The A record names the pair, since a AAAA record is what
+/// comes and goes.
+fn paired(mut addresses: Vec<IpAddr>, port: u16) -> impl Iterator<Item = EndpointInfo> {
+    addresses.sort();
+    addresses.dedup();
+    let (four, six): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
+    let at = move |ip: &IpAddr| SocketAddr::new(*ip, port);
+    (0..four.len().max(six.len())).filter_map(move |ix| {
+        let (four, six) = (four.get(ix).map(at), six.get(ix).map(at));
+        let alternate = four.and(six);
+        Some(EndpointInfo {
+            alternate,
+            ..EndpointInfo::new(four.or(six)?)
+        })
+    })
+}
+
 fn no_configuration(why: &str) -> MeshError {
     let what = format!("the system has no usable DNS configuration (/etc/resolv.conf): {why}");
     MeshError::new(ErrorKind::Dns, what)
@@ -172,7 +192,8 @@ fn failed(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> 
 // === impl Dns ===
 
 impl Dns {
-    /// A and AAAA records (AAAA only where there is no A), with a fixed port.
+    /// A and AAAA records, with a fixed port. A name with both has endpoints with an address in
+    /// each family, as far as they go.
     pub fn addresses(host: impl AsRef<str>, port: u16) -> Self {
         Self {
             host: host.as_ref().to_owned(),
@@ -221,11 +242,7 @@ impl Dns {
         let (mut endpoints, until) = match self.port {
             Some(port) => {
                 let (addresses, until) = resolver.addresses(&self.host).await?;
-                let endpoint = |ip| EndpointInfo::new(SocketAddr::new(ip, port));
-                (
-                    addresses.into_iter().map(endpoint).collect::<Vec<_>>(),
-                    until,
-                )
+                (paired(addresses, port).collect::<Vec<_>>(), until)
             }
             None => resolver.services(&self.host).await?,
         };

@@ -1,13 +1,13 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Request, Response};
 use mesh_core::error::MeshError;
 
 use super::{Held, Raw, Shared, answer};
 use crate::body::MeshBody;
-use crate::runtime::{self, AbortOnDrop};
+use crate::runtime;
 use crate::tls::Alpn;
 use crate::transport::{error, h1};
 
@@ -70,10 +70,10 @@ impl Shared {
     /// A new connection, or one that is freed before there is room for a new one.
     async fn any_h1(self: &Arc<Self>, shard: usize) -> Result<h1::Connection, MeshError> {
         let here = &self.shards[shard];
-        let place = match self.room.try_take() {
+        let place = match self.try_place() {
             Some(place) => place,
             None => {
-                let _waiting = self.waiting(Some(here))?;
+                let _waiting = self.waiting(Some(&here.waiting))?;
                 loop {
                     let freed = here.freed.notified();
                     if let Some(connection) = self.take_idle(shard, runtime::now()).await {
@@ -84,10 +84,10 @@ impl Shared {
                     }
                     // Another worker or endpoint may sit on idle ones: what it gives up makes
                     // room here.
-                    self.room.make(self);
+                    self.make_room();
                     tokio::select! {
                         () = freed => {}
-                        place = self.room.take() => break place,
+                        place = self.take_place() => break place,
                     }
                 }
             }
@@ -120,7 +120,7 @@ impl Shared {
     pub(super) async fn open_h1(self: &Arc<Self>, raw: Raw) -> Result<h1::Connection, MeshError> {
         h1::open(raw, self)
             .await
-            .map_err(|error| error::handshake(self.config.addr, error))
+            .map_err(|error| error::handshake(self.config.addr, error, None))
     }
 
     /// Keeps a connection for the next call.
@@ -129,7 +129,11 @@ impl Shared {
         shard: usize,
         connection: h1::Connection,
     ) {
-        if self.closed.load(Relaxed) {
+        if self.closed.load(Relaxed) || connection.used >= self.terms.max_requests() {
+            return;
+        }
+        let end = self.terms.ends(connection.born);
+        if end.is_some_and(|end| end <= connection.idle_since) {
             return;
         }
         let here = &self.shards[shard];
@@ -143,42 +147,10 @@ impl Shared {
             return;
         }
         lists.idle.push(connection);
-        if lists.reaper.as_ref().is_none_or(AbortOnDrop::is_finished)
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            lists.reaper = Some(AbortOnDrop::spawn(reap(Arc::downgrade(self), shard)));
-        }
+        self.look_after(shard, &mut lists.reaper);
         drop(lists);
         if here.waiting.load(SeqCst) > 0 {
             here.freed.notify_one();
-        }
-    }
-}
-
-/// Closes idle connections that have grown old; ends when there are none.
-async fn reap(shared: Weak<Shared>, shard: usize) {
-    loop {
-        let Some(period) = shared
-            .upgrade()
-            .map(|shared| shared.config.idle_timeout / 2)
-        else {
-            return;
-        };
-        tokio::time::sleep(period.max(Duration::from_millis(10))).await;
-        let Some(shared) = shared.upgrade() else {
-            return;
-        };
-        let mut lists = shared.shards[shard].lock();
-        let limit = shared.config.idle_timeout;
-        let now = runtime::now();
-        lists.idle.retain(|connection| {
-            !connection.send.is_closed()
-                && now.saturating_duration_since(connection.idle_since) < limit
-        });
-        if lists.idle.is_empty() {
-            // Dropping the handle of the task that runs this would only mark it aborted.
-            lists.reaper = None;
-            return;
         }
     }
 }

@@ -3,13 +3,17 @@
 
 mod http1;
 mod http2;
+mod own;
 mod room;
 mod shard;
 mod shared;
 mod stats;
+mod tend;
+mod terms;
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -18,10 +22,12 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use mesh_core::error::MeshError;
+use mesh_core::policy::model::ConnectionPolicy;
 
 pub(crate) use self::room::Room;
 use self::shard::Shard;
 pub(super) use self::shared::{Raw, Shared};
+pub(super) use self::terms::{Born, Terms};
 use super::request::is_grpc;
 use super::{ConnInfo, Connect, PoolConfig, Protocol, h1, h2};
 use crate::body::MeshBody;
@@ -112,6 +118,15 @@ impl EndpointPool {
         }
     }
 
+    /// Puts another policy in force, for the connections that are open too; none of them is
+    /// broken. `alternate` is the endpoint's address in the other family.
+    ///
+    /// What a connection says at its beginning (pings) holds for new ones: those that are open are
+    /// replaced, each by a new one before it is let go.
+    pub fn tune(&self, policy: &ConnectionPolicy, alternate: Option<SocketAddr>) {
+        self.0.tune(policy, alternate);
+    }
+
     /// Makes a connection, TLS included, and closes it.
     pub(crate) async fn knock(&self) -> Result<(), MeshError> {
         self.0.connect(Alpn::Both).await.map(drop)
@@ -124,6 +139,7 @@ impl EndpointPool {
             let lists = std::mem::take(&mut *shard.lock());
             drop(lists);
             shard.freed.notify_waiters();
+            shard.streams.notify_waiters();
         }
     }
 

@@ -9,6 +9,7 @@ use mesh_core::telemetry::names;
 use tokio::sync::Notify;
 
 use super::Shared;
+use super::own::OwnPlace;
 use crate::telemetry::{Counter, Histogram, Recorder};
 
 /// How many connections may be open, and how many calls may wait for one, over all pools that
@@ -38,6 +39,7 @@ struct Inner {
 /// One connection's place.
 pub(in crate::transport) struct Place {
     permit: Option<Permit>,
+    own: Option<OwnPlace>,
     room: Room,
 }
 
@@ -126,19 +128,20 @@ impl Room {
         let permit = self.0.connections.try_acquire()?;
         Some(Place {
             permit: Some(permit),
+            own: None,
             room: self.clone(),
         })
     }
 
-    /// Waits for a place; whoever waits longest is told first.
-    pub(super) async fn take(&self) -> Place {
-        loop {
-            let mut freed = std::pin::pin!(self.0.freed.notified());
-            freed.as_mut().enable();
-            if let Some(place) = self.try_take() {
-                return place;
-            }
-            freed.await;
+    /// Told when there may be room; whoever waits longest is told first.
+    pub(super) fn freed(&self) -> &Notify {
+        &self.0.freed
+    }
+
+    /// There is room that was told to somebody who does not need it.
+    pub(super) fn pass_on(&self) {
+        if !self.is_full() {
+            self.0.freed.notify_one();
         }
     }
 
@@ -172,9 +175,17 @@ impl Room {
 
 // === impl Place ===
 
+impl Place {
+    /// One that counts for its endpoint too.
+    pub(super) fn of(mut self, own: OwnPlace) -> Self {
+        self.own = Some(own);
+        self
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        drop(self.permit.take());
+        drop((self.permit.take(), self.own.take()));
         self.room.0.freed.notify_one();
     }
 }

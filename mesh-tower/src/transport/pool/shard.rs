@@ -14,6 +14,10 @@ pub(super) struct Shard {
     pub(super) freed: Notify,
     /// Calls that wait for `freed`, or for room.
     pub(super) waiting: AtomicUsize,
+    /// Told when a stream of HTTP/2 may be free.
+    pub(super) streams: Notify,
+    /// Calls that wait for `streams`, or for room.
+    pub(super) waiting_streams: AtomicUsize,
     /// Held while a connection that others wait for is being made: one handshake, not one for
     /// each of a burst of calls.
     pub(super) making: tokio::sync::Mutex<Option<MeshError>>,

@@ -261,7 +261,7 @@ async fn an_idle_connection_of_another_worker_makes_room() {
 async fn old_idle_connections_are_closed() {
     let server = server().start(echo);
     let mut config = http1(server.addr);
-    config.idle_timeout = Duration::from_millis(20);
+    config.policy = config.policy.with_idle_timeout(Duration::from_millis(20));
     let pool = pool(config);
     call(&pool, "/").await.expect("an answer");
     assert_eq!(pool.stats().open, 1);

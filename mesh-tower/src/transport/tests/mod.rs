@@ -3,7 +3,9 @@
 mod failures;
 mod h1;
 mod h2;
+mod policy;
 mod rotation;
+mod scaling;
 mod server;
 
 use std::sync::Arc;
