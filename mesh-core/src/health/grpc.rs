@@ -36,9 +36,23 @@ pub fn request(service: &str) -> Vec<u8> {
         message.extend_from_slice(service.as_bytes());
     }
     let mut framed = vec![0];
-    framed.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    framed.extend_from_slice(
+        &u32::try_from(message.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
     framed.append(&mut message);
     framed
+}
+
+/// A response that holds a state, framed for gRPC: `SERVING` is 1, `NOT_SERVING` 2.
+pub const fn response(serving: Serving) -> [u8; 7] {
+    let status = match serving {
+        Serving::Yes => 1,
+        Serving::No => 2,
+    };
+    // Not compressed, two bytes long; field 1, a varint.
+    [0, 0, 0, 0, 2, 0x08, status]
 }
 
 /// Takes the first whole message off `buffer`: its state, or why it is none.
@@ -89,7 +103,11 @@ fn parse(mut bytes: &[u8]) -> Option<Serving> {
             _ => return None,
         }
     }
-    Some(if status == 1 { Serving::Yes } else { Serving::No })
+    Some(if status == 1 {
+        Serving::Yes
+    } else {
+        Serving::No
+    })
 }
 
 fn varint(mut value: u64, into: &mut Vec<u8>) {
