@@ -77,20 +77,33 @@ mod tests {
             backend: "shop/reviews-v2",
         };
         let header = stamp.to_header();
-        assert_eq!(header, "shop/reviews;route=reviews/0;backend=shop/reviews-v2");
+        assert_eq!(
+            header,
+            "shop/reviews;route=reviews/0;backend=shop/reviews-v2"
+        );
         assert_eq!(Stamp::parse(header.to_str().unwrap()), Some(stamp));
         let odd = Stamp {
             route: "a;b ü",
             ..stamp
         };
         let header = odd.to_header();
-        assert_eq!(Stamp::parse(header.to_str().unwrap()).unwrap().route, "a_b__");
+        assert_eq!(
+            Stamp::parse(header.to_str().unwrap()).unwrap().route,
+            "a_b__"
+        );
     }
 
     #[test]
     fn what_is_no_stamp_is_none() {
         let long = "x".repeat(LONGEST + 1);
-        for text in ["", "1", "a;b;c", ";route=a;backend=b", "a;route=b;backend=c;d", &long] {
+        for text in [
+            "",
+            "1",
+            "a;b;c",
+            ";route=a;backend=b",
+            "a;route=b;backend=c;d",
+            &long,
+        ] {
             assert_eq!(Stamp::parse(text), None, "{text}");
         }
     }

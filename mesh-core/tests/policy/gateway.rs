@@ -8,7 +8,12 @@ use mesh_core::policy::{Options, Snapshot};
 use super::{checked, snapshot};
 
 /// A request and the rule that must take it; `-` is none.
-type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+type Row = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
 
 fn route(kind: &str, name: &str, spec: &str) -> String {
     format!(
@@ -63,7 +68,9 @@ const NONE: &[(&str, &str)] = &[];
 #[test]
 fn httproute_precedence_must_be_given_to_exact_then_the_prefix_with_most_characters() {
     // conformance: HTTPRoutePathMatchOrder
-    let matching = |kind: &str, path: &str| format!("matches: [{{ path: {{ type: {kind}, value: {path} }} }}]");
+    let matching = |kind: &str, path: &str| {
+        format!("matches: [{{ path: {{ type: {kind}, value: {path} }} }}]")
+    };
     let all = [
         matching("Exact", "/match"),
         matching("Exact", "/match/exact"),
@@ -136,9 +143,19 @@ fn httproute_method_precedes_header_count_which_precedes_query_count() {
             ("GET", "/p?animal=whale", NONE, "r/1"),
             ("GET", "/p?color=blue&animal=whale", NONE, "r/2"),
             ("GET", "/p?animal=dolphin&animal=whale", NONE, "r/0"),
-            ("GET", "/p?animal=whale&color=blue", &[("version", "one")], "r/3"),
+            (
+                "GET",
+                "/p?animal=whale&color=blue",
+                &[("version", "one")],
+                "r/3",
+            ),
             ("GET", "/p", &[("Version", "one"), ("color", "red")], "r/4"),
-            ("PATCH", "/p?animal=whale", &[("version", "one"), ("color", "red")], "r/5"),
+            (
+                "PATCH",
+                "/p?animal=whale",
+                &[("version", "one"), ("color", "red")],
+                "r/5",
+            ),
         ],
     );
 }
@@ -154,7 +171,12 @@ fn httproute_headers_are_anded_and_any_one_match_of_a_rule_will_do() {
         ]),
         &[
             ("GET", "/", &[("version", "two")], "-"),
-            ("GET", "/", &[("version", "two"), ("color", "orange")], "r/0"),
+            (
+                "GET",
+                "/",
+                &[("version", "two"), ("color", "orange")],
+                "r/0",
+            ),
             ("GET", "/", &[("color", "blue")], "r/1"),
             ("GET", "/", &[("COLOR", "green")], "r/1"),
             ("GET", "/", &[("color", "Green")], "-"),
@@ -169,8 +191,19 @@ fn httproute_matching_across_routes_is_by_specificity_and_ties_go_to_the_first_b
     // conformance: HTTPRouteMatchingAcrossRoutes. Nothing has a creation time here, so the second
     // criterion of the specification decides: alphabetical order of namespace/name.
     let text = [
-        rules("HTTPRoute", "b", &["matches: [{ path: { value: / } }, { headers: [{ name: version, value: one }] }]"]),
-        rules("HTTPRoute", "a", &["matches: [{ path: { value: /v2 } }]", "matches: [{ headers: [{ name: color, value: red }] }]"]),
+        rules(
+            "HTTPRoute",
+            "b",
+            &["matches: [{ path: { value: / } }, { headers: [{ name: version, value: one }] }]"],
+        ),
+        rules(
+            "HTTPRoute",
+            "a",
+            &[
+                "matches: [{ path: { value: /v2 } }]",
+                "matches: [{ headers: [{ name: color, value: red }] }]",
+            ],
+        ),
     ];
     table(
         &text.concat(),
@@ -230,7 +263,10 @@ fn httproute_hostnames_the_most_characters_without_a_wildcard_then_the_longest_w
 #[test]
 fn grpcroute_precedence_is_service_then_method_then_headers() {
     let grpc: &[(&str, &str)] = &[("content-type", "application/grpc")];
-    let v2: &[(&str, &str)] = &[("content-type", "application/grpc+proto"), ("version", "two")];
+    let v2: &[(&str, &str)] = &[
+        ("content-type", "application/grpc+proto"),
+        ("version", "two"),
+    ];
     table(
         &rules(
             "GRPCRoute",
@@ -262,7 +298,12 @@ fn grpcroute_if_no_matches_are_specified_every_grpc_request_matches_and_no_other
     table(
         &rules("GRPCRoute", "g", &["name: all"]),
         &[
-            ("POST", "/a.B/C", &[("content-type", "application/grpc")], "all"),
+            (
+                "POST",
+                "/a.B/C",
+                &[("content-type", "application/grpc")],
+                "all",
+            ),
             ("POST", "/a.B/C", NONE, "-"),
         ],
     );
@@ -278,7 +319,11 @@ fn mesh_a_parent_ref_with_a_port_is_for_that_port_only() {
     let name = mesh_core::name::ServiceName::new("shop", "web").unwrap();
     let service = snapshot.outbound().service(&name).unwrap();
     let at = |port| {
-        let found = service.routes(Some(port)).find(&Method::GET, &Uri::from_static("/"), &HeaderMap::new());
+        let found = service.routes(Some(port)).find(
+            &Method::GET,
+            &Uri::from_static("/"),
+            &HeaderMap::new(),
+        );
         found.unwrap().name().to_string()
     };
     assert_eq!(at(80), "on-80");
@@ -294,7 +339,11 @@ fn gamma_a_consumer_route_is_for_callers_of_its_namespace_and_replaces_the_produ
         apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: consumer, namespace: web }\n\
         spec:\n  parentRefs: [{ group: '', kind: Service, name: echo, namespace: shop }]\n\
         \x20 rules: [{ name: consumer, backendRefs: [{ name: echo, namespace: shop }] }]\n";
-    for (local, expected) in [("web/front", "consumer"), ("other/job", "producer"), ("shop/cart", "producer")] {
+    for (local, expected) in [
+        ("web/front", "consumer"),
+        ("other/job", "producer"),
+        ("shop/cart", "producer"),
+    ] {
         let local = mesh_core::name::ServiceName::parse(local, "shop").unwrap();
         let snapshot = snapshot(text, &Options::partial().with_local_service(local));
         ask(echo(&snapshot), &("GET", "/", NONE, expected));
@@ -320,7 +369,10 @@ fn replace_prefix_match_replaces_the_prefix_that_matched_and_not_a_longer_one_of
         let Some(Filter::Rewrite(rewrite)) = matched.route.filters().first() else {
             panic!("no rewrite");
         };
-        let path = rewrite.path().unwrap().apply(uri.path(), Some(matched.prefix()));
+        let path = rewrite
+            .path()
+            .unwrap()
+            .apply(uri.path(), Some(matched.prefix()));
         assert_eq!(path, expected);
     }
 }
@@ -329,26 +381,47 @@ fn replace_prefix_match_replaces_the_prefix_that_matched_and_not_a_longer_one_of
 fn what_the_specification_forbids_is_refused() {
     for (rule, code) in [
         // "This MUST NOT be used on the same Route rule as a HTTPRequestRedirect filter."
-        ("filters: [{ type: URLRewrite, urlRewrite: { hostname: a.b } }, { type: RequestRedirect, requestRedirect: { hostname: a.b } }]", "M3008"),
+        (
+            "filters: [{ type: URLRewrite, urlRewrite: { hostname: a.b } }, { type: RequestRedirect, requestRedirect: { hostname: a.b } }]",
+            "M3008",
+        ),
         // "ReplacePrefixMatch is only compatible with a PathPrefix HTTPRouteMatch."
-        ("matches: [{ path: { type: Exact, value: /a } }], filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /b } } }]", "M3008"),
+        (
+            "matches: [{ path: { type: Exact, value: /a } }], filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /b } } }]",
+            "M3008",
+        ),
         // "Must begin with the `/` character", "Must not contain consecutive `/` characters"
         ("matches: [{ path: { value: a } }]", "M3008"),
         ("matches: [{ path: { value: /a//b } }]", "M3008"),
         ("matches: [{ path: { value: /a/../b } }]", "M3008"),
         ("matches: [{ path: { value: /a/%2f/b } }]", "M3008"),
         // "Specifying the same filter multiple times is not supported"
-        ("filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [a] } }, { type: RequestHeaderModifier, requestHeaderModifier: { remove: [b] } }]", "M3021"),
+        (
+            "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [a] } }, { type: RequestHeaderModifier, requestHeaderModifier: { remove: [b] } }]",
+            "M3021",
+        ),
         // "Only one action for a given header name is permitted."
-        ("filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: A, value: x }], remove: [a] } }]", "M3021"),
+        (
+            "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: A, value: x }], remove: [a] } }]",
+            "M3021",
+        ),
         // "Only one of Fraction or Percent may be specified."
-        ("filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: echo }, percent: 5, fraction: { numerator: 1 } } }]", "M3008"),
+        (
+            "filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: echo }, percent: 5, fraction: { numerator: 1 } } }]",
+            "M3008",
+        ),
         // ours is stricter than the specification, which has the second one ignored in silence
-        ("matches: [{ headers: [{ name: a, value: x }, { name: A, value: y }] }]", "M3021"),
+        (
+            "matches: [{ headers: [{ name: a, value: x }, { name: A, value: y }] }]",
+            "M3021",
+        ),
         // "Unknown values here must result in ... UnsupportedValue"
         ("matches: [{ method: FETCH }]", "M3008"),
     ] {
-        let found = checked(&format!("{SERVICES}{}", rows_text(&[rule])), &Options::partial());
+        let found = checked(
+            &format!("{SERVICES}{}", rows_text(&[rule])),
+            &Options::partial(),
+        );
         assert!(found.snapshot.is_none(), "{rule}");
         assert!(found.rendered.contains(code), "{rule}\n{}", found.rendered);
     }

@@ -168,10 +168,18 @@ fn pick(call: &CallContext, backend: &BackendView, hash: Option<u64>) -> Option<
         }
         pick = balancer.choose_for(set, &ask.excluding(&tried), &mut rng);
     }
-    if let (1, Some(session)) = (call.attempt(), call.chosen().and_then(|c| c.session.as_ref())) {
+    if let (1, Some(session)) = (
+        call.attempt(),
+        call.chosen().and_then(|c| c.session.as_ref()),
+    ) {
         // The session's own endpoint, as long as it is there and in rotation.
-        let own = set.iter().position(|state| session.is_endpoint(state.addr()));
-        let well = |ix: &usize| set.get(*ix).is_some_and(|state| state.health() == EndpointHealth::Available);
+        let own = set
+            .iter()
+            .position(|state| session.is_endpoint(state.addr()));
+        let well = |ix: &usize| {
+            set.get(*ix)
+                .is_some_and(|state| state.health() == EndpointHealth::Available)
+        };
         if let Some(ix) = own.filter(well) {
             return Some(ix);
         }

@@ -10,7 +10,11 @@ use crate::rescue::percent_encoded;
 
 /// The answer to a call that a fault aborts, in the protocol of the call.
 pub(crate) fn answer(fault: &Fault, status: AbortStatus, grpc: bool) -> Response<MeshBody> {
-    let text = format!("fault {} was injected [{}]", fault.name(), Code::FAULT_INJECTED);
+    let text = format!(
+        "fault {} was injected [{}]",
+        fault.name(),
+        Code::FAULT_INJECTED
+    );
     let mut response = match grpc {
         true => trailers_only(grpc_code(status), &text),
         false => plain(http_status(status), text),

@@ -64,7 +64,10 @@ impl Faults {
 impl Faulty {
     fn new(name: &str, recorder: &Recorder) -> Self {
         let counter = |reason| {
-            recorder.counter(names::FAULTS, &[(names::FAULT, name), (names::REASON, reason)])
+            recorder.counter(
+                names::FAULTS,
+                &[(names::FAULT, name), (names::REASON, reason)],
+            )
         };
         Self {
             injector: Injector::default(),
@@ -76,7 +79,9 @@ impl Faulty {
     /// What is done to a call with these headers; counted.
     pub(crate) fn decide(&self, fault: &Fault, headers: &http::HeaderMap) -> Option<Injection> {
         let mut rng = fastrand::Rng::new();
-        let injection = self.injector.decide(fault, headers, runtime::wall(), &mut rng)?;
+        let injection = self
+            .injector
+            .decide(fault, headers, runtime::wall(), &mut rng)?;
         if injection.delay().is_some() {
             self.delays.increment(1);
         }

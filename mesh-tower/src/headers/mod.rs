@@ -12,9 +12,9 @@
 //! ```
 
 mod filters;
-mod trailers;
 mod service;
+mod trailers;
 
 pub(crate) use self::filters::{ResponseEdits, edit_request, redirect, rewrite};
-pub(crate) use self::trailers::edit_trailers;
 pub use self::service::{HeadersFuture, HeadersLayer, HeadersService};
+pub(crate) use self::trailers::edit_trailers;

@@ -126,7 +126,9 @@ impl Mirrors {
     fn dropped(&self, backend: &BackendView, reason: &str) {
         let service = backend.policy().service().to_string();
         let labels = [(names::SERVICE, &*service), (names::REASON, reason)];
-        self.recorder.counter(names::MIRROR_DROPPED, &labels).increment(1);
+        self.recorder
+            .counter(names::MIRROR_DROPPED, &labels)
+            .increment(1);
     }
 }
 
@@ -137,7 +139,9 @@ pub(crate) fn attach(copies: Vec<Duplicate>, body: &mut MeshBody) {
     }
     let nothing = || body.is_end_stream().then(bytes::Bytes::new);
     if let Some(buffer) = body.as_buffer().or_else(nothing) {
-        copies.into_iter().for_each(|copy| copy.send(buffer.clone(), None));
+        copies
+            .into_iter()
+            .for_each(|copy| copy.send(buffer.clone(), None));
         return;
     }
     let call = body.take_call();

@@ -33,14 +33,20 @@ impl Duplicate {
             if requests.used() >= requests.limit() / 2 {
                 return self.mirrors.dropped(&backend, "crowded");
             }
-            let class = match tokio::time::timeout(self.limit, self.exchange(&backend, body, trailers)).await {
-                Ok(Some(class)) => class,
-                Ok(None) => return self.mirrors.dropped(&backend, "no_endpoint"),
-                Err(_) => Class::Failure(FailureKind::Timeout),
-            };
+            let class =
+                match tokio::time::timeout(self.limit, self.exchange(&backend, body, trailers))
+                    .await
+                {
+                    Ok(Some(class)) => class,
+                    Ok(None) => return self.mirrors.dropped(&backend, "no_endpoint"),
+                    Err(_) => Class::Failure(FailureKind::Timeout),
+                };
             let service = backend.policy().service().to_string();
             let labels = [(names::SERVICE, &*service), (names::CLASS, class.label())];
-            self.mirrors.recorder.counter(names::MIRRORED, &labels).increment(1);
+            self.mirrors
+                .recorder
+                .counter(names::MIRRORED, &labels)
+                .increment(1);
         });
     }
 
@@ -53,7 +59,9 @@ impl Duplicate {
     ) -> Option<Class> {
         let set: &EndpointSet = backend.set();
         let mut rng = fastrand::Rng::new();
-        let pick = backend.balancer().choose(set, runtime::now(), &[], &mut rng)?;
+        let pick = backend
+            .balancer()
+            .choose(set, runtime::now(), &[], &mut rng)?;
         let endpoint = backend.endpoint(pick.index)?;
         let _in_flight = set.get(pick.index)?.begin();
 
@@ -76,7 +84,9 @@ impl Duplicate {
             let Ok(frame) = frame else {
                 return Class::Failure(FailureKind::Transport);
             };
-            let status = frame.trailers_ref().and_then(mesh_core::classify::grpc::status);
+            let status = frame
+                .trailers_ref()
+                .and_then(mesh_core::classify::grpc::status);
             if let (None, Some(code)) = (ended, status) {
                 ended = Some(Ended::grpc(code));
             }

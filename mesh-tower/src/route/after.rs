@@ -32,7 +32,12 @@ pub(super) struct SessionAfter {
 
 impl After {
     pub(super) fn is_nothing(&self) -> bool {
-        let Self { edits, trailers, cookie, session } = self;
+        let Self {
+            edits,
+            trailers,
+            cookie,
+            session,
+        } = self;
         edits.is_none() && trailers.is_none() && cookie.is_none() && session.is_none()
     }
 

@@ -130,7 +130,8 @@ fn with_extras<B>(
     }
     let session = choice.session.map(Box::new);
     send_to(service, route, state, target, call, session)?;
-    let before = (fault.is_some() || !copies.is_empty()).then(|| Box::new(Before { fault, copies }));
+    let before =
+        (fault.is_some() || !copies.is_empty()).then(|| Box::new(Before { fault, copies }));
     Ok(Applied::Forward(Forward {
         after: (!after.is_nothing()).then(|| Box::new(after)),
         before,
@@ -197,7 +198,10 @@ fn copies<B>(
     call: &CallContext,
     request: &Request<B>,
 ) -> Vec<Duplicate> {
-    let limit = route.timeouts().request().unwrap_or(source.settings.deadline);
+    let limit = route
+        .timeouts()
+        .request()
+        .unwrap_or(source.settings.deadline);
     let origin = Origin {
         call,
         service: &service.name().to_string(),

@@ -38,7 +38,12 @@ pub(super) fn choose<'a, B>(
     let sticky = route.sticky().and_then(|on| {
         let peer = context::with(|context| context.peer.clone()).flatten();
         let source = peer.as_ref().map_or(source, |peer| peer.as_str());
-        let found = key::hash(on, request.uri(), request.headers(), Some(source.as_bytes()));
+        let found = key::hash(
+            on,
+            request.uri(),
+            request.headers(),
+            Some(source.as_bytes()),
+        );
         found.or_else(|| issue(on, after))
     });
     let target = match sticky {

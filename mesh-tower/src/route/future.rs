@@ -8,9 +8,9 @@ use http_body::Body;
 use mesh_core::error::{ErrorKind, MeshError};
 use pin_project_lite::pin_project;
 
+use super::after::After;
 use crate::BoxError;
 use crate::body::MeshBody;
-use super::after::After;
 use crate::stack::{BoxFuture, into_mesh_error};
 
 type Answer = Result<Response<MeshBody>, MeshError>;

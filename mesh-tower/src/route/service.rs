@@ -145,7 +145,15 @@ where
                     true => {
                         let next = self.inner.clone();
                         let inner = std::mem::replace(&mut self.inner, next);
-                        RouteFuture::waiting(Box::pin(send(inner, call, request, Forward { after, before: Some(before) })))
+                        RouteFuture::waiting(Box::pin(send(
+                            inner,
+                            call,
+                            request,
+                            Forward {
+                                after,
+                                before: Some(before),
+                            },
+                        )))
                     }
                 },
             },
@@ -179,7 +187,9 @@ where
     if let Some(before) = forward.before {
         if let Some(injection) = before.fault {
             fault::wait(&injection, &call).await;
-            let fault = call.chosen().and_then(|chosen| chosen.route.as_ref()?.fault());
+            let fault = call
+                .chosen()
+                .and_then(|chosen| chosen.route.as_ref()?.fault());
             if let (Some(fault), Some(status)) = (fault, injection.abort()) {
                 return Ok(fault::answer(fault, status, call.is_grpc()));
             }

@@ -85,8 +85,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
             Some(until) => until,
             None => {
                 ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-                this.until
-                    .insert(Box::pin(tokio::time::sleep(LINGER)))
+                this.until.insert(Box::pin(tokio::time::sleep(LINGER)))
             }
         };
         let mut bytes = [0; 1024];
@@ -115,11 +114,7 @@ impl<T> ReadsOn<T> {
     }
 
     /// What to say of a write: if it failed, that it went well, since reading will tell.
-    fn written(
-        &mut self,
-        written: io::Result<usize>,
-        all: usize,
-    ) -> io::Result<usize> {
+    fn written(&mut self, written: io::Result<usize>, all: usize) -> io::Result<usize> {
         match written {
             Err(error) if is_end(&error) => {
                 self.broken = true;
@@ -206,7 +201,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let addr = listener.local_addr().expect("an address");
         let (client, server) = tokio::join!(TcpStream::connect(addr), listener.accept());
-        (client.expect("a connection"), server.expect("a connection").0)
+        (
+            client.expect("a connection"),
+            server.expect("a connection").0,
+        )
     }
 
     #[tokio::test]

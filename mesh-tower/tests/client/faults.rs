@@ -12,7 +12,11 @@ use crate::support::{call, edge, get, grpc, services, status, under};
 
 fn text(route: &str) -> String {
     let services = services(&[("shop/v1", &["10.0.0.1:80", "10.0.0.2:80"])]);
-    let backends = if route.starts_with("respond") { "" } else { "backends: { v1: 1 }, " };
+    let backends = if route.starts_with("respond") {
+        ""
+    } else {
+        "backends: { v1: 1 }, "
+    };
     format!("{services}service: shop/reviews\nroute:\n- {{ {backends}{route} }}\n")
 }
 
@@ -25,19 +29,31 @@ fn routed(route: &str) -> (TestEndpoint, Mesh, MeshClient) {
 }
 
 async fn body(response: http::Response<MeshBody>) -> String {
-    let bytes = response.into_body().collect_to_bytes(1 << 20).await.unwrap();
+    let bytes = response
+        .into_body()
+        .collect_to_bytes(1 << 20)
+        .await
+        .unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_abort_is_answered_without_a_callee_and_says_that_it_is_a_fault() {
-    let (one, mesh, client) = routed("fault: { abort: { status: 503, percent: 100 } }, retry: { attempts: 2, codes: [503] }");
+    let (one, mesh, client) = routed(
+        "fault: { abort: { status: 503, percent: 100 } }, retry: { attempts: 2, codes: [503] }",
+    );
     let response = call(&client, get("/")).await.unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["mesh-reason"], "M2020");
     assert!(body(response).await.contains("was injected [M2020]"));
     let response = call(&client, grpc("/shop.Reviews/Get")).await.unwrap();
-    assert_eq!((response.status().as_u16(), response.headers()["grpc-status"].to_str().unwrap()), (200, "14"));
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            response.headers()["grpc-status"].to_str().unwrap()
+        ),
+        (200, "14")
+    );
     assert_eq!(response.headers()["mesh-reason"], "M2020");
     drop(response);
     for _ in 0..100 {
@@ -48,10 +64,21 @@ async fn an_abort_is_answered_without_a_callee_and_says_that_it_is_a_fault() {
     let edge = edge(&mesh);
     assert_eq!((edge.calls, edge.failures, edge.retries), (102, 102, 0));
     let report = mesh.report();
-    assert!(report.endpoints.iter().all(|endpoint| endpoint.reason.is_none() && endpoint.failures == 0), "{report:?}");
+    assert!(
+        report
+            .endpoints
+            .iter()
+            .all(|endpoint| endpoint.reason.is_none() && endpoint.failures == 0),
+        "{report:?}"
+    );
     let metrics = mesh.metrics_text();
-    let counted = metrics.lines().find(|line| line.starts_with("mesh_faults_total{") && line.contains("abort"));
-    assert!(counted.is_some_and(|line| line.ends_with(" 102")), "{counted:?}");
+    let counted = metrics
+        .lines()
+        .find(|line| line.starts_with("mesh_faults_total{") && line.contains("abort"));
+    assert!(
+        counted.is_some_and(|line| line.ends_with(" 102")),
+        "{counted:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,12 +91,15 @@ async fn a_grpc_abort_has_its_code_and_an_http_call_the_status_that_says_the_sam
 
 #[tokio::test(start_paused = true)]
 async fn a_delay_comes_first_then_the_abort_and_all_within_the_deadline() {
-    let (_, _, client) = routed("timeout: 2s, fault: { delay: { duration: 300ms, percent: 100 }, abort: { status: 500, percent: 100 } }");
+    let (_, _, client) = routed(
+        "timeout: 2s, fault: { delay: { duration: 300ms, percent: 100 }, abort: { status: 500, percent: 100 } }",
+    );
     let began = tokio::time::Instant::now();
     assert_eq!(status(&client, get("/")).await.unwrap(), 500);
     assert_eq!(began.elapsed().as_millis(), 300);
 
-    let (one, _, client) = routed("timeout: 200ms, fault: { delay: { duration: 1m, percent: 100 } }");
+    let (one, _, client) =
+        routed("timeout: 200ms, fault: { delay: { duration: 1m, percent: 100 } }");
     let began = tokio::time::Instant::now();
     let error = call(&client, get("/")).await.unwrap_err();
     assert_eq!(error.code().to_string(), "M2008");
@@ -102,14 +132,19 @@ async fn one_seed_is_one_run_over_two_processes_and_through_changes_of_the_polic
 #[tokio::test(start_paused = true)]
 async fn only_calls_with_the_header_are_meant_and_only_until_the_end() {
     let wall: std::time::SystemTime = std::time::SystemTime::now() + Duration::from_secs(3600);
-    let unix = wall.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let unix = wall
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let (_, _, client) = routed(&format!(
         "fault: {{ abort: {{ status: 500, percent: 100 }}, header: {{ name: x-test, value: 'on' }}, expires: '{}' }}",
         rfc3339(unix)
     ));
     let with = |value: &'static str| {
         let mut request = get("/");
-        request.headers_mut().insert("x-test", value.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-test", value.parse().unwrap());
         request
     };
     assert_eq!(status(&client, get("/")).await.unwrap(), 200);
@@ -143,7 +178,8 @@ fn rfc3339(unix: u64) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn calls_beyond_the_cap_pass() {
-    let (one, mesh, client) = routed("fault: { delay: { duration: 1s, percent: 100 }, maxActive: 3 }");
+    let (one, mesh, client) =
+        routed("fault: { delay: { duration: 1s, percent: 100 }, maxActive: 3 }");
     let calls = (0..10).map(|_| {
         let client = client.clone();
         tokio::spawn(async move {
@@ -162,13 +198,20 @@ async fn calls_beyond_the_cap_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rule_answers_itself() {
-    let (one, _mesh, client) = routed("respond: { status: 503, body: '{\"closed\":true}', contentType: application/json }");
+    let (one, _mesh, client) = routed(
+        "respond: { status: 503, body: '{\"closed\":true}', contentType: application/json }",
+    );
     let response = call(&client, get("/")).await.unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["content-type"], "application/json");
     assert_eq!(response.headers()["mesh-reason"], "M2021");
     assert_eq!(body(response).await, "{\"closed\":true}");
-    let response = call(&client, http::Request::head("/").body(MeshBody::empty()).unwrap()).await.unwrap();
+    let response = call(
+        &client,
+        http::Request::head("/").body(MeshBody::empty()).unwrap(),
+    )
+    .await
+    .unwrap();
     assert_eq!(body(response).await, "");
     let response = call(&client, grpc("/shop.Reviews/Get")).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "14");
@@ -176,14 +219,18 @@ async fn a_rule_answers_itself() {
 
     let (_one, _mesh, client) = routed("respond: { status: 200, body: ok }");
     let response = call(&client, get("/")).await.unwrap();
-    assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; charset=utf-8"
+    );
     assert!(!response.headers().contains_key("mesh-reason"));
     assert_eq!(body(response).await, "ok");
 }
 
 #[tokio::test(start_paused = true)]
 async fn trailers_are_edited_behind_a_body_and_in_a_head_that_is_all_there_is() {
-    let (one, _mesh, client) = routed("trailers: { set: [{ name: x-set, value: new }], remove: [x-gone] }");
+    let (one, _mesh, client) =
+        routed("trailers: { set: [{ name: x-set, value: new }], remove: [x-gone] }");
     let mut trailers = http::HeaderMap::new();
     for (name, value) in [("x-set", "old"), ("x-gone", "1"), ("grpc-status", "0")] {
         trailers.insert(name, value.parse().unwrap());

@@ -9,14 +9,18 @@ use mesh_tower::{Mesh, MeshBody, MeshClient};
 
 use crate::support::{call, edge, get, grpc, post, rule, services, status, under};
 
-const ALL: &str = "filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: shadow } } }]";
+const ALL: &str =
+    "filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: shadow } } }]";
 
 fn mirrored(mirror: &str) -> (TestNet, TestEndpoint, TestEndpoint, Mesh, MeshClient) {
     let net = TestNet::new();
     let one = net.endpoint("10.0.0.1:80");
     let shadow = net.endpoint("10.0.9.1:80");
     one.answer(200, "hello");
-    let text = services(&[("shop/reviews", &["10.0.0.1:80"]), ("shop/shadow", &["10.0.9.1:80"])]);
+    let text = services(&[
+        ("shop/reviews", &["10.0.0.1:80"]),
+        ("shop/shadow", &["10.0.9.1:80"]),
+    ]);
     let (mesh, client) = under(&net, &format!("{text}{}", rule(mirror)));
     (net, one, shadow, mesh, client)
 }
@@ -34,7 +38,9 @@ fn metric(mesh: &Mesh, line: &str) -> bool {
 async fn a_copy_has_the_calls_head_and_body_and_says_what_it_is() {
     let (_net, one, shadow, mesh, client) = mirrored(ALL);
     let mut request = post("/order?n=7", "a body");
-    request.headers_mut().insert("x-user", "anna".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("x-user", "anna".parse().unwrap());
     assert_eq!(status(&client, request).await.unwrap(), 200);
     settle().await;
     let (first, copy) = (&one.seen()[0], &shadow.seen()[0]);
@@ -46,10 +52,16 @@ async fn a_copy_has_the_calls_head_and_body_and_says_what_it_is() {
     assert_eq!(first.header("x-mesh-mirror"), "");
     assert_eq!(copy.header("x-mesh-criticality"), "sheddable");
     // One trace, and a span of its own.
-    assert_eq!(copy.header("traceparent")[3..35], first.header("traceparent")[3..35]);
+    assert_eq!(
+        copy.header("traceparent")[3..35],
+        first.header("traceparent")[3..35]
+    );
     assert_ne!(copy.header("traceparent"), first.header("traceparent"));
     assert!(
-        metric(&mesh, "mesh_mirrored_total{service=\"shop/shadow\",class=\"success\"} 1"),
+        metric(
+            &mesh,
+            "mesh_mirrored_total{service=\"shop/shadow\",class=\"success\"} 1"
+        ),
         "{}",
         mesh.metrics_text()
     );
@@ -57,7 +69,8 @@ async fn a_copy_has_the_calls_head_and_body_and_says_what_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_hangs_or_fails_is_seen_by_nobody() {
-    let (_net, one, shadow, mesh, client) = mirrored(&format!("timeouts: {{ request: 2s }}, {ALL}"));
+    let (_net, one, shadow, mesh, client) =
+        mirrored(&format!("timeouts: {{ request: 2s }}, {ALL}"));
     for reply in [Reply::hang(), Reply::new(503, "no"), Reply::reset()] {
         shadow.reply(reply);
         let began = tokio::time::Instant::now();
@@ -78,8 +91,17 @@ async fn a_mirror_that_hangs_or_fails_is_seen_by_nobody() {
         assert_eq!(endpoint.reason, None, "{endpoint:?}");
     }
     let text = mesh.metrics_text();
-    let of_mirrors: Vec<&str> = text.lines().filter(|line| line.starts_with("mesh_mirror")).collect();
-    assert!(metric(&mesh, "mesh_mirrored_total{service=\"shop/shadow\",class=\"timeout\"} 1"), "{of_mirrors:?}");
+    let of_mirrors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("mesh_mirror"))
+        .collect();
+    assert!(
+        metric(
+            &mesh,
+            "mesh_mirrored_total{service=\"shop/shadow\",class=\"timeout\"} 1"
+        ),
+        "{of_mirrors:?}"
+    );
     assert!(!text.contains("mesh_ejections_total{"));
 }
 
@@ -88,7 +110,11 @@ async fn a_copy_goes_on_when_the_caller_has_gone() {
     let (_net, one, shadow, _mesh, client) = mirrored(ALL);
     one.reply(Reply::hang());
     let call = call(&client, post("/", "body"));
-    assert!(tokio::time::timeout(Duration::from_millis(100), call).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), call)
+            .await
+            .is_err()
+    );
     settle().await;
     assert_eq!(shadow.seen()[0].body, "body");
 }
@@ -99,7 +125,12 @@ async fn bodies_up_to_the_cap_are_copied_and_longer_ones_counted() {
     let stream = |sizes: &[usize]| {
         let frames: Vec<_> = sizes
             .iter()
-            .map(|size| Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![7; *size]))))
+            .map(|size| {
+                Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![
+                    7;
+                    *size
+                ])))
+            })
             .collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
         http::Request::post("/").body(MeshBody::new(body)).unwrap()

@@ -44,12 +44,18 @@ fn apply(mesh: &Mesh, text: &str) {
 async fn ask(client: &MeshClient, cookie: Option<&str>) -> (String, Option<String>) {
     let mut request = get("/");
     if let Some(cookie) = cookie {
-        request.headers_mut().insert(COOKIE, cookie.parse().unwrap());
+        request
+            .headers_mut()
+            .insert(COOKIE, cookie.parse().unwrap());
     }
     let response = call(client, request).await.unwrap();
     let set = response.headers().get(SET_COOKIE);
     let set = set.map(|value| value.to_str().unwrap().to_owned());
-    let body = response.into_body().collect_to_bytes(1 << 10).await.unwrap();
+    let body = response
+        .into_body()
+        .collect_to_bytes(1 << 10)
+        .await
+        .unwrap();
     (String::from_utf8(body.to_vec()).unwrap(), set)
 }
 
@@ -62,7 +68,10 @@ async fn gep1619_all_calls_of_a_session_go_to_one_endpoint_and_the_cookie_comes_
     let (_net, _mesh, client) = start((50, 50), "sessionName: sid");
     let (first, cookie) = ask(&client, None).await;
     let cookie = cookie.unwrap();
-    assert!(cookie.starts_with("sid=") && cookie.ends_with("; Path=/; HttpOnly"), "{cookie}");
+    assert!(
+        cookie.starts_with("sid=") && cookie.ends_with("; Path=/; HttpOnly"),
+        "{cookie}"
+    );
     assert!(!cookie.contains("10.0"), "{cookie}");
     let both = format!("other=1; {}", value(&cookie));
     for _ in 0..50 {
@@ -111,7 +120,8 @@ async fn a_session_whose_endpoint_is_gone_moves_and_stays_there() {
     }
     let (_mesh, client) = under(&net, &policy((100, 0), "sessionName: sid"));
     let (first, cookie) = ask(&client, None).await;
-    let its_own = |endpoint: &&mesh_tower::testkit::TestEndpoint| endpoint.addr().to_string() == first;
+    let its_own =
+        |endpoint: &&mesh_tower::testkit::TestEndpoint| endpoint.addr().to_string() == first;
     endpoints.iter().find(its_own).unwrap().kill();
     // The client sees that its connection is gone.
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -126,7 +136,12 @@ async fn a_session_whose_endpoint_is_gone_moves_and_stays_there() {
 #[tokio::test(start_paused = true)]
 async fn a_forged_or_foreign_token_begins_a_new_session() {
     let (_net, _mesh, client) = start((50, 50), "sessionName: sid");
-    for forged in ["sid=", "sid=10.0.1.1:80", "sid=00", &format!("sid={}", "0".repeat(66))] {
+    for forged in [
+        "sid=",
+        "sid=10.0.1.1:80",
+        "sid=00",
+        &format!("sid={}", "0".repeat(66)),
+    ] {
         let (_, cookie) = ask(&client, Some(forged)).await;
         assert!(cookie.is_some(), "{forged}");
     }
@@ -169,6 +184,9 @@ async fn gep1619_a_session_by_header_is_told_in_the_answers_header() {
         request.headers_mut().insert("x-session", token.clone());
         let response = call(&client, request).await.unwrap();
         assert!(!response.headers().contains_key("x-session"));
-        assert_eq!(response.into_body().collect_to_bytes(100).await.unwrap(), first);
+        assert_eq!(
+            response.into_body().collect_to_bytes(100).await.unwrap(),
+            first
+        );
     }
 }

@@ -17,7 +17,9 @@ fn net() -> TestNet {
 fn start(net: &TestNet, weights: (u32, u32), sticky: &str) -> (Mesh, MeshClient) {
     let (v1, v2) = weights;
     let services = services(&[("shop/v1", &["10.0.0.1:80"]), ("shop/v2", &["10.0.0.2:80"])]);
-    let text = format!("{services}service: shop/reviews\nroute:\n- {{ backends: {{ v1: {v1}, v2: {v2} }}, sticky: {sticky} }}\n");
+    let text = format!(
+        "{services}service: shop/reviews\nroute:\n- {{ backends: {{ v1: {v1}, v2: {v2} }}, sticky: {sticky} }}\n"
+    );
     under(net, &text)
 }
 
@@ -52,8 +54,15 @@ async fn a_user_keeps_its_version_while_a_canary_grows() {
     let (_mesh, client) = start(&net, (80, 20), "{ header: x-user }");
     let twenty = users(&client).await;
     let on_v2 = |users: &BTreeMap<usize, String>| users.values().filter(|v| *v == "v2").count();
-    let moved = ten.iter().filter(|(user, version)| twenty[user] != **version).count();
-    println!("v2: {} then {} of 1000; {moved} moved", on_v2(&ten), on_v2(&twenty));
+    let moved = ten
+        .iter()
+        .filter(|(user, version)| twenty[user] != **version)
+        .count();
+    println!(
+        "v2: {} then {} of 1000; {moved} moved",
+        on_v2(&ten),
+        on_v2(&twenty)
+    );
     assert_eq!(moved, on_v2(&twenty) - on_v2(&ten), "nobody left v2");
     assert!((70..130).contains(&moved), "{moved}");
 }
@@ -76,7 +85,10 @@ async fn a_caller_without_the_cookie_is_given_one_and_stays() {
     for _ in 0..20 {
         let (version, cookie) = of(&client, "cookie", "").await;
         let cookie = cookie.unwrap();
-        assert!(cookie.ends_with("; Path=/; Max-Age=3600; HttpOnly"), "{cookie}");
+        assert!(
+            cookie.ends_with("; Path=/; Max-Age=3600; HttpOnly"),
+            "{cookie}"
+        );
         let cookie = cookie.split(';').next().unwrap();
         for _ in 0..5 {
             assert_eq!(of(&client, "cookie", cookie).await, (version.clone(), None));

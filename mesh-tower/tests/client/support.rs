@@ -72,7 +72,9 @@ pub(crate) fn services(list: &[(&str, &[&str])]) -> String {
             .map(|addr| format!("{{ address: '{addr}' }}"))
             .collect();
         let addrs = addrs.join(", ");
-        out.push_str(&format!("service: {name}\nendpoints: {{ static: [{addrs}] }}\n---\n"));
+        out.push_str(&format!(
+            "service: {name}\nendpoints: {{ static: [{addrs}] }}\n---\n"
+        ));
     }
     out
 }

@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    DirectResponse, Fault, Filter, HashOn, HeaderEdit, Hostname, Mirror, Redirect,
-    RetryPolicy, Rewrite, RouteMatch, RouteTimeouts, SessionPolicy, Split,
+    DirectResponse, Fault, Filter, HashOn, HeaderEdit, Hostname, Mirror, Redirect, RetryPolicy,
+    Rewrite, RouteMatch, RouteTimeouts, SessionPolicy, Split,
 };
 use crate::policy::spec::ResourceId;
 

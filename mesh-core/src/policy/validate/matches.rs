@@ -160,7 +160,9 @@ fn is_ambiguous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     lower.contains("//")
         || lower.contains("%2f")
-        || lower.split('/').any(|segment| matches!(segment, "." | ".."))
+        || lower
+            .split('/')
+            .any(|segment| matches!(segment, "." | ".."))
 }
 
 pub(super) fn method(

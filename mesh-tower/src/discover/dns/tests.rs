@@ -94,7 +94,11 @@ async fn addresses_come_sorted_and_with_the_port() {
     assert_eq!(addrs(&found), [at(1, 80), at(2, 80)]);
     let six = SocketAddr::from((Ipv6Addr::LOCALHOST, 80));
     let alternates: Vec<_> = found.iter().map(|endpoint| endpoint.alternate).collect();
-    assert_eq!(alternates, [Some(six), None], "RFC 8305: one endpoint has both");
+    assert_eq!(
+        alternates,
+        [Some(six), None],
+        "RFC 8305: one endpoint has both"
+    );
     let dns = Dns::addresses("six.shop.", 80).with_resolver(server.resolver.clone());
     let (found, _) = dns.lookup().await.expect("found");
     assert_eq!((addrs(&found), found[0].alternate), (vec![six], None));

@@ -64,14 +64,22 @@ async fn a_connection_of_the_maximum_age_is_replaced_before_it_is_let_go() {
     endpoint.reply(Reply::new(200, "x").after(Duration::from_millis(1)));
     seconds(2).await;
     let stats = pool.stats();
-    assert_eq!((stats.opened, stats.open), (2, 2), "made before the next call");
+    assert_eq!(
+        (stats.opened, stats.open),
+        (2, 2),
+        "made before the next call"
+    );
     call(&pool, "/").await.expect("an answer");
     assert_eq!(pool.stats().opened, 2, "the next call uses it");
     for one in long {
         assert_eq!(one.await.expect("a task").expect("an answer"), "long");
     }
     seconds(1).await;
-    assert_eq!(pool.stats().open, 1, "the old one closed after its last call");
+    assert_eq!(
+        pool.stats().open,
+        1,
+        "the old one closed after its last call"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +155,10 @@ async fn a_connection_takes_no_more_calls_than_its_maximum() {
         }
         seconds(1).await;
         assert_eq!(endpoint.connects(), 4, "{protocol:?}");
-        assert!(pool.stats().open <= 1, "{protocol:?}: the others are closed");
+        assert!(
+            pool.stats().open <= 1,
+            "{protocol:?}: the others are closed"
+        );
     }
 }
 
@@ -168,7 +179,10 @@ async fn streams_and_connections_are_bounded_and_every_call_has_its_turn() {
         assert_eq!(pool.stats().opened, 3, "{protocol:?}");
         let took = began.elapsed().as_secs_f64();
         let least = 60.0 / at_once as f64;
-        assert!((least..least + 1.0).contains(&took), "{protocol:?}: {took} s");
+        assert!(
+            (least..least + 1.0).contains(&took),
+            "{protocol:?}: {took} s"
+        );
     }
 }
 
@@ -296,7 +310,10 @@ async fn a8_a_black_holed_connection_is_noticed_by_its_pings_and_its_calls_fail_
     dead.store(true, SeqCst);
     let began = Instant::now();
     for one in calls {
-        let error = one.await.expect("a task").expect_err("the connection is dead");
+        let error = one
+            .await
+            .expect("a task")
+            .expect_err("the connection is dead");
         assert!(format!("{error:#}").contains("ping"), "{error:#}");
     }
     let took = began.elapsed();

@@ -192,7 +192,12 @@ async fn under_load(protocol: &str) -> usize {
         });
     }
     while calls.join_next().await.is_some() {}
-    let opened = mesh.report().edges.iter().map(|edge| edge.calls).sum::<u64>();
+    let opened = mesh
+        .report()
+        .edges
+        .iter()
+        .map(|edge| edge.calls)
+        .sum::<u64>();
     assert_eq!(opened, 3000);
     failed.load(SeqCst)
 }
