@@ -8,19 +8,21 @@
 //! | `state` | the policy, clients that are behind or refuse, instances that are gone |
 //! | `certificates` | those that end or are refused |
 //! | `traffic` | denied calls, and edges that lose calls |
+//! | `routing` | splits that calls come past, callers that are not in the mesh |
 //! | `endpoints` | those that stand out from their peers |
 
 mod certificates;
 mod endpoints;
 mod finding;
 mod observed;
+mod routing;
 mod state;
 mod traffic;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use observed::{Client, Gone, Observed};
+pub(crate) use observed::{Client, Gone, Observed, Share, Split};
 
 use mesh_grpc::pb::control as pb;
 
@@ -36,6 +38,8 @@ pub(crate) fn findings(seen: &Observed) -> Vec<pb::Finding> {
     certificates::ending(seen, &mut found);
     let faulty = certificates::refused(seen, &mut found);
     traffic::denied(seen, &mut found);
+    routing::splits(seen, &mut found);
+    routing::strangers(seen, &mut found);
     endpoints::outliers(seen, &faulty, &mut found);
     traffic::failing(seen, &mut found);
     found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mesh_grpc::pb::control as pb;
 
-use crate::report::{DeniedSum, EndpointSum};
+use crate::report::{DeniedSum, EndpointSum, StrangerSum};
 use crate::store::Refused;
 
 /// Everything that is looked at.
@@ -22,10 +22,32 @@ pub(crate) struct Observed {
     pub(crate) edges: Vec<(String, pb::EdgeReport)>,
     pub(crate) denied: Vec<DeniedSum>,
     pub(crate) plaintext: Vec<(String, u64)>,
+    pub(crate) strangers: Vec<StrangerSum>,
+    pub(crate) splits: Vec<Split>,
     /// Service, process, end of validity in seconds since 1970.
     pub(crate) certificates: Vec<(String, String, i64)>,
     pub(crate) leaf_ttl: Duration,
     pub(crate) now_unix: i64,
+}
+
+/// A weighted split, and what its backends received in the short window.
+#[derive(Debug, Default)]
+pub(crate) struct Split {
+    /// The service that is called, `shop/reviews`, and the name of the rule.
+    pub(crate) service: String,
+    pub(crate) route: String,
+    pub(crate) targets: Vec<Share>,
+}
+
+/// One backend of a split.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    pub(crate) backend: String,
+    pub(crate) weight: u32,
+    /// Calls that a rule of the split's service sent.
+    pub(crate) routed: u64,
+    /// Others, by who made them.
+    pub(crate) past: Vec<(String, u64)>,
 }
 
 /// One subscribed process.

@@ -246,3 +246,65 @@ fn an_edge_that_loses_calls_has_the_code_of_most_of_them() {
     };
     assert!(bad(&seen).is_empty());
 }
+
+#[test]
+fn a_canary_that_gets_more_than_its_weight_past_the_split_is_m5011_and_names_who_bypasses() {
+    let share = |backend: &str, weight, routed, past: &[(&str, u64)]| Share {
+        backend: backend.to_owned(),
+        weight,
+        routed,
+        past: past.iter().map(|(from, calls)| ((*from).to_owned(), *calls)).collect(),
+    };
+    let split = |v1, v2| Observed {
+        splits: vec![Split {
+            service: "shop/reviews".to_owned(),
+            route: "reviews/0".to_owned(),
+            targets: vec![v1, v2],
+        }],
+        ..Default::default()
+    };
+    let seen = split(
+        share("shop/reviews-v1", 90, 90, &[]),
+        share("shop/reviews-v2", 10, 10, &[("shop/batch", 50), ("plaintext", 10)]),
+    );
+    assert_eq!(bad(&seen), one("M5011", "shop/reviews-v2"));
+    let text = &findings(&seen)[0].message;
+    assert!(
+        text.starts_with("receives 43.8% of the calls of shop/reviews rule reviews/0, 10.0% is intended: 60 of 70 calls"),
+        "{text}"
+    );
+    assert!(text.ends_with("from shop/batch (50), plaintext (10)"), "{text}");
+    // In proportion, or too few to say.
+    let even = split(
+        share("shop/reviews-v1", 90, 0, &[("shop/batch", 90)]),
+        share("shop/reviews-v2", 10, 0, &[("shop/batch", 10)]),
+    );
+    assert!(bad(&even).is_empty());
+    let few = split(
+        share("shop/reviews-v1", 90, 9, &[]),
+        share("shop/reviews-v2", 10, 1, &[("shop/batch", 9)]),
+    );
+    assert!(bad(&few).is_empty());
+}
+
+#[test]
+fn callers_without_an_identity_are_m5012_by_address() {
+    let stranger = |last: [u8; 4], calls| crate::report::StrangerSum {
+        service: "shop/reviews".to_owned(),
+        source: last.into(),
+        connections: 1,
+        calls,
+        first: 20,
+        last: 2,
+    };
+    let seen = Observed {
+        strangers: vec![stranger([10, 0, 0, 7], 3), stranger([10, 0, 0, 8], 40)],
+        ..Default::default()
+    };
+    assert_eq!(bad(&seen), one("M5012", "shop/reviews"));
+    let text = &findings(&seen)[0].message;
+    assert!(
+        text.ends_with("cut them off: 10.0.0.8 (40 calls, last 2s ago), 10.0.0.7 (3 calls, last 2s ago)"),
+        "{text}"
+    );
+}

@@ -61,6 +61,7 @@ fn current(text: &str) -> Current {
     Current {
         revision: snapshot.revision().clone(),
         resources: checked.resources.into(),
+        snapshot,
         warnings: 0,
     }
 }

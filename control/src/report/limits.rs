@@ -13,8 +13,12 @@ pub(crate) const MAX_REPORT_BYTES: usize = 1 << 20;
 pub(super) const MAX_EDGES: usize = 600;
 /// Endpoint views kept (endpoint times client process), about 500 bytes each.
 pub(super) const MAX_VIEWS: usize = 20_000;
-/// Pairs of callee and caller kept.
-pub(super) const MAX_INBOUND: usize = 2_000;
+/// Triples of service, process and caller kept, about 1 KiB each.
+pub(super) const MAX_INBOUND: usize = 10_000;
+/// Stamps kept of one of these in one second; a process tells 64 apart, and the rest.
+pub(super) const MAX_STAMPS: usize = 66;
+/// Pairs of service and address kept of plaintext.
+pub(super) const MAX_STRANGERS: usize = 2_000;
 /// Processes kept.
 pub(super) const MAX_PROCESSES: usize = 5_000;
 /// Codes kept of an edge.
@@ -43,6 +47,7 @@ pub(crate) fn check(report: &pb::ReportRequest) -> Result<(), ReportError> {
         report.edges.len(),
         report.endpoints.len(),
         report.inbound.len(),
+        report.plaintext_sources.len(),
     ];
     if counts.iter().any(|count| *count > MAX_ENTRIES) {
         return Err(ReportError("more than 1000 entries in one list"));
@@ -50,6 +55,9 @@ pub(crate) fn check(report: &pb::ReportRequest) -> Result<(), ReportError> {
     let name = |text: &str| text.len() <= MAX_NAME && !text.chars().any(char::is_control);
     let text = |text: &str| text.len() <= MAX_TEXT;
     let service = |text: &str| ServiceName::parse(text, "default").is_ok();
+    let stamps = |each: &pb::InboundReport| {
+        each.routed.len() <= MAX_STAMPS && each.routed.keys().all(|stamp| text(stamp))
+    };
     if !name(&report.instance) {
         return Err(ReportError("the name of the process is too long"));
     }
@@ -79,7 +87,7 @@ pub(crate) fn check(report: &pb::ReportRequest) -> Result<(), ReportError> {
     if report
         .inbound
         .iter()
-        .any(|each| !text(&each.from) || each.codes.len() > MAX_CODES)
+        .any(|each| !text(&each.from) || each.codes.len() > MAX_CODES || !stamps(each))
     {
         return Err(ReportError("a caller's id is too long"));
     }

@@ -16,7 +16,7 @@ mod ring;
 mod tests;
 
 pub(crate) use endpoints::EndpointSum;
-pub(crate) use inbound::DeniedSum;
+pub(crate) use inbound::{DeniedSum, RoutedSum, StrangerSum};
 pub(crate) use limits::{MAX_REPORT_BYTES, check};
 
 use std::time::{Duration, Instant};
@@ -70,7 +70,13 @@ impl Reports {
         self.endpoints
             .take(&from, &report.instance, &report.endpoints, second);
         for each in &report.inbound {
-            self.inbound.take(&from, each, second);
+            self.inbound.take(&from, &report.instance, each, second);
+        }
+        // Where nobody has an identity, plaintext is how it is meant to be.
+        if report.identity_not_after_unix > 0 {
+            for source in &report.plaintext_sources {
+                self.inbound.stranger(&from, source, second);
+            }
         }
         self.processes.take(&from, &report, second);
     }
@@ -108,6 +114,16 @@ impl Reports {
     /// Who was denied by whom in the short window.
     pub(crate) fn denied(&self, now: Instant) -> Vec<DeniedSum> {
         self.inbound.denied(self.second(now))
+    }
+
+    /// Calls by callee, caller and routing, in the short window.
+    pub(crate) fn routed(&self, now: Instant) -> Vec<RoutedSum> {
+        self.inbound.routed(self.second(now))
+    }
+
+    /// Who calls in plaintext processes that have an identity, in the last hour.
+    pub(crate) fn strangers(&self, now: Instant) -> Vec<StrangerSum> {
+        self.inbound.strangers(self.second(now))
     }
 
     /// Processes with a certificate, and when it ends in seconds since 1970.

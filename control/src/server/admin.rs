@@ -10,6 +10,7 @@ use mesh_grpc::pb::control::admin_server::Admin;
 use mesh_grpc::wire::resource_to_proto;
 use tonic::{Request, Response, Status};
 
+use super::splits::{Labels, splits};
 use super::state::Shared;
 use crate::events;
 use crate::findings::{self, Client, Gone, Observed};
@@ -322,7 +323,7 @@ pub(crate) fn check(shared: &Shared) -> Vec<pb::Finding> {
         }
     });
     let clients = clients.collect();
-    let (instances, orphans, lost) = shared.read_registry(|registry| {
+    let (instances, orphans, lost, labels) = shared.read_registry(|registry| {
         let gone = |instance: &crate::registry::Instance, time| Gone {
             service: instance.service.to_string(),
             addr: instance.addr.to_string(),
@@ -338,7 +339,16 @@ pub(crate) fn check(shared: &Shared) -> Vec<pb::Finding> {
         let lost = registry
             .lost()
             .map(|lost| gone(&lost.instance, now.saturating_duration_since(lost.at)));
-        (registry.len(), orphans.collect(), lost.collect())
+        let labels: Labels = registry
+            .services()
+            .flat_map(|name| registry.instances(name, now))
+            .map(|row| {
+                let instance = row.instance;
+                let key = (instance.service.to_string(), instance.instance.clone());
+                (key, instance.labels.clone())
+            })
+            .collect();
+        (registry.len(), orphans.collect(), lost.collect(), labels)
     });
     let reports = shared.reports();
     let seen = Observed {
@@ -354,6 +364,8 @@ pub(crate) fn check(shared: &Shared) -> Vec<pb::Finding> {
         edges: reports.edges(Span::Short, now),
         denied: reports.denied(now),
         plaintext: reports.plaintext(now),
+        strangers: reports.strangers(now),
+        splits: splits(&current.snapshot, &labels, &reports.routed(now)),
         certificates: reports.certificates(),
         leaf_ttl: shared.leaf_ttl,
         now_unix: events::unix_seconds(SystemTime::now()),

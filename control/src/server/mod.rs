@@ -20,6 +20,7 @@ mod pace;
 mod registry;
 mod report;
 mod rpc;
+mod splits;
 pub(crate) mod state;
 mod tasks;
 

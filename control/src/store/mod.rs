@@ -42,6 +42,7 @@ pub(crate) struct PolicyStore {
 pub(crate) struct Current {
     pub(crate) revision: Arc<str>,
     pub(crate) resources: Arc<[Arc<Resource>]>,
+    pub(crate) snapshot: Snapshot,
     pub(crate) warnings: usize,
 }
 
@@ -210,6 +211,7 @@ impl Current {
         Self {
             revision: Snapshot::default().revision().clone(),
             resources: Arc::default(),
+            snapshot: Snapshot::default(),
             warnings: 0,
         }
     }
@@ -218,6 +220,7 @@ impl Current {
         Some(Self {
             revision: checked.snapshot.as_ref()?.revision().clone(),
             resources: checked.resources.clone().into(),
+            snapshot: checked.snapshot.clone()?,
             warnings: checked.warnings.0.len(),
         })
     }

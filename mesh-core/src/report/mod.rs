@@ -9,7 +9,7 @@ pub use shared::SharedHistogram;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,19 @@ pub struct Report {
     pub inbound: Vec<InboundReport>,
     /// Connections taken in plaintext during the interval.
     pub plaintext_peers: u64,
+    /// Where they came from.
+    pub plaintext_sources: Vec<PlaintextSource>,
+}
+
+/// Plaintext from one address: callers that a switch to `Strict` would cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaintextSource {
+    /// The address.
+    pub source: IpAddr,
+    /// Connections taken in the interval.
+    pub connections: u64,
+    /// Calls that began on its connections in the interval.
+    pub calls: u64,
 }
 
 /// Calls from this process along one route.
@@ -105,6 +118,11 @@ pub struct InboundReport {
     pub denied: u64,
     /// Failures by code.
     pub codes: BTreeMap<String, u64>,
+    /// Calls that began, by what the caller said of their routing: the text of a
+    /// [`Stamp`](crate::context::Stamp). Copies of calls are left out.
+    pub routed: BTreeMap<String, u64>,
+    /// Calls that began without such a stamp: they came past any split.
+    pub unrouted: u64,
 }
 
 // === impl EndpointReport ===
@@ -164,7 +182,9 @@ impl InboundReport {
         self.calls = self.calls.saturating_add(other.calls);
         self.failures = self.failures.saturating_add(other.failures);
         self.denied = self.denied.saturating_add(other.denied);
+        self.unrouted = self.unrouted.saturating_add(other.unrouted);
         add_codes(&mut self.codes, &other.codes);
+        add_codes(&mut self.routed, &other.routed);
     }
 }
 
@@ -237,6 +257,7 @@ mod tests {
             endpoints: vec![EndpointReport::default()],
             inbound: vec![InboundReport::default()],
             plaintext_peers: 2,
+            plaintext_sources: Vec::new(),
         };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);

@@ -1,7 +1,7 @@
 //! What processes measure.
 
 use mesh_core::report::{
-    EdgeReport, EndpointHealth, EndpointReport, Histogram, InboundReport, Report,
+    EdgeReport, EndpointHealth, EndpointReport, Histogram, InboundReport, PlaintextSource, Report,
 };
 
 use super::WireError;
@@ -18,6 +18,11 @@ pub fn report_to_proto(report: &Report) -> pb::ReportRequest {
             .collect(),
         inbound: report.inbound.iter().map(inbound_to_proto).collect(),
         plaintext_peers: report.plaintext_peers,
+        plaintext_sources: report
+            .plaintext_sources
+            .iter()
+            .map(source_to_proto)
+            .collect(),
         ..Default::default()
     }
 }
@@ -33,6 +38,11 @@ pub fn report_from_proto(wire: pb::ReportRequest) -> Result<Report, WireError> {
             .collect::<Result<_, _>>()?,
         inbound: wire.inbound.into_iter().map(inbound_from_proto).collect(),
         plaintext_peers: wire.plaintext_peers,
+        plaintext_sources: wire
+            .plaintext_sources
+            .into_iter()
+            .map(source_from_proto)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -129,6 +139,16 @@ fn inbound_to_proto(inbound: &InboundReport) -> pb::InboundReport {
         failures: inbound.failures,
         denied: inbound.denied,
         codes: inbound.codes.clone(),
+        routed: inbound.routed.clone(),
+        unrouted: inbound.unrouted,
+    }
+}
+
+fn source_to_proto(source: &PlaintextSource) -> pb::PlaintextSource {
+    pb::PlaintextSource {
+        source: source.source.to_string(),
+        connections: source.connections,
+        calls: source.calls,
     }
 }
 
@@ -139,7 +159,21 @@ fn inbound_from_proto(wire: pb::InboundReport) -> InboundReport {
         failures: wire.failures,
         denied: wire.denied,
         codes: wire.codes,
+        routed: wire.routed,
+        unrouted: wire.unrouted,
     }
+}
+
+fn source_from_proto(wire: pb::PlaintextSource) -> Result<PlaintextSource, WireError> {
+    let bad = |_: std::net::AddrParseError| WireError::new(format!("`{}` is no address", wire.source));
+    Ok(PlaintextSource {
+        source: wire
+            .source
+            .parse()
+            .map_err(|error| bad(error).at("plaintext_sources.source"))?,
+        connections: wire.connections,
+        calls: wire.calls,
+    })
 }
 
 #[cfg(test)]
@@ -181,7 +215,14 @@ mod tests {
                 from: "plaintext".into(),
                 calls: 3,
                 denied: 1,
+                routed: [("shop/a;route=b;backend=c".into(), 2)].into(),
+                unrouted: 1,
                 ..Default::default()
+            }],
+            plaintext_sources: vec![PlaintextSource {
+                source: [10, 0, 0, 7].into(),
+                connections: 1,
+                calls: 2,
             }],
             plaintext_peers: 2,
         };

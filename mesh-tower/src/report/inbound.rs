@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fmt,
     net::IpAddr,
     sync::{
@@ -17,6 +17,8 @@ use mesh_core::{
     telemetry::names,
 };
 
+use super::sources::{Source, Sources};
+use super::stamps::Stamps;
 use crate::telemetry::{Counter, Gauge, GaugeGuard, Histogram, OTHER, Recorder};
 
 /// The most peers that are told apart; calls of any further one are counted under `_other`.
@@ -40,8 +42,7 @@ struct Shared {
     other: Arc<PeerStats>,
     plaintext_peers: AtomicU64,
     plaintext_total: Counter,
-    /// Where plaintext came from, as far as it was logged.
-    sources: Mutex<HashSet<IpAddr>>,
+    sources: Sources,
     in_flight: Gauge,
 }
 
@@ -55,6 +56,7 @@ pub(crate) struct PeerStats {
     calls: AtomicU64,
     failures: AtomicU64,
     denied: AtomicU64,
+    stamps: Stamps,
     /// Only answers that are not a success: rare where it matters.
     codes: Mutex<BTreeMap<String, u64>>,
     /// The two answers that nearly all requests get, without a look-up.
@@ -110,7 +112,7 @@ impl InboundStats {
                 recorder: recorder.clone(),
                 peers: RwLock::default(),
                 plaintext_peers: AtomicU64::new(0),
-                sources: Mutex::default(),
+                sources: Sources::default(),
             }),
         }
     }
@@ -144,18 +146,15 @@ impl InboundStats {
     }
 
     /// A peer connected without TLS. Each source is named once in the log: these are the ones that
-    /// a switch to strict would cut off.
-    pub(crate) fn plaintext_peer(&self, source: IpAddr) {
+    /// a switch to strict would cut off. Its calls are counted by what is answered.
+    pub(crate) fn plaintext_peer(&self, source: IpAddr) -> Option<Arc<Source>> {
         self.shared.plaintext_peers.fetch_add(1, Relaxed);
         self.shared.plaintext_total.increment(1);
-        let mut sources = self
-            .shared
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if sources.len() < MAX_PEERS && sources.insert(source) {
+        let (counts, is_new) = self.shared.sources.connected(source)?;
+        if is_new {
             tracing::info!(target: "mesh::server", %source, "peer without TLS");
         }
+        Some(counts)
     }
 
     /// Counts one request in work until the answer is dropped.
@@ -167,6 +166,7 @@ impl InboundStats {
     pub(crate) fn fill(&self, report: &mut Report) {
         let shared = &*self.shared;
         report.plaintext_peers += shared.plaintext_peers.swap(0, Relaxed);
+        report.plaintext_sources.extend(shared.sources.take());
         {
             let peers = shared.peers.read().unwrap_or_else(PoisonError::into_inner);
             report
@@ -201,6 +201,7 @@ impl PeerStats {
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             denied: AtomicU64::new(0),
+            stamps: Stamps::default(),
             codes: Mutex::default(),
             http_ok: OnceLock::new(),
             grpc_ok: OnceLock::new(),
@@ -222,6 +223,11 @@ impl PeerStats {
     /// Records the time until the answer's headers.
     pub(crate) fn answered(&self, elapsed: Duration) {
         self.duration.record(elapsed);
+    }
+
+    /// What its calls say of their routing.
+    pub(crate) fn stamps(&self) -> &Stamps {
+        &self.stamps
     }
 
     /// A request came that no policy of the mesh routed.
@@ -300,7 +306,8 @@ impl PeerStats {
         let failures = self.failures.swap(0, Relaxed);
         let denied = self.denied.swap(0, Relaxed);
         let codes = std::mem::take(&mut *self.codes.lock().unwrap_or_else(PoisonError::into_inner));
-        if calls == 0 && codes.is_empty() {
+        let (routed, unrouted) = self.stamps.take();
+        if calls == 0 && codes.is_empty() && routed.is_empty() && unrouted == 0 {
             return None;
         }
         Some(InboundReport {
@@ -309,6 +316,8 @@ impl PeerStats {
             failures,
             denied,
             codes,
+            routed,
+            unrouted,
         })
     }
 }

@@ -4,5 +4,9 @@
 //! [`Report`](mesh_core::report::Report).
 
 mod inbound;
+mod sources;
+mod stamps;
 
+pub(crate) use self::sources::Source;
+pub(crate) use self::stamps::LastStamp;
 pub(crate) use self::inbound::{InboundStats, Outcome, PeerStats, Status};

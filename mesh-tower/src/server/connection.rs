@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     access::Rules,
+    report::Source,
     stack::Seam,
     telemetry::{Counter, Gauge},
     tls::{Credentials, ServerTls},
@@ -78,6 +79,8 @@ pub(super) struct Handshakes {
 struct Secured {
     io: BoxIo,
     peer: Option<SpiffeId>,
+    /// Set for plaintext that the policy lets in.
+    source: Option<Arc<Source>>,
     tls: bool,
     http: Option<Http>,
 }
@@ -101,9 +104,9 @@ pub(super) async fn serve(shared: Arc<Shared>, io: BoxIo, remote: SocketAddr) {
             Some(http) => (http, Rewind::new(secured.io)),
             None => detect::http(secured.io).await.map_err(broken)?,
         };
-        Ok::<_, MeshError>((secured.peer, secured.tls, http, io))
+        Ok::<_, MeshError>((secured.peer, secured.tls, secured.source, http, io))
     };
-    let (peer, tls, http, io) = match tokio::time::timeout(limit, start).await {
+    let (peer, tls, source, http, io) = match tokio::time::timeout(limit, start).await {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => {
             tracing::debug!(target: "mesh::server", %remote, "connection refused: {error}");
@@ -114,7 +117,7 @@ pub(super) async fn serve(shared: Arc<Shared>, io: BoxIo, remote: SocketAddr) {
             return;
         }
     };
-    shared.http(http, io, peer, tls, remote).await;
+    shared.http(http, io, peer, tls, source, remote).await;
 }
 
 fn broken(error: io::Error) -> MeshError {
@@ -181,10 +184,9 @@ impl Shared {
         match self.accepted(&model, remote)? {
             Accepted::Plaintext => {
                 // Chosen for this listener, it is nobody's shortcoming.
-                if self.choice == TlsChoice::Policy {
-                    self.parts.stats.plaintext_peer(remote.ip());
-                }
-                Ok(self.plaintext(io))
+                let counted = self.choice == TlsChoice::Policy;
+                let source = counted.then(|| self.parts.stats.plaintext_peer(remote.ip()));
+                Ok(self.plaintext(io, source.flatten()))
             }
             Accepted::Tls => self.handshake(&self.tls, io, &model).await,
             Accepted::Join => self.handshake(&self.join, io, &model).await,
@@ -194,16 +196,17 @@ impl Shared {
                 if is_tls {
                     return self.handshake(&self.tls, io, &model).await;
                 }
-                self.parts.stats.plaintext_peer(remote.ip());
-                Ok(self.plaintext(io))
+                let source = self.parts.stats.plaintext_peer(remote.ip());
+                Ok(self.plaintext(io, source))
             }
         }
     }
 
-    fn plaintext(&self, io: BoxIo) -> Secured {
+    fn plaintext(&self, io: BoxIo, source: Option<Arc<Source>>) -> Secured {
         Secured {
             io,
             peer: None,
+            source,
             tls: false,
             http: None,
         }
@@ -241,6 +244,7 @@ impl Shared {
             },
             io: accepted.io,
             peer: accepted.peer,
+            source: None,
             tls: true,
         })
     }
@@ -292,6 +296,7 @@ impl Shared {
         io: Rewind<BoxIo>,
         peer: Option<SpiffeId>,
         tls: bool,
+        source: Option<Arc<Source>>,
         remote: SocketAddr,
     ) {
         let phase = Phase::default();
@@ -314,7 +319,7 @@ impl Shared {
         match http {
             Http::One => {
                 let line = Line::new(io);
-                let dispatch = Dispatch::new(&self, info, Some(line.clone()), phase.clone());
+                let dispatch = Dispatch::new(&self, info, source, Some(line.clone()), phase.clone());
                 let io = TokioIo::new(Paced::new(line, limits.head, limits.idle));
                 let connection = http1::Builder::new()
                     // Answers after a client's FIN (boundaries: TCP).
@@ -333,7 +338,7 @@ impl Shared {
                 .await;
             }
             Http::Two => {
-                let dispatch = Dispatch::new(&self, info, None, phase.clone());
+                let dispatch = Dispatch::new(&self, info, source, None, phase.clone());
                 let connection = http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(limits.streams)

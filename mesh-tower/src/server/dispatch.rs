@@ -14,6 +14,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use mesh_core::metadata;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -28,6 +29,7 @@ use super::{
 use crate::{
     body::MeshBody,
     metrics::inbound::PeerHandle,
+    report::{LastStamp, Source},
     rescue::inbound::refusal,
     stack::Seam,
     transport::{BoxIo, ConnInfo},
@@ -46,6 +48,11 @@ pub(super) struct Dispatch {
     shared: Arc<Shared>,
     info: ConnInfo,
     peer: PeerHandle,
+    /// A peer without an identity at a server that has one: what it says of the mesh is not heard.
+    stranger: bool,
+    /// Where plaintext comes from, if the policy chose this connection's protocol.
+    source: Option<Arc<Source>>,
+    stamp: RefCell<LastStamp>,
     line: Option<Line<Wire>>,
     phase: Phase,
 }
@@ -94,10 +101,14 @@ impl Dispatch {
     pub(super) fn new(
         shared: &Arc<Shared>,
         info: ConnInfo,
+        source: Option<Arc<Source>>,
         line: Option<Line<Wire>>,
         phase: Phase,
     ) -> Self {
         Self {
+            stranger: info.peer.is_none() && shared.credentials.has_identity(),
+            source,
+            stamp: RefCell::default(),
             stack: RefCell::new(shared.stack.clone()),
             peer: PeerHandle(shared.parts.stats.peer(info.peer.as_ref())),
             shared: shared.clone(),
@@ -131,6 +142,15 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             return future;
         }
         future.upgradable = admit::is_upgradable(&request);
+        if self.stranger {
+            request.headers_mut().remove(metadata::ROUTED);
+            request.headers_mut().remove(metadata::MIRROR);
+        }
+        if let Some(source) = &self.source {
+            source.called();
+        }
+        let stamps = self.peer.0.stamps();
+        stamps.count(request.headers(), &mut self.stamp.borrow_mut());
         let extensions = request.extensions_mut();
         extensions.insert(self.info.clone());
         extensions.insert(self.peer.clone());
