@@ -12,7 +12,9 @@
 //! ```
 
 mod filters;
+mod find;
 mod service;
 
 pub(crate) use self::filters::{ResponseEdits, edit_request, redirect, rewrite};
+pub(crate) use self::find::find;
 pub use self::service::{HeadersFuture, HeadersLayer, HeadersService};
