@@ -4,6 +4,7 @@ use mesh_core::metadata;
 
 use crate::context::CallContext;
 use crate::deadline;
+use crate::headers::find;
 
 /// Writes what a callee needs to know of this attempt. Two of the values are made per attempt
 /// (trace parent, time left); the rest is static or shared. Answers with the attempt's own span.
@@ -21,7 +22,7 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext) -> TraceContex
     if call.criticality() != Criticality::default() {
         let text = HeaderValue::from_static(call.criticality().as_str());
         headers.insert(metadata::CRITICALITY, text);
-    } else {
+    } else if find(headers, &metadata::CRITICALITY).is_some() {
         // What the application copied from somewhere is not what the call was decided to be.
         headers.remove(metadata::CRITICALITY);
     }

@@ -13,6 +13,7 @@ use mesh_core::metadata;
 use mesh_core::route::session::Session;
 
 use crate::body::MeshBody;
+use crate::headers::find;
 use crate::live_view::{BackendView, Place, ServiceView};
 use crate::metrics::{Edge, Ending};
 use crate::runtime;
@@ -183,8 +184,7 @@ impl CallContext {
                     Some(parent) => (parent.child(&mut rng), Some(parent.span_id())),
                     None => (TraceContext::start(sampled, &mut rng), None),
                 };
-                let level = headers
-                    .get(metadata::CRITICALITY)
+                let level = find(headers, &metadata::CRITICALITY)
                     .and_then(|value| value.to_str().ok()?.parse().ok());
                 (trace, parent, None, level.unwrap_or_default(), 0)
             });

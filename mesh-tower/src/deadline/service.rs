@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::context::{self, CallContext};
+use crate::headers::find;
 use crate::stack::{Describe, into_mesh_error};
 
 /// Gives each call its deadline: the inherited one or the default, whichever is earlier.
@@ -109,16 +110,10 @@ where
 
 /// A limit that the application, or the proxy's caller, has put on this call itself.
 fn from_headers(grpc: bool, headers: &HeaderMap, started: Instant) -> Option<Instant> {
-    let given =
-        |name: &http::HeaderName| *name == metadata::TIMEOUT_MS || *name == metadata::GRPC_TIMEOUT;
-    // A look-up hashes its name: a glance at the few names that most requests have costs less.
-    if headers.keys_len() <= 8 && !headers.keys().any(given) {
-        return None;
-    }
     let left = if grpc {
-        deadline::parse_grpc_timeout(headers.get(metadata::GRPC_TIMEOUT)?.to_str().ok()?)
+        deadline::parse_grpc_timeout(find(headers, &metadata::GRPC_TIMEOUT)?.to_str().ok()?)
     } else {
-        deadline::parse_timeout_ms(headers.get(metadata::TIMEOUT_MS)?.to_str().ok()?)
+        deadline::parse_timeout_ms(find(headers, &metadata::TIMEOUT_MS)?.to_str().ok()?)
     };
     started.checked_add(left?)
 }

@@ -12,9 +12,11 @@
 //! ```
 
 mod filters;
+mod find;
 mod service;
 mod trailers;
 
 pub(crate) use self::filters::{ResponseEdits, edit_request, redirect, rewrite};
+pub(crate) use self::find::find;
 pub use self::service::{HeadersFuture, HeadersLayer, HeadersService};
 pub(crate) use self::trailers::edit_trailers;

@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::Describe;
 use crate::BoxError;
 use crate::body::MeshBody;
+use crate::headers::find;
 
 /// A future behind a pointer, as a seam returns it.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -141,15 +142,6 @@ pub(crate) fn into_mesh_error(error: impl Into<BoxError>) -> MeshError {
 
 /// Whether a message's content type says gRPC.
 pub(crate) fn is_grpc(headers: &http::HeaderMap) -> bool {
-    // A look-up hashes its name: a glance at the few names that most requests have costs less.
-    if headers.keys_len() <= 8
-        && !headers
-            .keys()
-            .any(|name| *name == http::header::CONTENT_TYPE)
-    {
-        return false;
-    }
-    headers
-        .get(http::header::CONTENT_TYPE)
+    find(headers, &http::header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
