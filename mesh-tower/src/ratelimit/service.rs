@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use mesh_core::{
     context::{Arrival, RequestContext},
-    error::{ErrorKind, Flags, MeshError},
+    error::{ErrorKind, MeshError},
     ratelimit::Limited,
 };
 use tower_service::Service;
@@ -45,16 +45,10 @@ impl<S> RateLimited<S> {
         let checked = self.layer.limits.check(runtime::now(), &call, level);
         checked.map_err(|Limited { limit, retry_after }| {
             self.layer.limiters.count(&limit, level.as_str());
-            // The caller's quota and not this instance's trouble: elsewhere it would be cheating.
-            let flags = Flags {
-                non_retryable: true,
-                ..Flags::default()
-            };
             MeshError::new(
                 ErrorKind::RateLimited,
                 format!("above the rate limit {limit:?}"),
             )
-            .with_flags(flags)
             .with_retry_after(retry_after)
         })
     }

@@ -86,6 +86,8 @@ fn a_refused_host_is_seen_as_unreachable_and_comes_back() {
     let slow = Behaviour::default().taking(Latency::fixed(40 * MS));
     let outcome = Scenario::new("down")
         .lasting(20 * S)
+        // What breaks in the middle may have been processed: only a policy repeats it.
+        .policy("service: shop/reviews\nroute: [{ retry: { attempts: 2, codes: [503] } }]")
         .service(Service::new("shop/reviews", 3).behaving(slow))
         .load(Load::new("shop/reviews", 50.0))
         .at(2 * S, Change::behave("reviews#1", Behaviour::down()))
