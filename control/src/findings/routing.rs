@@ -72,13 +72,19 @@ fn names(callers: &[(String, u64)]) -> String {
 pub(super) fn strangers(seen: &Observed, found: &mut Vec<pb::Finding>) {
     let mut by_service: BTreeMap<&str, Vec<&StrangerSum>> = BTreeMap::new();
     for stranger in &seen.strangers {
-        by_service.entry(&stranger.service).or_default().push(stranger);
+        by_service
+            .entry(&stranger.service)
+            .or_default()
+            .push(stranger);
     }
     for (service, mut strangers) in by_service {
         strangers.sort_by_key(|stranger| (std::cmp::Reverse(stranger.calls), stranger.source));
         let named = strangers.iter().take(NAMED).map(|stranger| {
             let ago = seconds(std::time::Duration::from_secs(stranger.last));
-            format!("{} ({} calls, last {ago} ago)", stranger.source, stranger.calls)
+            format!(
+                "{} ({} calls, last {ago} ago)",
+                stranger.source, stranger.calls
+            )
         });
         let mut named = named.collect::<Vec<_>>().join(", ");
         if strangers.len() > NAMED {

@@ -253,7 +253,10 @@ fn a_canary_that_gets_more_than_its_weight_past_the_split_is_m5011_and_names_who
         backend: backend.to_owned(),
         weight,
         routed,
-        past: past.iter().map(|(from, calls)| ((*from).to_owned(), *calls)).collect(),
+        past: past
+            .iter()
+            .map(|(from, calls)| ((*from).to_owned(), *calls))
+            .collect(),
     };
     let split = |v1, v2| Observed {
         splits: vec![Split {
@@ -265,7 +268,12 @@ fn a_canary_that_gets_more_than_its_weight_past_the_split_is_m5011_and_names_who
     };
     let seen = split(
         share("shop/reviews-v1", 90, 90, &[]),
-        share("shop/reviews-v2", 10, 10, &[("shop/batch", 50), ("plaintext", 10)]),
+        share(
+            "shop/reviews-v2",
+            10,
+            10,
+            &[("shop/batch", 50), ("plaintext", 10)],
+        ),
     );
     assert_eq!(bad(&seen), one("M5011", "shop/reviews-v2"));
     let text = &findings(&seen)[0].message;
@@ -273,7 +281,10 @@ fn a_canary_that_gets_more_than_its_weight_past_the_split_is_m5011_and_names_who
         text.starts_with("receives 43.8% of the calls of shop/reviews rule reviews/0, 10.0% is intended: 60 of 70 calls"),
         "{text}"
     );
-    assert!(text.ends_with("from shop/batch (50), plaintext (10)"), "{text}");
+    assert!(
+        text.ends_with("from shop/batch (50), plaintext (10)"),
+        "{text}"
+    );
     // In proportion, or too few to say.
     let even = split(
         share("shop/reviews-v1", 90, 0, &[("shop/batch", 90)]),
@@ -304,7 +315,9 @@ fn callers_without_an_identity_are_m5012_by_address() {
     assert_eq!(bad(&seen), one("M5012", "shop/reviews"));
     let text = &findings(&seen)[0].message;
     assert!(
-        text.ends_with("cut them off: 10.0.0.8 (40 calls, last 2s ago), 10.0.0.7 (3 calls, last 2s ago)"),
+        text.ends_with(
+            "cut them off: 10.0.0.8 (40 calls, last 2s ago), 10.0.0.7 (3 calls, last 2s ago)"
+        ),
         "{text}"
     );
 }

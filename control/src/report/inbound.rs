@@ -90,7 +90,10 @@ impl Inbound {
         counts.calls = counts.calls.saturating_add(report.calls);
         counts.denied = counts.denied.saturating_add(report.denied);
         let unrouted = (report.unrouted > 0).then_some(("", report.unrouted));
-        let routed = report.routed.iter().map(|(stamp, calls)| (stamp.as_str(), *calls));
+        let routed = report
+            .routed
+            .iter()
+            .map(|(stamp, calls)| (stamp.as_str(), *calls));
         for (stamp, calls) in routed.chain(unrouted) {
             if counts.routed.len() < MAX_STAMPS || counts.routed.contains_key(stamp) {
                 let sum = counts.routed.entry(stamp.into()).or_default();

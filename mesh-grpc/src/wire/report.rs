@@ -165,7 +165,8 @@ fn inbound_from_proto(wire: pb::InboundReport) -> InboundReport {
 }
 
 fn source_from_proto(wire: pb::PlaintextSource) -> Result<PlaintextSource, WireError> {
-    let bad = |_: std::net::AddrParseError| WireError::new(format!("`{}` is no address", wire.source));
+    let bad =
+        |_: std::net::AddrParseError| WireError::new(format!("`{}` is no address", wire.source));
     Ok(PlaintextSource {
         source: wire
             .source

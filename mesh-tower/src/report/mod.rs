@@ -7,6 +7,6 @@ mod inbound;
 mod sources;
 mod stamps;
 
+pub(crate) use self::inbound::{InboundStats, Outcome, PeerStats, Status};
 pub(crate) use self::sources::Source;
 pub(crate) use self::stamps::LastStamp;
-pub(crate) use self::inbound::{InboundStats, Outcome, PeerStats, Status};

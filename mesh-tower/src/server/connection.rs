@@ -319,7 +319,8 @@ impl Shared {
         match http {
             Http::One => {
                 let line = Line::new(io);
-                let dispatch = Dispatch::new(&self, info, source, Some(line.clone()), phase.clone());
+                let dispatch =
+                    Dispatch::new(&self, info, source, Some(line.clone()), phase.clone());
                 let io = TokioIo::new(Paced::new(line, limits.head, limits.idle));
                 let connection = http1::Builder::new()
                     // Answers after a client's FIN (boundaries: TCP).
