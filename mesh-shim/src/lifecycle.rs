@@ -17,13 +17,12 @@ use mesh_tower::drain::Timing;
 use mesh_tower::mesh::{Serving, ServingGuard};
 use rustix::process::Signal;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Health, Metrics, Readiness};
+use crate::admin::{self, Readiness};
 use crate::config::{App, Config, DrainTimes};
 use crate::error::ShimError;
 use crate::listeners::{Listeners, Ports};
-use crate::proxy::{self, Tunnels};
+use crate::proxy::Tunnels;
 use crate::supervise::{Child, Exit, Received, Signals, accepts};
 use crate::{join, worker};
 
@@ -41,13 +40,8 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
     let mut listeners = Listeners::open(&config)?;
     let ports = listeners.ports().clone();
     let (readiness, watched) = watch::channel(Readiness::Starting);
-    let stop_admin = CancellationToken::new();
-    let health = proxy::serve(
-        listeners.health()?,
-        Health::new(watched),
-        stop_admin.clone(),
-    );
-    let health = tokio::spawn(health);
+    let pages = admin::health(watched);
+    let health = tokio::spawn(pages.clone().serve(listeners.health()?));
 
     let mesh = tokio::select! {
         mesh = join::join(&config) => mesh?,
@@ -56,12 +50,8 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
     let DrainTimes { unready, in_flight } = config.drain;
     mesh.drain().set_timing(Timing { unready, in_flight });
     let tunnels = Arc::new(Tunnels::default());
-    let metrics = Metrics::new(mesh.clone(), tunnels.clone());
-    let metrics = tokio::spawn(proxy::serve(
-        listeners.metrics()?,
-        metrics,
-        stop_admin.clone(),
-    ));
+    let pages = admin::metrics(pages, mesh.clone(), tunnels.clone());
+    let metrics = tokio::spawn(pages.serve(listeners.metrics()?));
 
     let gates = worker::Gates::default();
     let threads = worker::start(&config, &mesh, &tunnels, &mut listeners, &gates)?;
@@ -88,7 +78,6 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
     ) {
         tracing::error!("a worker did not end in order");
     }
-    stop_admin.cancel();
     health.abort();
     metrics.abort();
     exit.map(Exit::code)

@@ -14,6 +14,6 @@ mod tests;
 mod tunnel;
 
 pub(crate) use self::hop::strip;
-pub(crate) use self::listen::{Answer, Share, bind, serve};
+pub(crate) use self::listen::{Share, bind, serve};
 pub(crate) use self::outbound::Outbound;
 pub(crate) use self::tunnel::Tunnels;

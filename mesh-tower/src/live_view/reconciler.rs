@@ -403,7 +403,7 @@ fn still_working(held: &Held) -> Vec<mesh_core::balance::EndpointInfo> {
     let works = |info: &mesh_core::balance::EndpointInfo| {
         held.endpoints
             .get(&(info.addr, info.identity.clone()))
-            .is_some_and(|endpoint| endpoint.pool().stats().connections() > 0)
+            .is_some_and(|endpoint| endpoint.pool().stats().open > 0)
     };
     held.view
         .set()

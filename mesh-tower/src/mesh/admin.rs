@@ -12,16 +12,103 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_core::error::{ErrorKind, MeshError};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
-use super::{Mesh, WeakMesh};
+use super::Mesh;
 use crate::body::MeshBody;
 
 /// Probes and one scraper need few; more wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
 /// Longest time from the connection to the end of a request's head.
 const HEAD: Duration = Duration::from_secs(10);
+
+type Unready = Arc<dyn Fn() -> Option<&'static str> + Send + Sync>;
+type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// `/livez`, `/readyz` and `/metrics`, for a process that has its own word on them. Others call
+/// [`Mesh::serve_admin`].
+#[derive(Clone)]
+pub struct AdminPages {
+    unready: Unready,
+    metrics: Option<Metrics>,
+}
+
+// === impl AdminPages ===
+
+impl AdminPages {
+    /// `unready` says why the process does not want traffic, `None` when it does. There are no
+    /// metrics.
+    pub fn new(unready: impl Fn() -> Option<&'static str> + Send + Sync + 'static) -> Self {
+        Self {
+            unready: Arc::new(unready),
+            metrics: None,
+        }
+    }
+
+    /// The same with metrics, as Prometheus text.
+    #[must_use]
+    pub fn with_metrics(mut self, text: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.metrics = Some(Arc::new(text));
+        self
+    }
+
+    /// Serves them until the future is dropped, at most 32 connections at a time. Plain HTTP without
+    /// any access rule: give it a loopback address.
+    pub async fn serve(self, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.len() >= CONNECTIONS {
+                connections.join_next().await;
+            }
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(self.clone().connection(stream));
+                }
+                // Out of file descriptors, most likely: let others give some back.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    async fn connection(self, stream: TcpStream) {
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = self.answer(request.method(), request.uri().path());
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let _ = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<MeshBody> {
+        if *method != Method::GET && *method != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        }
+        match (path, &self.metrics) {
+            ("/livez", _) => text(StatusCode::OK, "ok\n"),
+            ("/readyz", _) => match (self.unready)() {
+                None => text(StatusCode::OK, "ok\n"),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            },
+            ("/metrics", Some(metrics)) => text(StatusCode::OK, metrics()),
+            (_, Some(_)) => text(StatusCode::NOT_FOUND, "/livez, /readyz or /metrics\n"),
+            (_, None) => text(StatusCode::NOT_FOUND, "/livez or /readyz\n"),
+        }
+    }
+}
+
+impl std::fmt::Debug for AdminPages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminPages").finish_non_exhaustive()
+    }
+}
 
 impl Mesh {
     /// Serves `/livez`, `/readyz` and `/metrics` of this process on `addr` until it ends, and gives the
@@ -37,55 +124,23 @@ impl Mesh {
         };
         let listener = TcpListener::bind(addr).await.map_err(fault)?;
         let bound = listener.local_addr().map_err(fault)?;
-        self.spawn(accept(listener, self.downgrade()));
+        self.spawn(self.admin_pages().serve(listener));
         Ok(bound)
     }
-}
 
-async fn accept(listener: TcpListener, mesh: WeakMesh) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else {
-            return;
+    fn admin_pages(&self) -> AdminPages {
+        let (weak, measured) = (self.downgrade(), self.downgrade());
+        let unready = move || match weak.upgrade() {
+            None => Some("stopping"),
+            Some(mesh) if !mesh.drain().is_serving() => Some("draining"),
+            Some(mesh) => (!*mesh.ready().borrow()).then_some("starting"),
         };
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely: let others give some back.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
+        let metrics = move || {
+            measured
+                .upgrade()
+                .map_or_else(String::new, |mesh| mesh.metrics_text())
         };
-        let weak = mesh.clone();
-        let Some(mesh) = mesh.upgrade() else { return };
-        mesh.spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let response = answer(&weak, request.method(), request.uri().path());
-                std::future::ready(Ok::<_, Infallible>(response))
-            });
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            drop(permit);
-        });
-    }
-}
-
-fn answer(mesh: &WeakMesh, method: &Method, path: &str) -> Response<MeshBody> {
-    if *method != Method::GET && *method != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
-    }
-    let Some(mesh) = mesh.upgrade() else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
-    };
-    match path {
-        "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if !mesh.drain().is_serving() => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        }
-        "/readyz" if !*mesh.ready().borrow() => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        "/readyz" => text(StatusCode::OK, "ok\n"),
-        "/metrics" => text(StatusCode::OK, mesh.metrics_text()),
-        _ => text(StatusCode::NOT_FOUND, "/livez, /readyz or /metrics\n"),
+        AdminPages::new(unready).with_metrics(metrics)
     }
 }
 
@@ -102,7 +157,7 @@ mod tests {
     use super::*;
 
     fn status(mesh: &Mesh, method: &Method, path: &str) -> u16 {
-        answer(&mesh.downgrade(), method, path).status().as_u16()
+        mesh.admin_pages().answer(method, path).status().as_u16()
     }
 
     #[tokio::test]
@@ -117,6 +172,17 @@ mod tests {
         assert_eq!(status(&mesh, &Method::GET, "/readyz"), 503);
         assert_eq!(status(&mesh, &Method::GET, "/"), 404);
         assert_eq!(status(&mesh, &Method::POST, "/livez"), 405);
+    }
+
+    #[test]
+    fn a_process_with_a_word_of_its_own_has_it_and_no_metrics_unless_it_gives_some() {
+        let pages = AdminPages::new(|| Some("warming up"));
+        let status = |pages: &AdminPages, path| pages.answer(&Method::GET, path).status().as_u16();
+        assert_eq!(status(&pages, "/livez"), 200);
+        assert_eq!(status(&pages, "/readyz"), 503);
+        assert_eq!(status(&pages, "/metrics"), 404);
+        let pages = pages.with_metrics(|| "a 1\n".to_owned());
+        assert_eq!(status(&pages, "/metrics"), 200);
     }
 
     #[tokio::test]

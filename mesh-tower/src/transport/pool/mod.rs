@@ -164,15 +164,6 @@ impl fmt::Debug for EndpointPool {
     }
 }
 
-// === impl PoolStats ===
-
-impl PoolStats {
-    /// Open connections of both protocols.
-    pub fn connections(&self) -> usize {
-        self.open
-    }
-}
-
 // === impl Held ===
 
 impl Held {
