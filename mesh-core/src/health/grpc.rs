@@ -45,6 +45,16 @@ pub fn request(service: &str) -> Vec<u8> {
     framed
 }
 
+/// A response that holds a state, framed for gRPC: `SERVING` is 1, `NOT_SERVING` 2.
+pub const fn response(serving: Serving) -> [u8; 7] {
+    let status = match serving {
+        Serving::Yes => 1,
+        Serving::No => 2,
+    };
+    // Not compressed, two bytes long; field 1, a varint.
+    [0, 0, 0, 0, 2, 0x08, status]
+}
+
 /// Takes the first whole message off `buffer`: its state, or why it is none.
 ///
 /// # Errors

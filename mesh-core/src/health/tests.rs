@@ -116,3 +116,12 @@ fn grpc_backoff_of_a_broken_stream_starts_at_1_s_and_ends_at_120_s() {
     assert_eq!(grpc::pause(2), Duration::from_millis(2560));
     assert_eq!(grpc::pause(1000), Duration::from_secs(120));
 }
+
+#[test]
+fn a_response_is_read_as_it_was_written() {
+    for serving in [grpc::Serving::Yes, grpc::Serving::No] {
+        let mut buffer = grpc::response(serving).to_vec();
+        assert_eq!(grpc::take(&mut buffer), Ok(Some(serving)));
+        assert!(buffer.is_empty());
+    }
+}

@@ -12,6 +12,7 @@ use super::{Rules, body::Watch, future::AccessFuture};
 use crate::{
     BoxError,
     body::MeshBody,
+    health::HealthProbe,
     metrics::inbound::PeerHandle,
     stack::{Describe, into_mesh_error, is_grpc},
     telemetry::Counter,
@@ -59,8 +60,11 @@ where
         let path = request.uri().path();
         let decision = self.rules.decide(peer, request.method(), path, grpc);
         let name = || peer.map_or("a peer without identity", |peer| peer.as_str());
+        // Health probes always pass. They are marked in this process, so no peer can do it.
+        let probe = || request.extensions().get::<HealthProbe>().is_some();
         let denied = match decision {
             Decision::Allowed(_) => None,
+            _ if probe() => None,
             Decision::AuditDenied(why) => {
                 self.denied.increment(1);
                 if let Some(peer) = request.extensions().get::<PeerHandle>() {
@@ -88,7 +92,7 @@ where
             let error = MeshError::new(ErrorKind::Denied, what);
             return AccessFuture::denied(error.with_note("policy", why));
         }
-        let watch = self.rules.is_enforced().then(|| {
+        let watch = (self.rules.is_enforced() && !probe()).then(|| {
             Box::new(Watch {
                 rules: self.rules.clone(),
                 peer: peer.cloned(),

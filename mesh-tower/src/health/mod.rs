@@ -3,6 +3,11 @@
 //! *Health* says that the process runs; *ready* that it wants traffic: its identity and policy
 //! have arrived and it is not draining. Both pass the access policy.
 //!
+//! `grpc.health.v1.Health` is answered too, `Check` and `Watch`, for any service name: `NOT_SERVING`
+//! while the process is not ready, and from the beginning of its drain, which ends the watches.
+//! While it is ready an application that implements the service itself answers for itself; for all
+//! others the answer is `SERVING`.
+//!
 //! ```
 //! use mesh_tower::{MeshBody, health::HealthLayer};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -18,9 +23,11 @@
 //! # });
 //! ```
 
+mod grpc;
 mod layer;
 mod service;
 
+pub(crate) use self::grpc::HealthProbe;
 pub use self::{
     layer::HealthLayer,
     service::{Health, HealthFuture},

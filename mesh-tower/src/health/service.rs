@@ -8,14 +8,17 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::layer::{HEALTH, Probe, READY};
+use super::{
+    grpc::{self, Asked, HealthProbe},
+    layer::{HEALTH, READY, State},
+};
 use crate::{body::MeshBody, stack::Describe};
 
 /// Service of [`HealthLayer`](super::HealthLayer).
 #[derive(Clone)]
 pub struct Health<S> {
     pub(super) inner: S,
-    pub(super) probe: Probe,
+    pub(super) state: State,
 }
 
 pin_project! {
@@ -24,6 +27,8 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         answer: Option<Response<MeshBody>>,
+        // The gRPC health call that the application was asked to answer.
+        asked: Option<Box<Asked>>,
     }
 }
 
@@ -41,33 +46,42 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let path = request.uri().path();
-        let unready = match path {
-            HEALTH => None,
-            READY => (self.probe)(),
-            _ => {
-                return HealthFuture {
-                    inner: Some(self.inner.call(request)),
-                    answer: None,
-                };
-            }
-        };
-        let mut answer = Response::new(MeshBody::full(match unready {
-            None => "ok\n".to_owned(),
-            Some(why) => format!("{why}\n"),
-        }));
-        if unready.is_some() {
-            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        }
-        answer
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        HealthFuture {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut future = HealthFuture {
             inner: None,
-            answer: Some(answer),
+            answer: None,
+            asked: None,
+        };
+        match request.uri().path() {
+            HEALTH => future.answer = Some(plain(None)),
+            READY => future.answer = Some(plain(self.state.unready())),
+            path => {
+                if let Some(asked) = Asked::new(path, &request, &self.state) {
+                    if self.state.unready().is_some() {
+                        future.answer = Some(asked.answer());
+                        return future;
+                    }
+                    request.extensions_mut().insert(HealthProbe);
+                    future.asked = Some(Box::new(asked));
+                }
+                future.inner = Some(self.inner.call(request));
+            }
         }
+        future
     }
+}
+
+fn plain(unready: Option<&'static str>) -> Response<MeshBody> {
+    let mut answer = Response::new(MeshBody::full(match unready {
+        None => "ok\n".to_owned(),
+        Some(why) => format!("{why}\n"),
+    }));
+    if unready.is_some() {
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let kind = HeaderValue::from_static("text/plain");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
 }
 
 impl<S: Describe> Describe for Health<S> {
@@ -99,7 +113,10 @@ where
             return Poll::Ready(Ok(answer));
         }
         match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx),
+            Some(inner) => inner.poll(cx).map_ok(|response| match this.asked.take() {
+                Some(asked) if !grpc::is_served(&response) => asked.answer(),
+                _ => response,
+            }),
             None => Poll::Pending,
         }
     }

@@ -70,8 +70,6 @@ pub(super) struct Own {
 
 impl Parts {
     pub(super) fn new(mesh: &Mesh, own: &Own) -> Self {
-        let ready = mesh.ready();
-        let drain = mesh.drain().clone();
         let stats = InboundStats::new(mesh.recorder());
         let reported = stats.clone();
         mesh.add_reporter(move |report| reported.fill(report));
@@ -83,12 +81,7 @@ impl Parts {
             stats,
             credentials: mesh.credentials().clone(),
             tracing: mesh.recorder().tracing().clone(),
-            health: HealthLayer::new(move || {
-                if !drain.is_serving() {
-                    return Some("draining");
-                }
-                (!*ready.borrow()).then_some("not ready: identity or policy has not arrived")
-            }),
+            health: HealthLayer::following(mesh.ready(), mesh.drain().clone()),
             criticality: limits.criticality,
             ratelimit: limits.ratelimit,
             overload: limits.overload,
