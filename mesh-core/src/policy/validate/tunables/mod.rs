@@ -54,7 +54,9 @@ pub(super) struct Tunables {
 impl Tunables {
     /// As in Gateway API's timeouts, zero says: none.
     pub(super) fn stream_idle(&self) -> Option<Duration> {
-        let limit = self.stream_idle.map_or(defaults::STREAM_IDLE, Interval::get);
+        let limit = self
+            .stream_idle
+            .map_or(defaults::STREAM_IDLE, Interval::get);
         Some(limit).filter(|limit| !limit.is_zero())
     }
 
