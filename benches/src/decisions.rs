@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use mesh_core::balance::{Ask, Balancer, EndpointInfo, EndpointSet, Outcome, Place, Plan};
+use mesh_core::breaker::Breaker;
 use mesh_core::ejection::Detector;
 use mesh_core::name::ServiceName;
 use mesh_core::policy::model::{Algorithm, LocalityPolicy};
 use mesh_core::policy::text::Source;
 use mesh_core::policy::validate::Options;
-use mesh_core::policy::{self, BalancePolicy, BudgetPolicy, EjectionPolicy};
+use mesh_core::policy::{self, BalancePolicy, BreakerPolicy, BudgetPolicy, EjectionPolicy};
 use mesh_core::retry::Budget;
 use mesh_core::route::RouteTable;
 
@@ -172,6 +173,46 @@ impl Ejecting {
 }
 
 impl Default for Ejecting {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Calls through a breaker that is closed, opens and closes again.
+#[derive(Debug)]
+pub struct Breaking {
+    breaker: Arc<Breaker>,
+    now: Instant,
+    calls: u32,
+}
+
+impl Breaking {
+    /// A breaker by the default policy.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            breaker: Arc::new(Breaker::new(&BreakerPolicy::default())),
+            now: Instant::now(),
+            calls: 0,
+        }
+    }
+
+    /// One call: three thousand good ones, then a thousand that fail. True when it passed.
+    pub fn run(&mut self) -> bool {
+        self.calls = self.calls.wrapping_add(1);
+        self.now += Duration::from_millis(50);
+        let failed = self.calls % 4_000 >= 3_000;
+        match self.breaker.admit(self.now) {
+            Ok(mut permit) => {
+                permit.record(failed, Duration::from_millis(5), self.now);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+impl Default for Breaking {
     fn default() -> Self {
         Self::new()
     }

@@ -1,6 +1,6 @@
 //! The four decisions allocate nothing, by a counting allocator.
 
-use mesh_benches::decisions::{Budgeting, Ejecting, Matching, Picking};
+use mesh_benches::decisions::{Breaking, Budgeting, Ejecting, Matching, Picking};
 use mesh_core::balance::Place;
 use mesh_core::policy::BalancePolicy;
 
@@ -123,6 +123,18 @@ fn an_ejection_record_allocates_nothing() {
     assert!(
         changes > 0,
         "the failing endpoint is ejected within the run"
+    );
+}
+
+#[test]
+fn a_breaker_allocates_nothing_in_any_phase() {
+    let mut breaking = Breaking::new();
+    let mut passed = 0;
+    let count = allocations(|| passed = (0..ROUNDS).filter(|_| breaking.run()).count());
+    assert_eq!(count, 0);
+    assert!(
+        (ROUNDS / 2..ROUNDS).contains(&passed),
+        "it opens within the run, and closes again: {passed}"
     );
 }
 

@@ -479,3 +479,109 @@ fn what_could_not_be_sent_goes_to_a_reachable_endpoint_without_a_budget_twice() 
     assert!(matches!(full.verdict(), Verdict::Retry { paid: false, .. }));
     assert_eq!(full.budget.balance(Instant::now()), 100);
 }
+
+// === numbers of others ===
+
+/// Envoy: retry n waits uniformly in [0, min((2^n - 1) x 25 ms, 250 ms)).
+#[test]
+fn envoy_full_jitter_table() {
+    let backoff = Backoff::default();
+    let mut rng = fastrand::Rng::with_seed(2);
+    for (n, below) in [(1, 25), (2, 75), (3, 175), (4, 250), (10, 250)] {
+        let pauses: Vec<_> = (0..2000).map(|_| backoff.pause(n, &mut rng)).collect();
+        let mean = pauses.iter().sum::<Duration>() / 2000;
+        assert!(pauses.iter().all(|pause| *pause < below * MS), "{n}");
+        let off = mean.as_secs_f64() / (below * MS / 2).as_secs_f64();
+        assert!((0.95..1.05).contains(&off), "{n}: mean {mean:?}");
+    }
+}
+
+/// gRFC A6: min(initial x multiplier^(n-1), max), as gRPC's xDS configures it: 25 ms, 2, 250 ms.
+/// Ours, Envoy's ceiling, is at most a step longer and never above the same maximum.
+#[test]
+fn a6_back_off_lies_within_a_step_of_ours() {
+    let backoff = Backoff::default();
+    for n in 1..=12_u32 {
+        let a6 = (25.0 * 2_f64.powi(n as i32 - 1)).min(250.0);
+        let ours = backoff.ceiling(n).as_secs_f64() * 1000.0;
+        assert!(
+            ours >= a6 * 0.999 && ours <= (a6 * 2.0).min(250.001),
+            "{n}: {a6} and {ours}"
+        );
+    }
+}
+
+/// Envoy's rate-limited back-off: what the server asks for, at most 300 s, up to half as much again,
+/// and never past the deadline.
+#[test]
+fn envoy_rate_limited_back_off() {
+    let asked = |seconds: u32, left: Option<u32>| Case {
+        pushback: Some(Pushback::After(seconds * SECOND)),
+        left: left.map(|seconds| seconds * SECOND),
+        ..Case::default()
+    };
+    for seconds in [0, 1, 20, 300] {
+        let pause = asked(seconds, None).pause();
+        assert!(
+            pause >= seconds * SECOND && pause <= seconds * SECOND * 3 / 2,
+            "{pause:?}"
+        );
+    }
+    assert_eq!(asked(301, None).reason(), Err(StopReason::Pushback));
+    assert_eq!(asked(20, Some(15)).reason(), Err(StopReason::Deadline));
+    assert!(asked(20, Some(31)).reason().is_ok());
+}
+
+/// In any window of 10 s: retries <= 20 % of the calls in it + 100. A million random traces; of most
+/// of them calls and floor are a tenth of that, so that they are over soon.
+#[test]
+fn a_million_random_traces_never_break_the_budget() {
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(move || {
+                for seed in (thread..1_000_000).step_by(2) {
+                    trace(seed, if seed < 5_000 { 10 } else { 1 });
+                }
+            });
+        }
+    });
+}
+
+/// A short trace of bursts. Every window that ends with a retry is looked at: one that ends later has
+/// lost calls that had paid, and no budget can know how many calls will come after a retry.
+fn trace(seed: u64, floor: u32) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut now = Instant::now();
+    let budget = Budget::new(&BudgetPolicy::default().with_min_per_second(floor));
+    // When, calls, retries made.
+    let mut bursts = [(now, 0_u32, 0_u32); 6];
+    for at in 0..bursts.len() {
+        now += Duration::from_millis(rng.u64(0..4000));
+        let (calls, wanted) = (rng.u32(0..6 * floor), rng.u32(0..5 * floor));
+        let calls_first = rng.bool();
+        let deposit = || (0..calls).for_each(|_| budget.deposit(now));
+        if calls_first {
+            deposit();
+        }
+        let made = (0..wanted).filter(|_| budget.withdraw(now)).count() as u32;
+        if !calls_first {
+            deposit();
+        }
+        bursts[at] = (now, calls, made);
+        if made == 0 {
+            continue;
+        }
+        let (mut calls, mut retries) = (0, 0);
+        for (then, c, r) in &bursts[..=at] {
+            if now - *then < 10 * SECOND {
+                calls += c;
+                retries += r;
+            }
+        }
+        // In fifths: retries <= calls / 5 + floor x 10.
+        assert!(
+            retries * 5 <= calls + floor * 50,
+            "seed {seed}: {retries} of {calls}"
+        );
+    }
+}

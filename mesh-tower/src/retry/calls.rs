@@ -59,6 +59,16 @@ impl Calls<'_> {
         }
     }
 
+    /// The same, for a retry that adds load. One that is free is the first of its call that an
+    /// endpoint sees: a hundred calls that waited for one connection, which is refused, may all go
+    /// elsewhere.
+    pub(super) fn place_if(&self, adds_load: bool) -> Result<Option<Permit>, StopReason> {
+        match adds_load {
+            true => self.place(),
+            false => Ok(None),
+        }
+    }
+
     /// A place under the ceiling on retries in flight; `Ok(None)` where there is no ceiling.
     pub(super) fn place(&self) -> Result<Option<Permit>, StopReason> {
         let Some(chosen) = self.call.chosen().filter(|_| self.routed) else {

@@ -183,7 +183,7 @@ where
                 pause,
                 reason,
                 paid,
-            } => match calls.place() {
+            } => match calls.place_if(paid) {
                 Ok(place) => {
                     retrying = place;
                     (pause, reason)

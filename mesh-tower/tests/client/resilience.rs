@@ -513,3 +513,80 @@ fn four_hops_of_two_retries_each_load_a_dead_leaf_with_at_most_1_3_times_what_is
     println!("the leaf sees {load:.3} times the load");
     assert!(load > 1.0 && load <= 1.3, "{load}");
 }
+
+// === ceiling and budget together ===
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_that_waited_for_one_refused_connection_goes_elsewhere_whole() {
+    let net = TestNet::new();
+    let all = endpoints(&net, 2);
+    let policy = "backend: { loadBalancing: { algorithm: RoundRobin } }";
+    let (_mesh, client) = mesh(&net, &all, policy);
+    all[0].kill();
+    let burst = (0..200).map(|_| status(&client, get("/")));
+    for result in futures_util::future::join_all(burst).await {
+        // More than 3 and 20 % of the calls in flight at once, and all of it load that was due anyway.
+        assert_eq!(result.unwrap(), 200);
+    }
+    assert_eq!(all[1].calls(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_throttle_is_turned_on_by_policy_and_counts_attempts() {
+    let net = TestNet::new();
+    let all = endpoints(&net, 1);
+    let policy = "route: [{ retry: { attempts: 1, codes: [429] } }]\n\
+        traffic: { outbound: { throttle: { maxRejectPercent: 80 } } }";
+    let (mesh, client) = mesh(&net, &all, policy);
+    all[0].answer(429, "");
+    let (mut refused, mut answered) = (0, 0);
+    for _ in 0..500 {
+        match status(&client, get("/")).await {
+            Ok(429) => answered += 1,
+            Ok(other) => panic!("{other}"),
+            Err(error) => {
+                assert_eq!(error.code().to_string(), "M2006", "{error:#}");
+                refused += 1;
+            }
+        }
+    }
+    assert!((330..=420).contains(&refused), "{refused}");
+    assert!(answered > 80, "a trickle: {answered}");
+    assert!(all[0].calls() > answered, "retries are attempts too");
+    assert!(mesh.metrics_text().contains("mesh_throttled_total"));
+}
+
+// === deadlines ===
+
+#[tokio::test(start_paused = true)]
+async fn the_time_left_is_computed_anew_for_each_attempt() {
+    let policy = "route: [{ timeout: 2s, attemptTimeout: 500ms, \
+        retry: { attempts: 2, codes: [503], nonIdempotent: Allow } }]";
+    for is_grpc in [false, true] {
+        let net = TestNet::new();
+        let all = endpoints(&net, 1);
+        let (_mesh, client) = mesh(&net, &all, policy);
+        all[0].once(Reply::hang());
+        let request = if is_grpc { grpc("/a.B/C") } else { get("/") };
+        let response = call(&client, request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let left = |at: usize| -> Duration {
+            let seen = &all[0].seen()[at];
+            match is_grpc {
+                true => {
+                    let text = seen.header("grpc-timeout");
+                    assert!(text.len() <= 9, "at most 8 digits and a unit: {text}");
+                    mesh_core::deadline::parse_grpc_timeout(text).unwrap()
+                }
+                false => {
+                    let text = seen.header("x-mesh-timeout-ms");
+                    mesh_core::deadline::parse_timeout_ms(text).unwrap()
+                }
+            }
+        };
+        let (first, second) = (left(0), left(1));
+        assert!(first > 1900 * MS && first <= 2000 * MS, "{first:?}");
+        let gone = first - second;
+        assert!(gone >= 499 * MS && gone < 600 * MS, "{gone:?}");
+    }
+}
