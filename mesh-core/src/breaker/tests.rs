@@ -41,11 +41,11 @@ impl Case {
     }
 
     fn fail(&self, times: u32) -> Option<Event> {
-        (0..times).filter_map(|_| self.call(true, MS)).last()
+        (0..times).filter_map(|_| self.call(true, MS)).next_back()
     }
 
     fn serve(&self, times: u32) -> Option<Event> {
-        (0..times).filter_map(|_| self.call(false, MS)).last()
+        (0..times).filter_map(|_| self.call(false, MS)).next_back()
     }
 
     fn half_open() -> Self {

@@ -60,7 +60,7 @@ pub(super) fn by_success_rate(policy: &EjectionPolicy, hosts: &[Host]) -> Vec<Fi
     let rates: Vec<_> = rated.iter().map(|(_, rate)| *rate).collect();
     let threshold = success_rate_threshold(&rates, policy.success_rate_stdev_milli());
     let outlier = |(ix, rate): (usize, f64)| {
-        (rate < threshold).then(|| Finding::Eject {
+        (rate < threshold).then_some(Finding::Eject {
             ix,
             reason: EjectReason::SuccessRate {
                 milli: rate as u32,

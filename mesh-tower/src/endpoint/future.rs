@@ -79,11 +79,10 @@ where
                         guard.record(ended, Some(response.headers()));
                     }
                 }
-                if let Some(edge) = call.edge() {
-                    if ConnInfo::of(&response).is_some_and(|at| !at.tls) {
+                if let Some(edge) = call.edge()
+                    && ConnInfo::of(&response).is_some_and(|at| !at.tls) {
                         edge.plaintext();
                     }
-                }
                 call.hold();
                 Watch::over(&mut response, call, guard);
                 Ok(response)

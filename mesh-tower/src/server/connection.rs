@@ -407,7 +407,7 @@ async fn drive<C, E>(
 {
     let mut connection = pin!(connection);
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
-    let (mut closing, mut lingering) = (false, false);
+    let (mut closing, mut finishing, mut lingering) = (false, false, false);
     loop {
         tokio::select! {
             biased;
@@ -438,14 +438,21 @@ async fn drive<C, E>(
                     );
                     return;
                 }
-                closing = true;
+                match linger {
+                // The next answer says `connection: close`. Nobody is in a hurry: to close one
+                // that is idle could meet a request that is on its way.
+                Some(_) => drop(phase.close()),
+                None => closing = true,
+            }
             }
             () = timer.as_mut(), if lingering => {
                 lingering = false;
                 finish(connection.as_mut());
             }
         }
-        if std::mem::take(&mut closing) && phase.close() {
+        if closing && !finishing {
+            finishing = true;
+            phase.close();
             match linger {
                 Some(linger) => {
                     timer.as_mut().reset(tokio::time::Instant::now() + linger);

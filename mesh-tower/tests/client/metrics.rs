@@ -46,7 +46,7 @@ const ELSEWHERE: &[&str] = &[
 
 const POLICY: &str = "service: shop/reviews\n\
     route: [{ retry: { attempts: 1, codes: [503] } }]\n\
-    backend: { loadBalancing: { algorithm: RoundRobin } }\n";
+    backend: { loadBalancing: { algorithm: RoundRobin }, healthCheck: { tcp: {}, interval: 1h } }\n";
 
 #[tokio::test(start_paused = true)]
 async fn every_metric_of_a_client_is_said() {
