@@ -130,6 +130,9 @@ pub struct ReportRequest {
     /// End of validity of the own certificate, seconds since 1970; 0 without one.
     #[prost(int64, tag = "11")]
     pub identity_not_after_unix: i64,
+    /// Where connections without mutual TLS came from.
+    #[prost(message, repeated, tag = "12")]
+    pub plaintext_sources: ::prost::alloc::vec::Vec<PlaintextSource>,
 }
 /// What one process holds of one resource type.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -233,6 +236,28 @@ pub struct InboundReport {
         ::prost::alloc::string::String,
         u64,
     >,
+    /// Calls that began, by the stamp of their routing ("shop/reviews;route=reviews/0;backend=...").
+    #[prost(btree_map = "string, uint64", tag = "6")]
+    pub routed: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
+    /// Calls that began without a stamp.
+    #[prost(uint64, tag = "7")]
+    pub unrouted: u64,
+}
+/// Plaintext from one address.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlaintextSource {
+    /// The address.
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    /// Connections accepted.
+    #[prost(uint64, tag = "2")]
+    pub connections: u64,
+    /// Calls on them.
+    #[prost(uint64, tag = "3")]
+    pub calls: u64,
 }
 /// A latency histogram: the non-empty buckets of mesh-core's fixed layout.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
