@@ -1,5 +1,7 @@
 //! Every scenario beside the simulator's example holds, and says its figures.
 
+#![allow(clippy::print_stdout, reason = "the figures are what the tests show")]
+
 use std::path::Path;
 
 use mesh_tower::testkit::sim::Scenario;

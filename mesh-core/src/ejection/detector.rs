@@ -95,9 +95,7 @@ impl Detector {
             return None;
         }
         let slot = slot(policy, now);
-        let Some(reached) = count(policy, state, observed, slot) else {
-            return None;
-        };
+        let reached = count(policy, state, observed, slot)?;
         let at = clock::millis(now);
         if !reached.any() || at < state.judge_at.load(Relaxed) {
             return None;

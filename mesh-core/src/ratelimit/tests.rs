@@ -304,7 +304,7 @@ fn a_live_change_keeps_the_counters() {
     let each = RateLimit::new("each", 3, second()).with_keys([RateKey::Identity]);
     let all = RateLimit::new("all", 100, second());
     let (limits, now) = (
-        RateLimits::new(&[each.clone()], Instant::now()),
+        RateLimits::new(std::slice::from_ref(&each), Instant::now()),
         Instant::now(),
     );
     assert_eq!(passes(&limits, now, &caller("web")), 3);

@@ -24,8 +24,11 @@ pub struct BulkheadLayer {
     key_of: Option<Arc<KeyOf>>,
     /// The compartment of calls without a key, and of keys for which there is no room.
     common: Arc<Entrance>,
-    compartments: Arc<Mutex<HashMap<Box<[u8]>, Arc<Entrance>>>>,
+    compartments: Arc<Mutex<Compartments>>,
 }
+
+/// By key.
+type Compartments = HashMap<Box<[u8]>, Arc<Entrance>>;
 
 // === impl BulkheadLayer ===
 

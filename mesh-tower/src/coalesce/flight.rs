@@ -35,8 +35,11 @@ pub(super) struct Whole {
 /// The calls that are under way, by key.
 #[derive(Default)]
 pub(super) struct Flights {
-    by_key: Mutex<HashMap<Box<[u8]>, (u64, WeakShared<BoxFuture<Landed>>)>>,
+    by_key: Mutex<ByKey>,
 }
+
+/// Each with a number of its own, so that a later call of the same key is told apart.
+type ByKey = HashMap<Box<[u8]>, (u64, WeakShared<BoxFuture<Landed>>)>;
 
 /// Takes a call out of the table when it has ended or nobody waits for it any more.
 struct Listed {
@@ -89,7 +92,7 @@ impl Flights {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, (u64, WeakShared<BoxFuture<Landed>>)>> {
+    fn lock(&self) -> MutexGuard<'_, ByKey> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

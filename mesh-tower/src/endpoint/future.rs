@@ -80,9 +80,10 @@ where
                     }
                 }
                 if let Some(edge) = call.edge()
-                    && ConnInfo::of(&response).is_some_and(|at| !at.tls) {
-                        edge.plaintext();
-                    }
+                    && ConnInfo::of(&response).is_some_and(|at| !at.tls)
+                {
+                    edge.plaintext();
+                }
                 call.hold();
                 Watch::over(&mut response, call, guard);
                 Ok(response)

@@ -17,6 +17,10 @@ pub struct Failed {
 
 impl Failed {
     /// The failure that a result is; the answer itself if it is none.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the answer is the usual case and moves on at once"
+    )]
     pub(super) fn of(
         result: Result<Response<MeshBody>, MeshError>,
         grpc: bool,

@@ -15,8 +15,11 @@ pub struct HedgeLayer {
     pub(super) hedger: Arc<Hedger>,
     /// For an attempt that replaces a failed one.
     pub(super) budget: Arc<Budget>,
-    pub(super) marked: Arc<dyn Fn(&Request<MeshBody>) -> bool + Send + Sync>,
+    pub(super) marked: Arc<Marked>,
 }
+
+/// Says whether a call is marked as idempotent.
+type Marked = dyn Fn(&Request<MeshBody>) -> bool + Send + Sync;
 
 // === impl HedgeLayer ===
 

@@ -140,6 +140,10 @@ impl Optional {
 // === impl BackendView ===
 
 impl BackendView {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, which has all of them at hand"
+    )]
     pub(super) fn new(
         policy: Arc<Backend>,
         state: Arc<BackendState>,

@@ -52,6 +52,10 @@ pub struct ResourceId {
 /// Any resource of the policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "always behind an `Arc` of its own"
+)]
 pub enum Resource {
     /// Named destination.
     Service(Service),

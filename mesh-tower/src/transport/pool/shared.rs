@@ -172,7 +172,9 @@ impl Shared {
     pub(super) async fn vacancy(&self) {
         let mut woken = false;
         loop {
-            let mut room = pin!(self.room.freed().notified());
+            // Boxed, so that it can be dropped below: one that is only pinned here would stay in the
+            // line and be the one that is passed on to.
+            let mut room = Box::pin(self.room.freed().notified());
             room.as_mut().enable();
             let mut own = pin!(self.own.freed().notified());
             own.as_mut().enable();

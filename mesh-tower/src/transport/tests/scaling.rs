@@ -138,9 +138,11 @@ async fn goaway_that_refuses_streams_is_retried_transparently_whatever_the_metho
 /// Server connections that end after 150 ms, under some thousand calls a second.
 async fn under_load(protocol: &str) -> usize {
     let server = Mesh::builder("default/reviews").build().expect("a mesh");
-    let mut limits = crate::server::Limits::default();
-    limits.max_age = Some(Duration::from_millis(150));
-    limits.max_age_grace = Some(Duration::from_secs(20));
+    let limits = crate::server::Limits {
+        max_age: Some(Duration::from_millis(150)),
+        max_age_grace: Some(Duration::from_secs(20)),
+        ..crate::server::Limits::default()
+    };
     let handle = server
         .server()
         .limits(limits)
