@@ -197,6 +197,16 @@ impl Machine {
                         .take(half)
                         .map(|(name, version)| (name.to_string(), version.to_string()))
                         .collect();
+                    // Of what there was no room to say, the server would not say that it is gone. Asked for by name
+                    // it does.
+                    let said = &request.initial_resource_versions;
+                    let unsaid = state
+                        .held
+                        .keys()
+                        .filter(|name| !said.contains_key(&***name));
+                    if state.wildcard {
+                        state.subscribe.extend(unsaid.cloned());
+                    }
                 }
             } else {
                 continue;
