@@ -12,8 +12,8 @@ use crate::metrics::Ended;
 #[derive(Default)]
 pub(super) struct Story {
     attempts: Vec<AttemptRecord>,
-    /// The endpoint of the last attempt, by id.
-    errors: u32,
+    /// What the attempts before the last failed of, as far as they failed of an error of ours.
+    kinds: Vec<ErrorKind>,
 }
 
 // === impl Story ===
@@ -30,7 +30,7 @@ impl Story {
     ) {
         let outcome = match error {
             Some(error) => {
-                self.errors += 1;
+                self.kinds.push(error.kind());
                 error.message().to_owned()
             }
             None => ended.text(),
@@ -73,10 +73,18 @@ impl Story {
                 after: Duration::ZERO,
             });
         }
-        if self.errors > 0 && why == StopReason::Attempts && error.is_connect() {
+        if why == StopReason::Attempts && self.says_more_than(&error) {
             return self.none_could_serve(call, error);
         }
         error.with_attempts(self.attempts)
+    }
+
+    /// Whether "no endpoint could serve the call" says more than the last error. Where each
+    /// attempt failed of the same broken trust, that is the fault, and its code has the next step.
+    fn says_more_than(&self, last: &MeshError) -> bool {
+        let trust = matches!(last.kind(), ErrorKind::Tls | ErrorKind::Identity);
+        let same = self.kinds.iter().all(|kind| *kind == last.kind());
+        last.is_connect() && !self.kinds.is_empty() && !(trust && same)
     }
 
     /// Several endpoints were tried and none could be reached: that is more than the last error.
@@ -142,5 +150,31 @@ fn with_policy(call: &CallContext, error: MeshError) -> MeshError {
             format!("{} (rev {})", route.origin(), chosen.service.revision()),
         ),
         None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(before: &[ErrorKind], last: ErrorKind) -> bool {
+        let story = Story {
+            kinds: before.to_vec(),
+            ..Story::default()
+        };
+        story.says_more_than(&MeshError::new(last, "x"))
+    }
+
+    #[test]
+    fn the_same_broken_trust_everywhere_keeps_its_own_code() {
+        use ErrorKind::{Connect, Deadline, Identity, Tls};
+        assert!(!told(&[Identity, Identity], Identity));
+        assert!(!told(&[Tls], Tls));
+        // A mixture, and what is merely down, is "no endpoint could serve the call".
+        assert!(told(&[Connect, Identity], Identity));
+        assert!(told(&[Connect], Connect));
+        // One attempt, or an end that has nothing to do with connecting, is what it is.
+        assert!(!told(&[], Connect));
+        assert!(!told(&[Connect], Deadline));
     }
 }
