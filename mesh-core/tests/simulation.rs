@@ -120,6 +120,7 @@ impl Client {
                 deadline: None,
                 expected: Duration::ZERO,
                 elsewhere: !self.set[ix].is_reachable() && self.set.is_reachable_but(&tried),
+                probe: false,
             };
             match may_retry(&failed, &limits, &self.budget, now, &mut self.rng) {
                 Verdict::Retry { pause, .. } => now += pause,

@@ -47,6 +47,9 @@ pub struct Limits<'a> {
     /// The endpoint cannot be reached, and another one that this call has not tried can, as far as
     /// is known.
     pub elsewhere: bool,
+    /// The attempt tried an endpoint that is out of rotation or in doubt, so that the calls after it
+    /// need not, and one that this call has not tried is in rotation.
+    pub probe: bool,
 }
 
 /// Whether to try again.
@@ -113,6 +116,8 @@ pub enum StopReason {
 /// budget, at most twice a call. When all refuse, each is known to after one call, none is
 /// reachable, and the budget counts again. Nor does a stream that the peer's HTTP/2 has refused
 /// (GOAWAY, REFUSED_STREAM): one GOAWAY refuses hundreds at once, and no work was done for any.
+/// Nor does a call that was the probe of an endpoint: it is one in seconds, and its caller has not
+/// asked to be the one.
 pub fn may_retry(
     failed: &Failed<'_>,
     limits: &Limits<'_>,
@@ -138,7 +143,7 @@ pub fn may_retry(
 
 fn is_free(failed: &Failed<'_>, limits: &Limits<'_>, reason: RetryReason) -> bool {
     let elsewhere = reason == RetryReason::NeverSent && limits.elsewhere;
-    (elsewhere || is_refused_stream(failed, reason))
+    (elsewhere || limits.probe || is_refused_stream(failed, reason))
         && failed.attempts <= defaults::TRANSPARENT_RETRIES
 }
 
@@ -160,8 +165,10 @@ fn allowed(
     if !failed.replayable {
         return Err(StopReason::Body);
     }
-    // What was never sent adds no load below, so it does not multiply along a chain.
-    let multiplies = reason != RetryReason::NeverSent && !is_refused_stream(failed, reason);
+    // What was never sent adds no load below, so it does not multiply along a chain. Nor do probes:
+    // there is one at a time, whatever the number of calls.
+    let multiplies =
+        reason != RetryReason::NeverSent && !is_refused_stream(failed, reason) && !limits.probe;
     if limits.arrived_attempt > 0 && multiplies {
         return Err(StopReason::ChainStop);
     }

@@ -158,6 +158,7 @@ struct Case {
     left: Option<Duration>,
     expected: Duration,
     elsewhere: bool,
+    probe: bool,
     budget: Budget,
 }
 
@@ -178,6 +179,7 @@ impl Default for Case {
             left: None,
             expected: Duration::ZERO,
             elsewhere: false,
+            probe: false,
             budget: Budget::default(),
         }
     }
@@ -216,6 +218,7 @@ impl Case {
             deadline: self.left.map(|left| now + left),
             expected: self.expected,
             elsewhere: self.elsewhere,
+            probe: self.probe,
         };
         let mut rng = fastrand::Rng::with_seed(1);
         may_retry(&failed, &limits, &self.budget, now, &mut rng)
@@ -478,6 +481,40 @@ fn what_could_not_be_sent_goes_to_a_reachable_endpoint_without_a_budget_twice() 
     };
     assert!(matches!(full.verdict(), Verdict::Retry { paid: false, .. }));
     assert_eq!(full.budget.balance(Instant::now()), 100);
+}
+
+#[test]
+fn a_call_that_was_the_probe_of_an_endpoint_is_repeated_without_a_budget_where_it_may_be() {
+    let probe = |attempts| Case {
+        attempts,
+        probe: true,
+        policy: Some(RetryPolicy::default().with_attempts(5).with_codes(&[503])),
+        budget: no_reserve(20),
+        ..Case::default()
+    };
+    assert_eq!(probe(1).reason(), Ok(RetryReason::Status));
+    assert!(matches!(
+        probe(1).verdict(),
+        Verdict::Retry { paid: false, .. }
+    ));
+    assert_eq!(probe(3).reason(), Err(StopReason::Budget));
+    // Whatever arrived as a retry is not one because of the probe.
+    let arrived = Case {
+        arrived: 2,
+        ..probe(1)
+    };
+    assert_eq!(arrived.reason(), Ok(RetryReason::Status));
+    // It was processed: who says that it may not be repeated is right.
+    let posted = Case {
+        method: Method::POST,
+        ..probe(1)
+    };
+    assert_eq!(posted.reason(), Err(StopReason::NotIdempotent));
+    let unlisted = Case {
+        policy: None,
+        ..probe(1)
+    };
+    assert_eq!(unlisted.reason(), Err(StopReason::NoPolicy));
 }
 
 // === numbers of others ===

@@ -189,6 +189,9 @@ fn pick(call: &CallContext, backend: &BackendView, hash: Option<u64>) -> Option<
     if pick.panic {
         backend.count(names::PANIC, "");
     }
+    if pick.probe {
+        call.set_probe();
+    }
     Some(pick.index)
 }
 

@@ -65,6 +65,8 @@ pub(crate) struct CallState {
     ending: Ending,
     /// A timer of an attempt runs that fires before the deadline.
     timed: AtomicBool,
+    /// The last attempt that was the probe of its endpoint; 0 if none was.
+    probe: AtomicU32,
     /// Attempts may be made on other tasks than the call, as by layers that are not ours.
     elsewhere: AtomicBool,
 }
@@ -209,6 +211,7 @@ impl CallContext {
             permit: OnceLock::new(),
             ending: Ending::default(),
             timed: AtomicBool::new(false),
+            probe: AtomicU32::new(0),
             elsewhere: AtomicBool::new(false),
         }))
     }
@@ -375,6 +378,15 @@ impl CallContext {
     /// The id of the endpoint of an attempt, 0 if none was picked.
     pub(crate) fn pick(&self, attempt: u32) -> u64 {
         self.pick_slot(attempt).load(Ordering::Relaxed)
+    }
+
+    /// The current attempt tries an endpoint for those that come after it.
+    pub(crate) fn set_probe(&self) {
+        self.0.probe.store(self.attempt(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_probe(&self) -> bool {
+        self.0.probe.load(Ordering::Relaxed) == self.attempt()
     }
 
     pub(crate) fn clear_pick(&self) {

@@ -6,6 +6,7 @@ use http::{Request, Response};
 use mesh_core::ceiling::Permit;
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::policy::RetryPolicy;
+use mesh_core::report::EndpointHealth;
 use mesh_core::retry::{Budget, Failed, Limits, StopReason};
 use mesh_core::telemetry::names;
 
@@ -56,6 +57,7 @@ impl Calls<'_> {
             deadline: self.call.deadline(),
             expected: usual(self.call).or(answered_in).unwrap_or_default(),
             elsewhere: self.routed && unreached && elsewhere(self.call),
+            probe: self.routed && self.call.is_probe() && another(self.call),
         }
     }
 
@@ -157,6 +159,19 @@ fn elsewhere(call: &CallContext) -> bool {
         .get(last)
         .is_none_or(|endpoint| !endpoint.is_reachable());
     picked != 0 && gone && set.is_reachable_but(&[last, a, b, c, d])
+}
+
+/// Whether an endpoint is in rotation that this call has not tried.
+fn another(call: &CallContext) -> bool {
+    let Some(chosen) = call.chosen() else {
+        return false;
+    };
+    let backend = chosen.backend.newest();
+    let position = |id| backend.position(id).unwrap_or(usize::MAX);
+    let [a, b, c, d] = call.earlier_picks().map(position);
+    let tried = [position(call.pick(call.attempt())), a, b, c, d];
+    let mut set = backend.set().iter().enumerate();
+    set.any(|(ix, one)| !tried.contains(&ix) && one.health() == EndpointHealth::Available)
 }
 
 fn note_stop(call: &CallContext, replay: &Replay, why: StopReason) {
