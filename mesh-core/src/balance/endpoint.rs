@@ -159,8 +159,15 @@ impl EndpointState {
         self.seen.calls.fetch_add(1, Relaxed);
         match outcome {
             Outcome::Success => {
-                self.seen.reach.succeeded();
                 self.seen.ejection.answered(rtt);
+                if self
+                    .seen
+                    .reach
+                    .succeeded(now.checked_sub(rtt).unwrap_or(now))
+                {
+                    // Nor does this call's latency count: it had to wait for the connection.
+                    return self.well_again(now);
+                }
             }
             Outcome::Failure { .. } => {
                 self.seen.failures.fetch_add(1, Relaxed);
@@ -263,13 +270,37 @@ impl EndpointState {
         self.seen.reach.failed(now);
     }
 
-    /// A connection was made.
-    pub fn connected(&self) {
+    /// A connection broke under a call, or the peer would not take the call on it: whoever is there
+    /// may be another by now. It stays in rotation, and a call tries it soon, whatever its latency.
+    pub fn connection_broke(&self, now: Instant) {
+        self.seen.reach.broke(now);
+    }
+
+    /// An answer came, whatever it says: connections can be made.
+    pub fn answered(&self) {
         if !self.is_reachable() {
             // What it reported may have been of a process that is no more.
             self.seen.reported.restart();
         }
-        self.seen.reach.succeeded();
+        self.seen.reach.reached();
+    }
+
+    /// It was connected to and is well, as far as somebody knows who has asked it (a health check):
+    /// what connections that failed have cost it is forgotten, and it warms up.
+    pub fn connected(&self, now: Instant) {
+        if !self.is_reachable() {
+            self.seen.reported.restart();
+        }
+        if self.seen.reach.prove() {
+            self.well_again(now);
+        }
+    }
+
+    /// Failures to connect, and the penalty for them, are of the past: it is judged by what it does
+    /// from now on, and takes its share by and by.
+    fn well_again(&self, now: Instant) {
+        self.forget_latency();
+        self.seen.ejection.warm(now);
     }
 
     /// Connections succeed, as far as is known.
@@ -298,10 +329,12 @@ impl EndpointState {
             return Availability::Down;
         }
         let ejected = seen.ejection.availability(now);
-        if ejected == Availability::Down || seen.reach.is_reachable() {
+        if ejected == Availability::Down || seen.reach.is_proven() {
             ejected
         } else if seen.reach.is_due(now) {
             Availability::Due
+        } else if seen.reach.is_reachable() {
+            ejected
         } else {
             Availability::Down
         }

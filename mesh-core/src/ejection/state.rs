@@ -229,8 +229,13 @@ impl EjectionState {
 
     /// It returns for another reason than an ejection's end: its share grows from now on.
     pub(crate) fn warm_up(&self, now: Instant) {
-        self.restored.store(clock::millis(now), Relaxed);
+        self.warm(now);
         self.forget();
+    }
+
+    /// Its share grows from now on; what its calls came to counts on.
+    pub(crate) fn warm(&self, now: Instant) {
+        self.restored.store(clock::millis(now), Relaxed);
     }
 
     /// Whether its time is up and that was not told yet.

@@ -54,6 +54,8 @@ pub struct Flags {
     pub refused: bool,
     /// No retry, whatever the other flags say (the peer asked for none, or the body is gone).
     pub non_retryable: bool,
+    /// The connection ended under the call: whoever was there may be gone.
+    pub broken: bool,
 }
 
 // === impl MeshError ===

@@ -106,7 +106,7 @@ impl Guard {
         if let Some(state) = self.at.state()
             && !state.is_reachable()
         {
-            state.connected();
+            state.answered();
         }
     }
 
@@ -154,12 +154,16 @@ impl Guard {
 
     /// Whether connections to the endpoint can be made, as far as this error says.
     pub(super) fn connect_evidence(&self, error: &mesh_core::error::MeshError) {
-        // A refused stream is one on a connection that was made.
-        if error.kind() == ErrorKind::Connect
-            && !error.flags().refused
-            && let Some(state) = self.at.state()
-        {
-            state.connect_failed(self.now());
+        let Some(state) = self.at.state() else { return };
+        let flags = error.flags();
+        match error.kind() {
+            // A refused stream is one on a connection that was made.
+            ErrorKind::Connect if !flags.refused => state.connect_failed(self.now()),
+            ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Identity => {
+                state.connection_broke(self.now());
+            }
+            _ if flags.broken => state.connection_broke(self.now()),
+            _ => {}
         }
     }
 

@@ -145,7 +145,7 @@ impl Subject {
         let (change, restored) = self.state.checked(verdict, timing, runtime::now());
         if passed && self.policy.port().is_none() {
             // Who answers can be connected to, whatever the last call met.
-            self.state.connected();
+            self.state.connected(runtime::now());
         }
         let (service, endpoint) = (&*self.service, self.state.addr());
         match change {

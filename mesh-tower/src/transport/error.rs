@@ -13,11 +13,20 @@ const NEVER_SENT: Flags = Flags {
     never_sent: true,
     refused: false,
     non_retryable: false,
+    broken: false,
 };
 const REFUSED: Flags = Flags {
     never_sent: false,
     refused: true,
     non_retryable: false,
+    broken: false,
+};
+/// It may have been processed, and nobody is there any more to ask.
+const BROKEN: Flags = Flags {
+    never_sent: false,
+    refused: false,
+    non_retryable: false,
+    broken: true,
 };
 
 /// TCP failed.
@@ -93,8 +102,8 @@ pub(super) fn closed(addr: SocketAddr) -> MeshError {
 pub(super) fn unfit(addr: SocketAddr, what: &str) -> MeshError {
     let flags = Flags {
         never_sent: true,
-        refused: false,
         non_retryable: true,
+        ..Flags::default()
     };
     MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}")).with_flags(flags)
 }
@@ -131,9 +140,11 @@ pub(super) fn call(
             .with_source(error)
             .with_flags(REFUSED);
     }
+    let mut flags = BROKEN;
     let what = if error.is_timeout() {
         "the connection is dead: a keep-alive ping had no answer"
     } else if error.is_parse() {
+        flags = Flags::default();
         "the answer is not HTTP"
     } else if error.is_incomplete_message() {
         "the connection was closed before an answer"
@@ -151,11 +162,15 @@ pub(super) fn call(
         .with_flags(flags);
     } else if let Some(io) = find::<io::Error>(&error) {
         let what = format!("{addr}: the connection broke: {io}");
-        return MeshError::new(ErrorKind::Protocol, what).with_source(error);
+        return MeshError::new(ErrorKind::Protocol, what)
+            .with_source(error)
+            .with_flags(flags);
     } else {
         return MeshError::new(ErrorKind::Protocol, format!("{addr}: {error}")).with_source(error);
     };
-    MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}")).with_source(error)
+    MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}"))
+        .with_source(error)
+        .with_flags(flags)
 }
 
 /// An HTTP/2 stream ended without an answer.
@@ -171,13 +186,18 @@ fn stream(addr: SocketAddr, h2: &h2::Error, error: &hyper::Error) -> MeshError {
         };
         return MeshError::new(ErrorKind::Connect, format!("{addr}: {what}")).with_flags(REFUSED);
     }
-    let what = match reason {
-        _ if error.is_timeout() => "the connection is dead: a ping had no answer".to_owned(),
-        Some(reason) if h2.is_remote() => format!("the stream was reset: {reason}"),
-        Some(reason) => format!("the peer broke HTTP/2: {reason}"),
-        None => format!("the connection broke: {h2}"),
+    let (flags, what) = match reason {
+        _ if error.is_timeout() => (
+            BROKEN,
+            "the connection is dead: a ping had no answer".to_owned(),
+        ),
+        Some(reason) if h2.is_remote() => {
+            (Flags::default(), format!("the stream was reset: {reason}"))
+        }
+        Some(reason) => (Flags::default(), format!("the peer broke HTTP/2: {reason}")),
+        None => (BROKEN, format!("the connection broke: {h2}")),
     };
-    MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}"))
+    MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}")).with_flags(flags)
 }
 
 fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {

@@ -11,6 +11,7 @@ mod metrics;
 mod mirrors;
 mod resilience;
 mod retries;
+mod returning;
 mod routing;
 mod sessions;
 mod sticky;

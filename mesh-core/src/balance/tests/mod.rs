@@ -322,8 +322,56 @@ fn an_unreachable_endpoint_is_tried_once_after_a_growing_pause() {
     refuse(&set, 0, due);
     assert_eq!(shares(&balancer, &set, due + 499 * MS, 100, &[])[0], 0);
     assert_eq!(shares(&balancer, &set, due + 501 * MS, 100, &[])[0], 1);
-    set[0].connected();
-    assert!(shares(&balancer, &set, due + 501 * MS, 100, &[])[0] > 10);
+    let back = due + 501 * MS;
+    set[0].connected(back);
+    // It takes its share by and by.
+    let hits = shares(&balancer, &set, back, 1000, &[])[0];
+    assert!((10..100).contains(&hits), "{hits}");
+    let hits = shares(&balancer, &set, back + 10_000 * MS, 1000, &[])[0];
+    assert!(hits > 250, "{hits}");
+}
+
+#[test]
+fn a_burst_of_failures_to_connect_is_one() {
+    let start = Instant::now();
+    let set = set(3);
+    let balancer = balancer(Algorithm::PeakEwma);
+    for late in 0..200 {
+        set[0].connect_failed(start + late * MS);
+    }
+    assert_eq!(
+        shares(&balancer, &set, start + 251 * MS, 100, &[])[0],
+        1,
+        "after the first pause, not after the longest"
+    );
+}
+
+#[test]
+fn a_broken_connection_leaves_the_endpoint_in_rotation_and_has_it_tried_soon() {
+    let start = Instant::now();
+    let set = set(3);
+    let balancer = balancer(Algorithm::RoundRobin);
+    set[0].connection_broke(start);
+    assert!(set[0].is_reachable());
+    assert_eq!(shares(&balancer, &set, start + 100 * MS, 99, &[])[0], 33);
+
+    // By latency it would not be picked for a minute: five seconds against a millisecond.
+    let balancer = self::balancer(Algorithm::PeakEwma);
+    let failure = Outcome::Failure { retry_after: None };
+    set[0].record(12 * MS, failure, start);
+    for at in [1, 2] {
+        set[at].record(MS, Outcome::Success, start);
+    }
+    assert_eq!(shares(&balancer, &set, start + 249 * MS, 100, &[])[0], 0);
+    let due = start + 251 * MS;
+    assert_eq!(shares(&balancer, &set, due, 100, &[])[0], 1);
+    // A call from before says nothing about who is there now.
+    set[0].record(300 * MS, Outcome::Success, due + MS);
+    assert!(set[0].est(due + MS).is_some());
+    set[0].record(MS, Outcome::Success, due + 2 * MS);
+    assert_eq!(set[0].est(due + 2 * MS), None);
+    let warm = due + 10_010 * MS;
+    assert!(shares(&balancer, &set, warm, 1000, &[])[0] > 250);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn only_the_keys_of_an_endpoint_that_is_out_move_and_they_come_back() {
         }
         let heirs = taken_over.iter().filter(|n| **n > 0).count();
         assert!(heirs >= 7, "{algorithm:?} {taken_over:?}");
-        set[3].connected();
+        set[3].connected(now);
         assert_eq!(all(), before);
     }
 }
