@@ -1,6 +1,9 @@
-//! What the tests of the real programs share: a scratch folder, the control server as a process, a member's environment.
+//! What the tests of the real programs share: a scratch folder, processes, the control server as one, a member's
+//! environment, a paced load.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+
+pub(crate) mod load;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,8 +12,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mesh_tower::Mesh;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// Long enough for a loaded machine; nothing waits for it when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
@@ -47,14 +53,24 @@ pub(crate) fn program(path: &str) -> Command {
             command.env_remove(name);
         }
     }
+    if std::env::var_os("RUST_LOG").is_none() {
+        // A line for each call would be most of the work of some tests.
+        command.env("RUST_LOG", "warn");
+    }
     command.kill_on_drop(true).stdin(Stdio::null());
     command
 }
 
+/// What a process says in one line: `ready key=value...`.
+pub(crate) type Facts = BTreeMap<String, String>;
+
 /// One process of the demo: `demo role ...`. It says `ready key=value...`, and stops when its standard input ends.
+/// Killed when dropped.
 pub(crate) struct Role {
     child: Child,
-    pub(crate) facts: BTreeMap<String, String>,
+    pub(crate) facts: Facts,
+    /// Becomes what it says of its calls at its end.
+    served: JoinHandle<Facts>,
 }
 
 impl Role {
@@ -72,21 +88,55 @@ impl Role {
             panic!("the process ended before it was ready");
         };
         let ready = tokio::time::timeout(PATIENCE, ready).await;
-        let facts = ready
-            .expect("ready in time")
-            .split_whitespace()
-            .filter_map(|fact| fact.split_once('='))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        // What it says later is not wanted, but a full pipe would stop it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, facts }
+        let facts = facts(&ready.expect("ready in time"));
+        // Also because a full pipe would stop it.
+        let served = tokio::spawn(async move {
+            let mut served = Facts::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(said) = line.strip_prefix("served ") {
+                    served = self::facts(said);
+                }
+            }
+            served
+        });
+        Self {
+            child,
+            facts,
+            served,
+        }
+    }
+
+    /// A number of its `ready` line.
+    pub(crate) fn number(&self, key: &str) -> u64 {
+        self.facts[key].parse().expect("a number")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("it is running");
+        kill_process(pid, signal).expect("it is there");
+    }
+
+    /// SIGTERM; gives what it said of its calls when it has ended in order.
+    pub(crate) async fn stop(mut self) -> Facts {
+        self.signal(Signal::TERM);
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = ended.expect("it ends in time").expect("it was running");
+        assert!(status.success(), "{status}");
+        self.served.await.expect("read to the end")
     }
 
     /// `kill -9`.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("it was running");
     }
+}
+
+fn facts(line: &str) -> Facts {
+    line.split_whitespace()
+        .filter_map(|fact| fact.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// The control server as a process of its own.
@@ -128,6 +178,45 @@ impl Control {
                 format!("token:{}", self.role.facts["token"]),
             )
             .env("MESH_STATE", state);
+    }
+
+    /// A process `demo role hop` that has joined, with its state in `state`.
+    pub(crate) async fn hop(&self, service: &str, state: &Path, args: &[&str]) -> Role {
+        Role::start(self.hop_command(service, state, args)).await
+    }
+
+    /// How [`Control::hop`] is started: for one that starts when this server is gone.
+    pub(crate) fn hop_command(&self, service: &str, state: &Path, args: &[&str]) -> Command {
+        let mut hop = program(env!("CARGO_BIN_EXE_demo"));
+        hop.args(["role", "hop", "--service", service]).args(args);
+        self.join(&mut hop, state);
+        hop
+    }
+
+    /// This test as a member of the mesh.
+    pub(crate) async fn member(&self, service: &str, state: &Path) -> Mesh {
+        let joined = mesh_grpc::Join::builder()
+            .service(service)
+            .without_env()
+            .control(&format!("https://{}", self.role.facts["grpc"]))
+            .identity(&format!("token:{}", self.role.facts["token"]))
+            .state(state)
+            .join();
+        joined.await.expect("joined")
+    }
+
+    /// `meshctl policy apply`.
+    pub(crate) async fn apply(&self, policy: &str) {
+        let path = self.state.with_extension("policy.yaml");
+        std::fs::write(&path, policy).expect("written");
+        let (code, said) = self
+            .meshctl(&["policy", "apply", &path.to_string_lossy()])
+            .await;
+        assert_eq!(code, 0, "{said}");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.role.signal(signal);
     }
 
     /// `kill -9`.

@@ -12,6 +12,7 @@ use mesh_tower::drain::Timing;
 use tokio_util::sync::CancellationToken;
 
 use super::lines::{read_commands, start_log, tell};
+use crate::demo::asked_to_stop;
 use crate::demo::fault::Fault;
 use crate::demo::process::NAME;
 
@@ -68,8 +69,16 @@ where
         let mesh = join.join().await?;
         mesh.drain().set_timing(DRAIN);
         let stats = tokio::spawn(report(mesh.clone()));
+        let signals = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                asked_to_stop().await;
+                stop.cancel();
+            }
+        });
         let done = work(Member { mesh, fault, stop }).await;
         stats.abort();
+        signals.abort();
         done
     })
 }

@@ -1,7 +1,8 @@
 //! The processes of the shop. Each is started by the demo, says `ready` on its standard output and
-//! stops when its standard input ends.
+//! stops when its standard input ends, or at a signal.
 
 mod control;
+mod hop;
 mod legacy;
 mod lines;
 mod member;
@@ -57,6 +58,8 @@ enum Kind {
     },
     /// The same application for machines without python3.
     Stock,
+    /// One of a row of services, for tests.
+    Hop(hop::Hop),
     Meshctl {
         #[arg(last = true)]
         args: Vec<OsString>,
@@ -80,6 +83,7 @@ impl Role {
             Kind::Ratings { rogue } => ratings::run(rogue),
             Kind::Legacy { port, script } => return legacy::run(port, &script),
             Kind::Stock => stock::run(),
+            Kind::Hop(hop) => hop::run(hop),
             Kind::Meshctl { args } => return meshctl(args),
         };
         match done {
