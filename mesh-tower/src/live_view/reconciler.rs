@@ -266,6 +266,10 @@ impl Reconciler {
             return (version, known.snapshot.clone());
         }
         let mut resources = self.store.resources();
+        if self.store.current().version() != version {
+            // They are of a later policy, which may define what was missing.
+            return self.policy(asked);
+        }
         resources.extend(added.iter().map(|name| {
             let metadata = spec::Metadata {
                 name: name.name().to_owned(),
