@@ -96,7 +96,10 @@ impl World {
     }
 
     fn spawn(&self, app: &[&str]) -> Shim {
-        let port = self.app.to_string();
+        self.spawn_with(&["--port", &self.app.to_string()], app)
+    }
+
+    fn spawn_with(&self, more: &[&str], app: &[&str]) -> Shim {
         let identity = format!("dir:{}", self.scratch.path().join("identity").display());
         let policy = self
             .scratch
@@ -108,8 +111,6 @@ impl World {
             "run",
             "--as",
             "shop/legacy",
-            "--port",
-            &port,
             "--inbound",
             "127.0.0.1:0",
             "--outbound",
@@ -128,8 +129,9 @@ impl World {
             &identity,
             "--policy",
             &policy,
-            "--",
         ];
+        args.extend(more);
+        args.push("--");
         args.extend(app);
         Shim::spawn(&args)
     }
@@ -255,6 +257,47 @@ async fn a_stop_lets_a_request_in_flight_end_and_then_tells_the_application() {
     // The application decides its exit code.
     assert_eq!(shim.end().await.code(), Some(5));
     assert!(world.scratch.path().join("term").exists());
+}
+
+/// A job: its first act is a call through the mesh, then it waits for a signal, and says by its code
+/// what it has seen.
+const JOB: &str = r#"
+import signal, sys, time, urllib.request
+seen = []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))
+signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
+stars = urllib.request.urlopen("http://ratings.shop/7", timeout=10).read()
+open(sys.argv[1] + "/asked", "w").close()
+while not seen:
+    time.sleep(0.01)
+sys.exit(23 if seen == ["usr1"] and stars == b"five stars" else 1)
+"#;
+
+#[tokio::test]
+async fn a_job_starts_when_the_mesh_is_there_gets_its_signal_and_ends_the_shim_with_its_code() {
+    let Some(world) = World::new() else { return };
+    let ratings = Mesh::builder("shop/ratings")
+        .credentials(world.credentials("ratings"))
+        .build()
+        .unwrap();
+    let server = ratings
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(tower::service_fn(async |_: Request<MeshBody>| {
+            Ok::<_, std::convert::Infallible>(Response::new(MeshBody::full("five stars")))
+        }))
+        .unwrap();
+    world.policy(Some(server.local_addr()));
+    world.scratch.write("job.py", JOB);
+    let script = world.scratch.path().join("job.py").display().to_string();
+    let dir = world.scratch.path().display().to_string();
+    // It has no port: nobody calls a job, and nobody waits for it.
+    let mut shim = world.spawn_with(&[], &["python3", &script, &dir]);
+    appears(&world.scratch.path().join("asked")).await;
+    shim.signal(Signal::USR1);
+    // Nobody has asked the shim to stop: it ends because the job has.
+    assert_eq!(shim.end().await.code(), Some(23));
 }
 
 #[tokio::test]
