@@ -304,3 +304,25 @@ fn each_value_out_of_range_is_refused_at_its_own_path() {
         ["M3008 spec.endpoints.static[0].priority"]
     );
 }
+
+#[test]
+fn a_retry_of_calls_that_are_hedged_is_warned_of_and_accepted() {
+    let with = |route: &str, hedging: &str| {
+        problems(&format!(
+            "route: [{route}]\nbackend: {{ hedging: {hedging} }}\n"
+        ))
+    };
+    let retry = "{ matches: [{ method: GET }], retry: { attempts: 2, codes: [503] } }";
+    let told = ["M3017 spec.rules[0].retry"];
+    assert_eq!(with(retry, "{ percentile: 95 }"), told);
+    assert!(with(retry, "{ enabled: false }").is_empty());
+    assert!(
+        with("{ matches: [{ method: GET }] }", "{}").is_empty(),
+        "no retry"
+    );
+    let none = "{ matches: [{ method: GET }], retry: { attempts: 0 } }";
+    assert!(with(none, "{}").is_empty(), "no attempts");
+    let post = "{ matches: [{ method: POST }], retry: { attempts: 2, codes: [503], nonIdempotent: Allow } }";
+    let unsafe_ = "M3014 spec.rules[0].retry.nonIdempotent";
+    assert_eq!(with(post, "{}"), [unsafe_], "hedging leaves POST alone");
+}

@@ -86,6 +86,11 @@ impl<'a> Backends<'a> {
         BackendIx(ix)
     }
 
+    /// One that [`get`](Self::get) has given out.
+    pub(super) fn made(&self, ix: BackendIx) -> Option<&Backend> {
+        self.made.get(usize::try_from(ix.0).ok()?)
+    }
+
     fn make(&mut self, ix: BackendIx, id: &Id) -> Backend {
         let (name, port, route) = id;
         let tunables = self.tunables(name, route.as_ref());

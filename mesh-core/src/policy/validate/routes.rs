@@ -99,8 +99,10 @@ pub(super) fn compile<'a>(
             };
             let consumer = service.namespace() != id.namespace;
             for draft in &drafts {
+                let route = draft.at(&service, port, &id, backends);
+                hedged(resource, &route, backends, findings);
                 out.push(AttachedRoute {
-                    route: draft.at(&service, port, &id, backends),
+                    route,
                     service: service.clone(),
                     port,
                     consumer,
@@ -110,6 +112,36 @@ pub(super) fn compile<'a>(
         }
     }
     out
+}
+
+/// Warns of a retry on calls that are hedged: the attempts of a hedged call are counted together
+/// (gRFC A6: hedging and retries exclude each other).
+fn hedged(resource: &Resource, route: &Route, backends: &Backends<'_>, findings: &mut Findings) {
+    let retries = route.retry.as_ref().is_some_and(|r| r.attempts() > 0);
+    if !retries {
+        return;
+    }
+    // Without a method it may be any; gRPC's is always POST.
+    let safe = |m: &RouteMatch| m.method().is_none_or(http::Method::is_idempotent);
+    let grpc = matches!(resource, Resource::GrpcRoute(_));
+    let idempotent = !grpc && (route.matches.is_empty() || route.matches.iter().any(safe));
+    let targets = route.split.targets().iter();
+    let hedged = targets
+        .filter_map(|target| backends.made(target.backend()))
+        .find(|b| b.hedge().is_some_and(|h| h.idempotent() || idempotent));
+    let Some((backend, hedge)) = hedged.and_then(|b| Some((b, b.hedge()?))) else {
+        return;
+    };
+    let message = format!(
+        "calls to {} are hedged: a hedged call is tried {} times in all, and `attempts` and \
+         `backoff` of this retry do not apply to it",
+        backend.service(),
+        hedge.max_attempts(),
+    );
+    let at = format!("spec.rules[{}].retry", route.origin.rule);
+    findings
+        .warning(resource, at, Code::POLICY_UNUSED, message)
+        .help("use one of them: leave `retry` out, or hedge with a policy for another route");
 }
 
 fn parent(
