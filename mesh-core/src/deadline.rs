@@ -2,10 +2,12 @@
 //!
 //! gRPC carries `grpc-timeout` (at most 8 digits and a unit), HTTP our own `x-mesh-timeout-ms`.
 //! The time left is computed again at each send, and a hop takes the smallest of what its caller
-//! has left and what its own policy allows.
+//! has left, less a margin for the way back ([`inherit`]), and what its own policy allows.
 
 use std::fmt;
 use std::time::{Duration, Instant};
+
+use crate::policy::defaults::DEADLINE_MARGIN;
 
 /// The largest value that 8 digits can say.
 const MAX_DIGITS_VALUE: u128 = 99_999_999;
@@ -69,20 +71,14 @@ pub fn format_timeout_ms(left: Duration) -> u64 {
         .min(999_999_999_999)
 }
 
-/// The time that a call may still take: the smaller of what the caller has left
-/// (`incoming` minus `elapsed` since it arrived minus `margin` for the way back) and our own limit.
-/// `None` means unbounded. Zero means that the deadline has passed.
-pub fn combine(
-    incoming: Option<Duration>,
-    elapsed: Duration,
-    margin: Duration,
-    local: Option<Duration>,
-) -> Option<Duration> {
-    let inherited = incoming.map(|left| left.saturating_sub(elapsed).saturating_sub(margin));
-    match (inherited, local) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+/// The deadline of a call that is made for a request whose caller waits until `incoming`: earlier by
+/// a margin for the way back, so that the caller hears of a call that took too long, by its code,
+/// while it still listens. The margin is [`DEADLINE_MARGIN`](crate::policy::defaults::DEADLINE_MARGIN)
+/// or a tenth of the time left, whichever is less: no chain of hops uses a short deadline up.
+pub fn inherit(incoming: Instant, now: Instant) -> Instant {
+    let left = incoming.saturating_duration_since(now);
+    let margin = DEADLINE_MARGIN.min(left / 10);
+    incoming.checked_sub(margin).unwrap_or(incoming)
 }
 
 /// The earlier of two deadlines; `None` means unbounded.
@@ -209,16 +205,18 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_of_the_callers_rest_and_ours_counts() {
-        let second = Some(Duration::from_secs(1));
-        assert_eq!(combine(None, MS, MS, None), None);
-        assert_eq!(combine(None, MS, MS, second), second);
-        assert_eq!(combine(second, 10 * MS, 5 * MS, None), Some(985 * MS));
-        assert_eq!(
-            combine(second, 10 * MS, 5 * MS, Some(500 * MS)),
-            Some(500 * MS)
-        );
-        assert_eq!(combine(second, 2000 * MS, MS, second), Some(Duration::ZERO));
+    fn a_hop_leaves_time_for_the_way_back() {
+        let now = Instant::now();
+        let left = |incoming: Duration| inherit(now + incoming, now) - now;
+        assert_eq!(left(1000 * MS), 995 * MS);
+        assert_eq!(left(50 * MS), 45 * MS);
+        assert_eq!(left(10 * MS), 9 * MS, "a tenth of what is short");
+        assert_eq!(left(Duration::ZERO), Duration::ZERO);
+        let past = now.checked_sub(MS).unwrap_or(now);
+        assert_eq!(inherit(past, now), past);
+        // Ten hops of a second: half a tenth of it at most.
+        let last = (0..10).fold(now + 1000 * MS, |at, _| inherit(at, now));
+        assert_eq!(last - now, 950 * MS);
     }
 
     #[test]

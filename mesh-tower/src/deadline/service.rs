@@ -90,7 +90,8 @@ where
             call.limit_inherited(limit);
         }
         if let Some(inherited) = context::with(|context| context.deadline).flatten() {
-            call.limit_inherited(inherited);
+            // Read from the clock once, with the call.
+            call.limit_inherited(deadline::inherit(inherited, call.now()));
             if inherited <= call.now() {
                 let message = "the deadline inherited from the caller had passed before the call";
                 let error = MeshError::new(ErrorKind::Deadline, message)

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh_core::context::RequestContext;
+use mesh_core::deadline::{parse_grpc_timeout, parse_timeout_ms};
 use mesh_tower::MeshBody;
 use mesh_tower::context::{self, CallContext};
 use mesh_tower::testkit::{Reply, TestNet};
@@ -31,9 +32,48 @@ async fn a_call_inherits_deadline_and_trace_of_the_request_being_served() {
     let trace = served.trace.traceparent().trace_id().to_owned();
     let result = context::scope(served, status(&client, get("/"))).await;
     assert_eq!(code(result), "M2008");
-    assert_eq!(began.elapsed().as_millis(), 700);
+    assert_eq!(began.elapsed().as_millis(), 695, "5 ms for the way back");
     assert!(one.seen()[0].header("traceparent").contains(&trace));
-    assert_eq!(one.seen()[0].header("x-mesh-timeout-ms"), "700");
+    assert_eq!(one.seen()[0].header("x-mesh-timeout-ms"), "695");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_hop_waits_a_margin_less_than_its_caller_over_http_and_grpc() {
+    let net = TestNet::new();
+    let one = net.endpoint("10.0.0.1:80");
+    one.reply(Reply::hang());
+    let mesh = net
+        .mesh("web")
+        .endpoints("reviews", [one.addr()])
+        .build()
+        .unwrap();
+    let client = mesh.client("reviews");
+    for (left, sent, waited) in [
+        (Some(700), 695, 695),
+        (Some(20), 18, 18),     // A tenth of what is short.
+        (None, 15_000, 15_000), // Nobody waits: the default, whole.
+    ] {
+        for grpc in [false, true] {
+            let mut served = serving();
+            let began = tokio::time::Instant::now();
+            served.deadline = left.map(|ms| began.into_std() + Duration::from_millis(ms));
+            let mut request = get("/");
+            if grpc {
+                let kind = http::HeaderValue::from_static("application/grpc");
+                request.headers_mut().insert("content-type", kind);
+            }
+            let result = context::scope(served, status(&client, request)).await;
+            assert_eq!(code(result), "M2008");
+            assert_eq!(began.elapsed().as_millis(), waited, "{left:?} {grpc}");
+            let seen = one.seen();
+            let last = seen.last().unwrap();
+            let told = match grpc {
+                true => parse_grpc_timeout(last.header("grpc-timeout")),
+                false => parse_timeout_ms(last.header("x-mesh-timeout-ms")),
+            };
+            assert_eq!(told, Some(Duration::from_millis(sent)));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,6 +178,6 @@ async fn the_deadline_holds_after_an_attempt_whose_timer_came_first() {
     served.deadline = Some(began.into_std() + Duration::from_millis(180));
     let result = context::scope(served, status(&mesh.client("reviews.shop"), get("/"))).await;
     assert_eq!(code(result), "M2008");
-    assert_eq!(began.elapsed().as_millis(), 180);
+    assert_eq!(began.elapsed().as_millis(), 175, "5 ms for the way back");
     assert_eq!(one.calls(), 2);
 }

@@ -40,6 +40,8 @@ macro_rules! defaults {
 defaults! {
     REQUEST_TIMEOUT: Duration = Duration::from_secs(15), "timeouts.request" = "15s",
         "A call without a deadline hangs as long as its server does; Envoy and Kuma use 15s. The caller's remaining time counts when it is shorter.";
+    DEADLINE_MARGIN: Duration = Duration::from_millis(5), "margin of an inherited deadline" = "5ms",
+        "A hop waits so much less than its caller does, or a tenth of the time left if that is less: the error that names what took too long arrives while the caller still listens. A round trip within a data centre takes less.";
     STREAM_IDLE: Duration = Duration::from_secs(300), "streamIdleTimeout" = "5m",
         "A stream may last; one that is silent for five minutes (Envoy's number) has lost its peer.";
     WAIT_FOR_ENDPOINT: Duration = Duration::from_secs(5), "waiting for an endpoint" = "5s",
