@@ -121,13 +121,12 @@ impl DynService for Bottom {
         // A connection may keep the request's extensions for longer than the call lasts.
         let call = request.body_mut().take_call();
         let pool = self.0.clone();
-        let mut request = Some(request);
         Box::pin(async move {
             let (now, grpc) = match &call {
                 Some(call) => (call.now(), Some(call.is_grpc())),
                 None => (runtime::now(), None),
             };
-            let answer = pool.call_in_place(&mut request, now, grpc).await;
+            let answer = pool.call_at(request, now, grpc).await;
             if let Some(call) = call {
                 call.tick();
             }

@@ -10,8 +10,8 @@ use http::Request;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use super::ConnInfo;
 use super::pool::{Born, Raw, Shared};
+use super::{ConnInfo, Sent};
 use crate::body::MeshBody;
 use crate::runtime;
 use crate::tls::LateFailure;
@@ -146,21 +146,12 @@ impl Busy {
     }
 }
 
-/// Sends the request in `slot`; it is there again if not a byte of it was written.
-pub(super) async fn send(
+/// Sends a request; the error gives it back if not a byte of it was written. No `async fn`: its
+/// future would keep room for the request, which is on its way by then.
+pub(super) fn send(
     connection: &mut Connection,
-    slot: &mut Option<Request<MeshBody>>,
-) -> hyper::Result<http::Response<hyper::body::Incoming>> {
-    let Some(request) = slot.take() else {
-        // Its owner put it there.
-        unreachable!("a request is sent once")
-    };
+    request: Request<MeshBody>,
+) -> impl Future<Output = Sent> + Send + use<> {
     connection.used = connection.used.saturating_add(1);
-    match connection.send.try_send_request(request).await {
-        Ok(response) => Ok(response),
-        Err(mut error) => {
-            *slot = error.take_message();
-            Err(error.into_error())
-        }
-    }
+    connection.send.try_send_request(request)
 }

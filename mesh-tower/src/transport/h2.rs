@@ -18,10 +18,10 @@ use mesh_core::error::MeshError;
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
-use super::ConnInfo;
 use super::ends::ReadsOn;
 use super::error;
 use super::pool::{Born, Raw, Room, Shared, Terms};
+use super::{ConnInfo, Sent};
 use crate::body::MeshBody;
 use crate::runtime;
 use crate::tls::{LateFailure, TlsFailure};
@@ -277,22 +277,12 @@ impl Stream {
         self.0.late.as_ref()?.get()
     }
 
-    /// Sends the request in `slot`; it is there again if not a byte of it was written.
-    pub(super) async fn send(
+    /// Sends a request; the error gives it back if not a byte of it was written.
+    pub(super) fn send(
         &self,
-        slot: &mut Option<Request<MeshBody>>,
-    ) -> hyper::Result<http::Response<hyper::body::Incoming>> {
-        let Some(request) = slot.take() else {
-            // Its owner put it there.
-            unreachable!("a request is sent once")
-        };
-        match self.0.send.clone().try_send_request(request).await {
-            Ok(response) => Ok(response),
-            Err(mut error) => {
-                *slot = error.take_message();
-                Err(error.into_error())
-            }
-        }
+        request: Request<MeshBody>,
+    ) -> impl Future<Output = Sent> + Send + use<> {
+        self.0.send.clone().try_send_request(request)
     }
 }
 

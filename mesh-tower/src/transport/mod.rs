@@ -26,5 +26,11 @@ pub use self::pool::{EndpointPool, PoolStats};
 
 pub(crate) use self::pool::{Held, Room};
 
+/// What comes of a request: if nothing of it was written, the error has it.
+type Sent = Result<
+    http::Response<hyper::body::Incoming>,
+    hyper::client::conn::TrySendError<http::Request<crate::body::MeshBody>>,
+>;
+
 #[cfg(test)]
 mod tests;

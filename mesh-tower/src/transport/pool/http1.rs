@@ -15,12 +15,10 @@ impl Shared {
     pub(super) async fn call_h1(
         self: &Arc<Self>,
         shard: usize,
-        request: &mut Option<Request<MeshBody>>,
+        mut request: Request<MeshBody>,
         now: Instant,
     ) -> Result<Response<MeshBody>, MeshError> {
-        if let Some(request) = request {
-            self.names.for_http1(request);
-        }
+        self.names.for_http1(&mut request);
         let mut pooled = self.take_idle(shard, now).await;
         let mut second = false;
         loop {
@@ -38,18 +36,19 @@ impl Shared {
                     let busy = connection.busy(self.clone(), shard);
                     return Ok(answer(response, Held::H1(busy), &info));
                 }
-                // Provably not written: nothing can be duplicated by sending it again.
-                Err(_) if request.is_some() && reused && !second => second = true,
-                Err(error) => {
-                    self.forget(&error);
-                    let late = connection.late.as_ref().and_then(|late| late.get());
-                    return Err(error::call(
-                        self.config.addr,
-                        error,
-                        request.is_some(),
-                        late,
-                    ));
-                }
+                Err(mut failed) => match failed.take_message() {
+                    // Provably not written: nothing can be duplicated by sending it again.
+                    Some(back) if reused && !second => {
+                        request = back;
+                        second = true;
+                    }
+                    back => {
+                        let (error, unsent) = (failed.into_error(), back.is_some());
+                        self.forget(&error);
+                        let late = connection.late.as_ref().and_then(|late| late.get());
+                        return Err(error::call(self.config.addr, error, unsent, late));
+                    }
+                },
             }
         }
     }

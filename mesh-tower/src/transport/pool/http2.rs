@@ -14,11 +14,9 @@ impl Shared {
     pub(super) async fn call_h2(
         self: &Arc<Self>,
         shard: usize,
-        request: &mut Option<Request<MeshBody>>,
+        mut request: Request<MeshBody>,
     ) -> Result<Response<MeshBody>, MeshError> {
-        if let Some(request) = request {
-            self.names.for_http2(request);
-        }
+        self.names.for_http2(&mut request);
         let mut second = false;
         loop {
             let stream = match self.find_h2(shard) {
@@ -31,13 +29,18 @@ impl Shared {
                     let info = stream.info().clone();
                     return Ok(answer(response, Held::H2(stream), &info));
                 }
-                // The connection was closed, or said GOAWAY, before this was written.
-                Err(_) if request.is_some() && !second => second = true,
-                Err(error) => {
-                    self.forget(&error);
-                    let unsent = request.is_some();
-                    return Err(error::call(self.config.addr, error, unsent, stream.late()));
-                }
+                Err(mut failed) => match failed.take_message() {
+                    // The connection was closed, or said GOAWAY, before this was written.
+                    Some(back) if !second => {
+                        request = back;
+                        second = true;
+                    }
+                    back => {
+                        let (error, unsent) = (failed.into_error(), back.is_some());
+                        self.forget(&error);
+                        return Err(error::call(self.config.addr, error, unsent, stream.late()));
+                    }
+                },
             }
         }
     }

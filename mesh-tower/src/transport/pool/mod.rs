@@ -86,15 +86,13 @@ impl EndpointPool {
     /// been processed. A request that met a dead pooled connection and provably was not written
     /// has already been sent again, once, on a new one.
     pub async fn call(&self, request: Request<MeshBody>) -> Result<Response<MeshBody>, MeshError> {
-        let mut request = Some(request);
-        self.call_in_place(&mut request, runtime::now(), None).await
+        self.call_at(request, runtime::now(), None).await
     }
 
-    /// The same, with the request where its owner has it: each future that takes it would copy it
-    /// twice. `now` is the time of the call; `grpc` says whether it is one, if that is known.
-    pub(crate) async fn call_in_place(
+    /// The same. `now` is the time of the call; `grpc` says whether it is one, if that is known.
+    pub(crate) async fn call_at(
         &self,
-        request: &mut Option<Request<MeshBody>>,
+        request: Request<MeshBody>,
         now: Instant,
         grpc: Option<bool>,
     ) -> Result<Response<MeshBody>, MeshError> {
@@ -104,10 +102,7 @@ impl EndpointPool {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
             Protocol::Auto => {
-                let grpc = grpc.unwrap_or_else(|| {
-                    let request = request.as_ref();
-                    request.is_some_and(|request| is_grpc(request.headers()))
-                });
+                let grpc = grpc.unwrap_or_else(|| is_grpc(request.headers()));
                 shared.uses_http2(shard, grpc).await?
             }
         };
