@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use mesh_core::balance::{self, EndpointInfo};
 use mesh_core::identity::SpiffeId;
 use mesh_core::name::ServiceName;
-use mesh_core::policy::model::{Backend, BackendIx, BackendKey, Service, Snapshot, SubsetFallback};
+use mesh_core::policy::model::{
+    Backend, BackendIx, BackendKey, Discovery, Service, Snapshot, SubsetFallback,
+};
 use mesh_core::policy::spec;
 use mesh_core::policy::{Layer, Options, Store};
 use mesh_core::retry::Budget;
@@ -217,6 +219,10 @@ impl Reconciler {
                 continue;
             };
             wanted.insert(policy.service().clone());
+            if let Discovery::Registered(whole) = policy.discovery() {
+                // A subset's endpoints are those of the whole that its labels select.
+                wanted.insert(whole.clone());
+            }
             backends.push((ix, self.backend(policy)));
         }
         let budget = snapshot

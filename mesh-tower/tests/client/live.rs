@@ -209,6 +209,33 @@ async fn what_is_wanted_includes_the_backends_of_routes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_subset_that_is_called_by_its_own_name_gets_the_endpoints_of_the_whole() {
+    let net = TestNet::new();
+    let [old, new] = ["10.0.0.1:80", "10.0.0.2:80"].map(|addr| net.endpoint(addr));
+    let mesh = net.mesh("web").build().unwrap();
+    let (feed, client) = (mesh.feed(), mesh.client("reviews-v2.shop"));
+    feed.apply(resources(
+        "service: shop/reviews\nports: [{ port: 80 }]\n---\n\
+         service: shop/reviews-v2\nsubsetOf: reviews\nselector: { version: v2 }\n",
+    ))
+    .unwrap();
+    let mut wanted = feed.wanted();
+    let whole = wanted.wait_for(|all| all.contains(&reviews()));
+    let told = tokio::time::timeout(Duration::from_secs(1), whole).await;
+    told.expect("nobody else calls the whole").unwrap();
+    let infos = [(&old, "v1"), (&new, "v2")].map(|(endpoint, version)| {
+        let mut info = EndpointInfo::new(endpoint.addr());
+        info.labels = Arc::new([("version".to_owned(), version.to_owned())].into());
+        info
+    });
+    feed.endpoints(&reviews(), Some(infos.into()));
+    for _ in 0..4 {
+        assert_eq!(status(&client, get("/")).await.unwrap(), 200);
+    }
+    assert_eq!((old.calls(), new.calls()), (0, 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_changed_policy_file_applies_and_a_wrong_one_does_not() {
     let net = TestNet::new();
     let [one, two] = ["10.0.0.1:80", "10.0.0.2:80"].map(|addr| net.endpoint(addr));
