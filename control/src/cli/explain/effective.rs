@@ -10,6 +10,7 @@ use mesh_core::policy::model::{
 };
 use mesh_core::policy::spec::Resource;
 
+use super::inbound;
 use super::knobs::knobs;
 use super::rows::{Access, BackendRow, Backends, Effective, RouteSettings, Step, Table, Target};
 use super::source::{Resources, Setting, Source};
@@ -45,6 +46,7 @@ impl Effective {
             backends: cx.backends(&used),
             access: cx.access(name),
             transport: cx.transport(name, &cx.ports(service)),
+            inbound: cx.inbound(name),
             notes: cx.notes(service),
         }
     }
@@ -232,6 +234,19 @@ impl Cx<'_> {
             settings.push(setting("exceptions", count));
         }
         settings
+    }
+
+    fn inbound(&self, name: &ServiceName) -> Vec<Setting> {
+        let model = self.snapshot.inbound().traffic_for(name);
+        let setting = |(name, value): (String, String)| {
+            let top = name.split(['.', ' ', '[']).next().unwrap_or(&name);
+            // A limit is known by its name: its place is the list's.
+            let path = name.split(' ').next().unwrap_or(&name);
+            let path = format!("inbound.{path}");
+            let from = self.resources.of_field(model.origin(top), &path);
+            Setting { name, value, from }
+        };
+        inbound::knobs(&model).into_iter().map(setting).collect()
     }
 
     /// Routes of callers' namespaces, which hold for these callers alone.

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `code` | the page of a code, without a control server |
 //! | `service` | asks for the policy in force and finds the service that is meant |
-//! | `effective`, `knobs` | what holds, read from the snapshot |
+//! | `effective`, `knobs`, `inbound` | what holds, read from the snapshot |
 //! | `rows` | the same as plain data: the JSON, and what the tables are printed from |
 //! | `source` | where a value comes from |
 //! | `words` | conditions, endpoints and callers in words |
@@ -13,6 +13,7 @@
 
 mod code;
 mod effective;
+mod inbound;
 mod knobs;
 mod rows;
 mod service;

@@ -17,6 +17,8 @@ pub(super) struct Effective {
     pub(super) backends: Vec<Backends>,
     pub(super) access: Access,
     pub(super) transport: Vec<Setting>,
+    /// What its servers do with the calls that arrive.
+    pub(super) inbound: Vec<Setting>,
     /// What else one should know.
     pub(super) notes: Vec<String>,
 }

@@ -287,3 +287,62 @@ fn without_the_texts_the_policy_is_the_same_with_no_places() {
     );
     assert_eq!(errors, ("7", "BackendPolicy shop/reviews".into()));
 }
+
+#[test]
+fn what_servers_do_with_calls_is_shown_with_its_place() {
+    let reviews = "service: shop/reviews
+ports: [{ port: 80 }]
+traffic:
+  inbound:
+    rateLimits:
+    - { name: each, by: [{ identity: true }], requests: 100, per: 1s, burst: 20 }
+    - { name: all, requests: 1000, per: 1s }
+    queue: { size: 50 }
+    timeout: 3s
+";
+    let mesh = "apiVersion: policy.mesh/v1alpha1
+kind: TrafficPolicy
+metadata: { name: all, namespace: shop }
+spec:
+  targetRefs: [{ kind: Mesh }]
+  inbound:
+    concurrency: { algorithm: Aimd, max: 300 }
+    criticality: { rules: [{ from: [{ service: web }], level: Sheddable }] }
+";
+    let web = ("web.yaml", "service: shop/web\nports: [{ port: 80 }]\n");
+    let files = [("reviews.yaml", reviews), ("mesh.yaml", mesh), web];
+    let policy = policy(&files, &[]);
+    let effective = policy.effective("reviews").unwrap();
+    let line = |name: &str| {
+        let found = effective.inbound.iter().find(|s| s.name == name);
+        let found = found.unwrap_or_else(|| panic!("{name} in {:?}", effective.inbound));
+        format!("{} | {}", found.value, found.from)
+    };
+    let own = "TrafficPolicy shop/reviews (reviews.yaml:";
+    assert_eq!(
+        line("rateLimits each"),
+        format!("100 in 1s, 20 at once, by identity | {own}5)")
+    );
+    assert_eq!(
+        line("rateLimits all"),
+        format!("1000 in 1s, all together | {own}5)")
+    );
+    assert_eq!(line("queue.size"), format!("50 | {own}8)"));
+    assert_eq!(line("queue.target"), "5ms | default");
+    assert_eq!(line("timeout"), format!("3s | {own}9)"));
+    let all = "TrafficPolicy shop/all (mesh.yaml:";
+    assert_eq!(line("concurrency.algorithm"), format!("Aimd | {all}7)"));
+    assert_eq!(line("concurrency.max"), format!("300 | {all}7)"));
+    assert_eq!(line("concurrency.initial"), "20 | default");
+    assert_eq!(
+        line("criticality.rules[0]"),
+        format!("sheddable, from web.shop | {all}8)")
+    );
+    assert_eq!(line("criticality.default"), "critical | default");
+    let shown = render(&effective);
+    assert!(shown.contains("\nCalls that arrive\n"), "{shown}");
+    // Without a policy: the defaults, each named so.
+    let policy = self::policy(&[web], &[]);
+    let effective = policy.effective("web").unwrap();
+    assert!(effective.inbound.iter().all(|s| s.from.source == "default"));
+}

@@ -64,6 +64,8 @@ pub(super) fn render(effective: &Effective) -> String {
     head(&mut text, "Callers");
     access(&mut text, &effective.access);
     text.push_str(&settings(&effective.transport));
+    head(&mut text, "Calls that arrive");
+    text.push_str(&settings(&effective.inbound));
     text
 }
 

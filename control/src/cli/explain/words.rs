@@ -228,19 +228,7 @@ pub(super) fn tls(mode: TlsMode) -> &'static str {
 
 /// `web.shop, namespace ops: GET /a/*`.
 pub(super) fn rule(rule: &AccessRule) -> String {
-    let from: Vec<_> = rule
-        .from()
-        .iter()
-        .map(|peer| match peer {
-            Peer::Service(name) => name.host(),
-            Peer::Namespace(namespace) => format!("namespace {namespace}"),
-            Peer::Identity(id) => id.to_string(),
-        })
-        .collect();
-    let from = match from.is_empty() {
-        true => "nobody".to_owned(),
-        false => from.join(", "),
-    };
+    let from = peers(rule.from());
     if rule.to().is_empty() {
         return format!("{from}: everything");
     }
@@ -248,7 +236,23 @@ pub(super) fn rule(rule: &AccessRule) -> String {
     format!("{from}: {}", to.join("; "))
 }
 
-fn operation(operation: &Operation) -> String {
+/// `web.shop, namespace batch`.
+pub(super) fn peers(peers: &[Peer]) -> String {
+    let from: Vec<_> = peers
+        .iter()
+        .map(|peer| match peer {
+            Peer::Service(name) => name.host(),
+            Peer::Namespace(namespace) => format!("namespace {namespace}"),
+            Peer::Identity(id) => id.to_string(),
+        })
+        .collect();
+    match from.is_empty() {
+        true => "nobody".to_owned(),
+        false => from.join(", "),
+    }
+}
+
+pub(super) fn operation(operation: &Operation) -> String {
     let methods = operation.methods().iter().map(ToString::to_string);
     let paths = operation.paths().iter().map(|path| match path {
         PathPattern::Exact(text) => text.to_string(),

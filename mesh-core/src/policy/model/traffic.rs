@@ -4,10 +4,11 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::tunables::tunables;
-use super::{Operation, Peer};
+use super::{Operation, Origins, Peer};
 use crate::context::Criticality;
 use crate::policy::defaults;
 pub use crate::policy::spec::ConcurrencyAlgorithm;
+use crate::policy::spec::ResourceId;
 
 /// What a server of a service does with the calls that arrive.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -17,6 +18,7 @@ pub struct InboundTraffic {
     pub(crate) queue: QueuePolicy,
     pub(crate) criticality: CriticalityPolicy,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) origins: Origins,
 }
 
 /// How many calls in a time (GCRA): `requests` in `per`, of which `burst` may come at once.
@@ -134,6 +136,12 @@ impl InboundTraffic {
     /// Longest time for an answer, whatever the caller allows; `None` leaves it to the caller.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// The policy that sets a field of `inbound` in a TrafficPolicy, such as `concurrency`; `None`
+    /// where nobody does.
+    pub fn origin(&self, field: &str) -> Option<&ResourceId> {
+        self.origins.of(field)
     }
 
     /// The same with other limits. Those of the whole service go before the others.

@@ -101,6 +101,17 @@ impl Compiled {
             let Some(parts) = self.0.get(&policy.id()) else {
                 continue;
             };
+            for (field, set) in [
+                ("rateLimits", parts.rate_limits.is_some()),
+                ("concurrency", parts.concurrency.is_some()),
+                ("queue", parts.queue.is_some()),
+                ("criticality", parts.criticality.is_some()),
+                ("timeout", parts.timeout.is_some()),
+            ] {
+                if set {
+                    out.origins.set(field, policy.id());
+                }
+            }
             if let Some(limits) = &parts.rate_limits {
                 out = out.with_rate_limits(limits.iter().cloned());
             }
