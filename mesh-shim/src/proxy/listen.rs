@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -81,7 +83,10 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: A, stop: Can
 async fn connection<A: Answer>(stream: TcpStream, answer: A, stop: CancellationToken) {
     // Small answers must not wait for a full segment.
     let _ = stream.set_nodelay(true);
+    let spoken = Arc::new(AtomicBool::new(false));
+    let speaks = spoken.clone();
     let service = hyper::service::service_fn(move |request| {
+        speaks.store(true, Relaxed);
         let answer = answer.clone().answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -95,9 +100,22 @@ async fn connection<A: Answer>(stream: TcpStream, answer: A, stop: CancellationT
             serving.await
         }
         ended = serving.as_mut() => ended,
+        // hyper tells the versions of HTTP apart without a limit on the time that it takes.
+        () = silent(&spoken) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a local connection ended early");
+    }
+}
+
+/// Ends if no request has come in time.
+async fn silent(spoken: &AtomicBool) {
+    tokio::time::sleep(HEAD_WITHIN).await;
+    if spoken.load(Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,4 +1,5 @@
 //! The local listeners as an application sees them: bytes in, bytes out, real sockets.
+#![allow(clippy::print_stdout, reason = "figures")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -299,4 +300,50 @@ async fn an_explicit_port_is_one_service_whatever_the_host_says() {
     assert!(answer.starts_with("http/1.1 200"), "{answer}");
     let request = taken.await.unwrap();
     assert!(request.contains("\r\nhost: reviews.shop\r\n"), "{request}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn part13_protocol_detection_lets_a_local_client_go_that_never_speaks() {
+    // Nothing at all, and the first bytes of what could be either version of HTTP.
+    for said in ["", "PRI * HT", "GET / HT"] {
+        let proxy = proxy("127.0.0.1:1".parse().unwrap()).await;
+        let began = tokio::time::Instant::now();
+        let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer));
+        let _ = ended.await.expect("it is let go");
+        let held = began.elapsed();
+        println!("{said:?} and then silence: held for {held:?}, bound 10 s for each stage");
+        assert!(held < Duration::from_secs(21), "{held:?}");
+    }
+}
+
+#[tokio::test]
+async fn part13_protocol_detection_is_never_done_where_the_server_speaks_first() {
+    // As SMTP, MySQL and SSH do: the client waits for the greeting.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let database = listener.local_addr().unwrap();
+    let greeting = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"220 hello\r\n").await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        said
+    });
+    let proxy = proxy("127.0.0.1:1".parse().unwrap()).await;
+    let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
+    let connect = format!("CONNECT {database} HTTP/1.1\r\nHost: {database}\r\n\r\n");
+    stream.write_all(connect.as_bytes()).await.unwrap();
+    assert!(head(&mut stream).await.starts_with("http/1.1 200"));
+    let began = std::time::Instant::now();
+    let mut bytes = [0; 11];
+    let greeted = tokio::time::timeout(PATIENCE, stream.read_exact(&mut bytes)).await;
+    greeted.expect("the greeting comes by itself").unwrap();
+    let took = began.elapsed();
+    assert_eq!(&bytes, b"220 hello\r\n");
+    stream.shutdown().await.unwrap();
+    assert_eq!(greeting.await.unwrap(), b"", "the client has said nothing");
+    println!("a server that speaks first: its greeting came {took:?} after the tunnel was there");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
