@@ -9,10 +9,12 @@
 //! | `certificates` | those that end or are refused |
 //! | `traffic` | denied calls, and edges that lose calls |
 //! | `routing` | splits that calls come past, callers that are not in the mesh |
+//! | `exceptions` | exceptions from mutual TLS that end |
 //! | `endpoints` | those that stand out from their peers |
 
 mod certificates;
 mod endpoints;
+mod exceptions;
 mod finding;
 mod observed;
 mod routing;
@@ -22,7 +24,7 @@ mod traffic;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use observed::{Client, Gone, Observed, Share, Split};
+pub(crate) use observed::{Client, Excepted, Gone, Observed, Share, Split};
 
 use mesh_grpc::pb::control as pb;
 
@@ -40,6 +42,7 @@ pub(crate) fn findings(seen: &Observed) -> Vec<pb::Finding> {
     traffic::denied(seen, &mut found);
     routing::splits(seen, &mut found);
     routing::strangers(seen, &mut found);
+    exceptions::ending(seen, &mut found);
     endpoints::outliers(seen, &faulty, &mut found);
     traffic::failing(seen, &mut found);
     found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

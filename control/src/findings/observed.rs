@@ -1,5 +1,6 @@
 //! What was observed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mesh_grpc::pb::control as pb;
@@ -23,11 +24,29 @@ pub(crate) struct Observed {
     pub(crate) denied: Vec<DeniedSum>,
     pub(crate) plaintext: Vec<(String, u64)>,
     pub(crate) strangers: Vec<StrangerSum>,
+    /// Services that take nobody without an identity, but for exceptions.
+    pub(crate) strict: BTreeSet<String>,
+    pub(crate) exceptions: Vec<Excepted>,
     pub(crate) splits: Vec<Split>,
     /// Service, process, end of validity in seconds since 1970.
     pub(crate) certificates: Vec<(String, String, i64)>,
     pub(crate) leaf_ttl: Duration,
     pub(crate) now_unix: i64,
+}
+
+/// An exception from mutual TLS in force, and who uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Excepted {
+    /// The policy that makes it, `TransportPolicy shop/reviews`.
+    pub(crate) policy: String,
+    /// Addresses and port, as the policy has them.
+    pub(crate) source: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) reason: Option<String>,
+    /// In seconds since 1970.
+    pub(crate) expires: i64,
+    /// Addresses that called in plaintext within the long window and that it covers.
+    pub(crate) users: Vec<std::net::IpAddr>,
 }
 
 /// A weighted split, and what its backends received in the short window.

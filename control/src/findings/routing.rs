@@ -68,35 +68,58 @@ fn names(callers: &[(String, u64)]) -> String {
     out.join(", ")
 }
 
-/// Callers without an identity at services that have one: a switch to `Strict` would cut them off.
+/// Callers without an identity at services that have one: a switch to `Strict` would cut them off,
+/// or has.
 pub(super) fn strangers(seen: &Observed, found: &mut Vec<pb::Finding>) {
-    let mut by_service: BTreeMap<&str, Vec<&StrangerSum>> = BTreeMap::new();
+    let mut by_service: BTreeMap<&str, [Vec<&StrangerSum>; 2]> = BTreeMap::new();
     for stranger in &seen.strangers {
-        by_service
-            .entry(&stranger.service)
-            .or_default()
-            .push(stranger);
+        // What is refused has no calls; one that is excepted has.
+        let refused = stranger.calls == 0 && seen.strict.contains(&stranger.service);
+        let lists = by_service.entry(&stranger.service).or_default();
+        lists[usize::from(refused)].push(stranger);
     }
-    for (service, mut strangers) in by_service {
-        strangers.sort_by_key(|stranger| (std::cmp::Reverse(stranger.calls), stranger.source));
-        let named = strangers.iter().take(NAMED).map(|stranger| {
-            let ago = seconds(std::time::Duration::from_secs(stranger.last));
-            format!(
-                "{} ({} calls, last {ago} ago)",
-                stranger.source, stranger.calls
-            )
-        });
-        let mut named = named.collect::<Vec<_>>().join(", ");
-        if strangers.len() > NAMED {
-            named.push_str(&format!(", {} more", strangers.len() - NAMED));
+    for (service, [calling, refused]) in by_service {
+        if !calling.is_empty() {
+            let text = format!(
+                "{} addresses call without an identity, and Strict would cut them off: {}",
+                calling.len(),
+                addresses(calling, |stranger| format!("{} calls", stranger.calls))
+            );
+            let next = format!(
+                "start them in the mesh, or except them in the TransportPolicy of {service} until a date"
+            );
+            found.push(warning("M5012", service, text, &next));
         }
-        let text = format!(
-            "{} addresses call without an identity, and Strict would cut them off: {named}",
-            strangers.len()
-        );
-        let next = format!(
-            "start them in the mesh, or except them in the TransportPolicy of {service} until a date"
-        );
-        found.push(warning("M5012", service, text, &next));
+        if !refused.is_empty() {
+            let text = format!(
+                "{} addresses try to call without an identity and are refused: {}",
+                refused.len(),
+                addresses(refused, |stranger| {
+                    format!("{} connections", stranger.connections)
+                })
+            );
+            let next = format!(
+                "start them in the mesh, except them in the TransportPolicy of {service} until a date, \
+                 or stop them"
+            );
+            found.push(warning("M5012", service, text, &next));
+        }
     }
+}
+
+/// `10.0.0.7 (3 calls, last 2s ago)`, the most frequent first.
+fn addresses(mut strangers: Vec<&StrangerSum>, count: impl Fn(&StrangerSum) -> String) -> String {
+    strangers.sort_by_key(|each| {
+        let often = std::cmp::Reverse((each.calls, each.connections));
+        (often, each.source)
+    });
+    let named = strangers.iter().take(NAMED).map(|stranger| {
+        let ago = seconds(std::time::Duration::from_secs(stranger.last));
+        format!("{} ({}, last {ago} ago)", stranger.source, count(stranger))
+    });
+    let mut named = named.collect::<Vec<_>>().join(", ");
+    if strangers.len() > NAMED {
+        named.push_str(&format!(", {} more", strangers.len() - NAMED));
+    }
+    named
 }

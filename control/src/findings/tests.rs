@@ -320,4 +320,56 @@ fn callers_without_an_identity_are_m5012_by_address() {
         ),
         "{text}"
     );
+    // Strict already: who has no call was refused, who has one is excepted.
+    let seen = Observed {
+        strangers: vec![stranger([10, 0, 0, 7], 3), stranger([10, 0, 0, 9], 0)],
+        strict: ["shop/reviews".to_owned()].into(),
+        ..Default::default()
+    };
+    let texts: Vec<_> = findings(&seen)
+        .into_iter()
+        .filter(|finding| finding.code == "M5012")
+        .map(|finding| finding.message)
+        .collect();
+    assert!(
+        texts[0].ends_with(": 10.0.0.7 (3 calls, last 2s ago)"),
+        "{texts:?}"
+    );
+    assert_eq!(
+        texts[1],
+        "1 addresses try to call without an identity and are refused: \
+         10.0.0.9 (1 connections, last 2s ago)"
+    );
+}
+
+#[test]
+fn an_exception_from_mutual_tls_that_ends_is_m5013_and_names_who_uses_it() {
+    const DAY: i64 = 24 * 3600;
+    let seen = |left: i64, users: &[[u8; 4]]| Observed {
+        exceptions: vec![Excepted {
+            policy: "TransportPolicy shop/reviews".to_owned(),
+            source: Some("10.1.0.0/16".to_owned()),
+            port: Some(8080),
+            reason: Some("nightly batch".to_owned()),
+            expires: 1_000_000_000 + left,
+            users: users.iter().map(|user| (*user).into()).collect(),
+        }],
+        now_unix: 1_000_000_000,
+        ..Default::default()
+    };
+    let text = |seen: &Observed| findings(seen)[0].message.clone();
+    assert!(bad(&seen(7 * DAY, &[])).is_empty(), "there is time");
+    let soon = seen(2 * DAY, &[[10, 1, 0, 7]]);
+    assert_eq!(bad(&soon), one("M5013", "TransportPolicy shop/reviews"));
+    assert_eq!(
+        text(&soon),
+        "the exception for 10.1.0.0/16 on port 8080 (nightly batch) ends in 2d: used by 10.1.0.7"
+    );
+    let over = seen(-3 * 3600, &[]);
+    assert_eq!(bad(&over), one("M5013", "TransportPolicy shop/reviews"));
+    assert_eq!(
+        text(&over),
+        "the exception for 10.1.0.0/16 on port 8080 (nightly batch) ended 3h ago: \
+         nobody has used it in the last hour"
+    );
 }

@@ -10,6 +10,7 @@ use mesh_grpc::pb::control::admin_server::Admin;
 use mesh_grpc::wire::resource_to_proto;
 use tonic::{Request, Response, Status};
 
+use super::exceptions::{exceptions, strict};
 use super::splits::{Labels, splits};
 use super::state::Shared;
 use crate::events;
@@ -351,6 +352,7 @@ pub(crate) fn check(shared: &Shared) -> Vec<pb::Finding> {
         (registry.len(), orphans.collect(), lost.collect(), labels)
     });
     let reports = shared.reports();
+    let strangers = reports.strangers(now);
     let seen = Observed {
         revision: current.revision.to_string(),
         resources: current.resources.len(),
@@ -364,7 +366,9 @@ pub(crate) fn check(shared: &Shared) -> Vec<pb::Finding> {
         edges: reports.edges(Span::Short, now),
         denied: reports.denied(now),
         plaintext: reports.plaintext(now),
-        strangers: reports.strangers(now),
+        exceptions: exceptions(&current.snapshot, &strangers),
+        strict: strict(&current.snapshot, &strangers),
+        strangers,
         splits: splits(&current.snapshot, &labels, &reports.routed(now)),
         certificates: reports.certificates(),
         leaf_ttl: shared.leaf_ttl,

@@ -13,6 +13,7 @@
 pub(crate) mod admin;
 mod caller;
 mod config;
+mod exceptions;
 mod identity;
 mod local;
 mod own;

@@ -175,6 +175,8 @@ codes! {
     SPLIT_BYPASSED = 5011;
     /// Callers that are not in the mesh.
     NOT_IN_MESH = 5012;
+    /// An exception from mutual TLS ends, or has ended.
+    EXCEPTION_ENDS = 5013;
 }
 
 // === impl Code ===

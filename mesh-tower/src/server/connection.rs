@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::{
     Limits, TlsChoice,
     admit::Form,
-    detect::{self, Http, Rewind},
+    detect::{self, First, Http, Rewind},
     dispatch::{Dispatch, Phase},
     pace::{Line, Paced},
     signal::{Cut, Gate, Signal},
@@ -188,12 +188,22 @@ impl Shared {
                 let source = counted.then(|| self.parts.stats.plaintext_peer(remote.ip()));
                 Ok(self.plaintext(io, source.flatten()))
             }
-            Accepted::Tls => self.handshake(&self.tls, io, &model).await,
+            Accepted::Tls => {
+                let (first, io) = detect::first(io).await.map_err(broken)?;
+                if first == First::Other {
+                    // It is refused, and named: somebody believes that it may call.
+                    drop(self.parts.stats.plaintext_peer(remote.ip()));
+                    self.handshakes.failed.increment(1);
+                    let what = "plaintext where mutual TLS is demanded";
+                    return Err(MeshError::new(ErrorKind::Identity, what));
+                }
+                self.handshake(&self.tls, Box::new(io), &model).await
+            }
             Accepted::Join => self.handshake(&self.join, io, &model).await,
             Accepted::Either => {
-                let (is_tls, io) = detect::is_tls(io).await.map_err(broken)?;
+                let (first, io) = detect::first(io).await.map_err(broken)?;
                 let io: BoxIo = Box::new(io);
-                if is_tls {
+                if first == First::Tls {
                     return self.handshake(&self.tls, io, &model).await;
                 }
                 let source = self.parts.stats.plaintext_peer(remote.ip());
@@ -288,6 +298,18 @@ impl Shared {
             )
             .then_some("plaintext is no longer accepted [M4003]"),
         }
+    }
+
+    /// When a plaintext connection that only an exception lets in has to end.
+    pub(super) fn excepted_for(&self, tls: bool, remote: SocketAddr) -> Option<Duration> {
+        let by_policy = self.choice == TlsChoice::Policy && self.credentials.has_identity();
+        if tls || !by_policy {
+            return None;
+        }
+        let (now, port) = (SystemTime::now(), self.local.port());
+        let (model, _) = self.transport();
+        let end = model.plaintext_until(remote.ip(), port, now)?;
+        Some(end.duration_since(now).unwrap_or_default())
     }
 
     async fn http(

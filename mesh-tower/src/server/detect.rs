@@ -30,11 +30,24 @@ pub(super) enum Http {
     Two,
 }
 
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    Tls,
+    Other,
+    /// It ended without a byte, as those do that only look whether the port is open.
+    Nothing,
+}
+
 /// Waits for the first byte: is it TLS?
-pub(super) async fn is_tls(io: BoxIo) -> io::Result<(bool, Rewind<BoxIo>)> {
+pub(super) async fn first(io: BoxIo) -> io::Result<(First, Rewind<BoxIo>)> {
     let mut io = Rewind::new(io);
-    let got = io.fill().await?;
-    Ok((got > 0 && io.bytes[0] == HANDSHAKE, io))
+    let first = match io.fill().await? {
+        0 => First::Nothing,
+        _ if io.bytes[0] == HANDSHAKE => First::Tls,
+        _ => First::Other,
+    };
+    Ok((first, io))
 }
 
 /// Reads until the bytes differ from HTTP/2's preface, or are it. A connection that ends before is

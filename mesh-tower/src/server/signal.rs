@@ -8,6 +8,9 @@ use tokio::sync::watch;
 use super::connection::Shared;
 use crate::access::Rules;
 
+/// The longest time between two looks at an exception that ends: dates are the wall clock's, which
+/// may be set, and timers are not.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How long a peer whose access was revoked may still be told so before its connection goes.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,8 @@ pub(super) struct Gate {
     allowed: bool,
     /// When a peer without rights is cut.
     last_call: Option<tokio::time::Instant>,
+    /// When the exception that lets this peer in without TLS is to be looked at again.
+    exception: Option<tokio::time::Instant>,
 }
 
 // === impl Gate ===
@@ -59,7 +64,7 @@ impl Gate {
         let mut signal = shared.signal.clone();
         // A connection that was accepted just before the drain must see it.
         signal.mark_changed();
-        Self {
+        let mut gate = Self {
             allowed: rules.may_connect(peer.as_ref()),
             signal,
             shared,
@@ -68,7 +73,15 @@ impl Gate {
             tls,
             remote,
             last_call: None,
-        }
+            exception: None,
+        };
+        gate.look_at_exception();
+        gate
+    }
+
+    fn look_at_exception(&mut self) {
+        let left = self.shared.excepted_for(self.tls, self.remote);
+        self.exception = left.map(|left| tokio::time::Instant::now() + left.min(LOOK_AGAIN));
     }
 
     pub(super) fn peer(&self) -> Option<&SpiffeId> {
@@ -82,11 +95,19 @@ impl Gate {
     /// Waits until there is something to do. Cancel safe: what is known is kept in `self`.
     pub(super) async fn next(&mut self) -> Cut {
         loop {
-            let changed = match self.last_call {
+            let end = match (self.last_call, self.exception) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            let changed = match end {
                 None => self.signal.changed().await,
                 Some(at) => match tokio::time::timeout_at(at, self.signal.changed()).await {
                     Ok(changed) => changed,
-                    Err(_) => return Cut::Now("access was revoked [M4001]"),
+                    Err(_) if self.last_call == Some(at) => {
+                        return Cut::Now("access was revoked [M4001]");
+                    }
+                    // The exception has ended, or it is time to look again.
+                    Err(_) => Ok(()),
                 },
             };
             if changed.is_err() {
@@ -102,6 +123,7 @@ impl Gate {
             {
                 return Cut::Now(reason);
             }
+            self.look_at_exception();
             let allowed = self.rules.may_connect(self.peer.as_ref());
             let revoked = self.allowed && !allowed;
             self.allowed = allowed;

@@ -129,7 +129,7 @@ pub(super) const CODES: &[CodeInfo] = &[
         "callers are not in the mesh",
         "A service receives calls over connections without an identity. It takes them because its \
          transport policy is `Permissive`, or excepts their source; a switch to `Strict` would cut \
-         them off.",
+         them off. Under `Strict` the finding names those who try, and are refused.",
         &[
             "A workload was started without the mesh's library or shim.",
             "A job, a probe or a third party that cannot join.",
@@ -139,6 +139,23 @@ pub(super) const CODES: &[CodeInfo] = &[
             "For one that cannot join, add an exception for its source with an end date to the \
              `TransportPolicy`, then switch to `Strict`.",
             "`meshctl check` lists every source that is left.",
+        ],
+    ),
+    other(
+        Code::EXCEPTION_ENDS,
+        "an exception from mutual TLS ends",
+        "An exception in a `TransportPolicy` lets callers in without an identity until a date. The date is \
+         less than seven days away, or has passed: from then on they are refused, and connections that \
+         they hold are cut.",
+        &[
+            "The caller was to join the mesh by that date, and has not.",
+            "The exception has done its work and was not taken out.",
+        ],
+        &[
+            "The finding names the addresses that still use it: start them with the library, or by \
+             `mesh-shim run -- COMMAND`.",
+            "If it needs more time, set a later `expires` and apply: `meshctl policy apply FILE`.",
+            "If nobody uses it, take it out of the `TransportPolicy`.",
         ],
     ),
 ];

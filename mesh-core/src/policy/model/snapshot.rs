@@ -245,6 +245,15 @@ impl Inbound {
         self.transport.get(service)
     }
 
+    /// Every way of accepting connections that a policy or a default sets, the mesh's first; the same
+    /// one may come more than once.
+    pub fn transports(&self) -> impl Iterator<Item = &Arc<TransportModel>> {
+        let all = &self.transport;
+        std::iter::once(&all.mesh)
+            .chain(all.namespaces.values())
+            .chain(all.services.values())
+    }
+
     /// What servers of `service` do with the calls that arrive.
     pub fn traffic_for(&self, service: &ServiceName) -> Arc<InboundTraffic> {
         self.traffic.get(service)

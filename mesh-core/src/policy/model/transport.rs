@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -109,6 +110,22 @@ impl TransportModel {
         }
     }
 
+    /// How long plaintext from `source` to `port`, which is accepted at `now` by an exception alone,
+    /// stays accepted. `None` where nothing ends: the mode itself accepts it, or nothing does.
+    pub fn plaintext_until(
+        &self,
+        source: IpAddr,
+        port: u16,
+        now: SystemTime,
+    ) -> Option<SystemTime> {
+        if self.mtls(Some(port)) != MtlsMode::Strict {
+            return None;
+        }
+        let covering = self.exceptions.iter();
+        let covering = covering.filter(|e| e.covers(source, port, now));
+        covering.map(Exception::expires).max()
+    }
+
     /// The same with another mode for all ports.
     #[must_use]
     pub fn with_mtls(mut self, mtls: MtlsMode) -> Self {
@@ -126,6 +143,16 @@ impl Exception {
         now < self.expires
             && self.port.is_none_or(|p| p == port)
             && self.source.is_none_or(|network| network.contains(source))
+    }
+
+    /// The addresses that it is for; `None` is any.
+    pub fn source(&self) -> Option<Network> {
+        self.source
+    }
+
+    /// The port that it is for; `None` is any.
+    pub fn port(&self) -> Option<u16> {
+        self.port
     }
 
     /// First moment at which it is over.
@@ -170,6 +197,16 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = if self.address.is_ipv4() { 32 } else { 128 };
+        match self.bits == all {
+            true => write!(f, "{}", self.address),
+            false => write!(f, "{}/{}", self.address, self.bits),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -183,6 +220,9 @@ mod tests {
         assert!(holds("0.0.0.0/0", "1.2.3.4") && holds("::/0", "::1"));
         assert!(holds("10.0.0.1", "10.0.0.1") && !holds("10.0.0.1", "10.0.0.2"));
         assert!(holds("10.0.0.0/8", "::ffff:10.0.0.1") && holds("fd00::/8", "fd12::1"));
+        for text in ["10.0.0.0/8", "10.0.0.1", "fd00::/8", "::/0", "::1"] {
+            assert_eq!(Network::parse(text).unwrap().to_string(), text);
+        }
         assert!(Network::parse("10.0.0.0/33").is_none() && Network::parse("x").is_none());
     }
 
@@ -204,5 +244,19 @@ mod tests {
         assert!(!model.accepts_plaintext(source, 80, end));
         assert!(!model.accepts_plaintext(source, 81, before));
         assert!(!model.accepts_plaintext("11.0.0.1".parse().unwrap(), 80, before));
+
+        // When who is in by it has to go: with the last of those that cover it.
+        assert_eq!(model.plaintext_until(source, 80, before), Some(end));
+        assert_eq!(model.plaintext_until(source, 80, end), None);
+        assert_eq!(model.plaintext_until(source, 81, before), None);
+        let mut longer = model.clone();
+        longer.exceptions.push(Exception {
+            expires: end + Duration::from_secs(5),
+            ..model.exceptions[0].clone()
+        });
+        let until = longer.plaintext_until(source, 80, before);
+        assert_eq!(until, Some(end + Duration::from_secs(5)));
+        let open = longer.with_mtls(MtlsMode::Permissive);
+        assert_eq!(open.plaintext_until(source, 80, before), None);
     }
 }

@@ -2,7 +2,9 @@
 
 mod boundary;
 mod chain;
+mod detection;
 mod drain;
+mod exceptions;
 mod limits;
 mod load;
 mod requests;

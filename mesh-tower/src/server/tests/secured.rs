@@ -24,16 +24,16 @@ use crate::{
     transport::BoxIo,
 };
 
-const DOMAIN: &str = "mesh.test";
+pub(super) const DOMAIN: &str = "mesh.test";
 
 /// A certificate authority for one test.
-struct Authority {
+pub(super) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -49,7 +49,7 @@ impl Authority {
         TrustRoots::from_pem([(DOMAIN, self.pem.as_bytes())]).unwrap()
     }
 
-    fn credentials(&self, service: &str) -> Credentials {
+    pub(super) fn credentials(&self, service: &str) -> Credentials {
         let key = KeyPair::generate().unwrap();
         let id = format!("spiffe://{DOMAIN}/ns/shop/sa/{service}");
         let mut params = CertificateParams::default();
@@ -67,7 +67,7 @@ impl Authority {
     }
 }
 
-fn secured(authority: &Authority) -> Mesh {
+pub(super) fn secured(authority: &Authority) -> Mesh {
     let credentials = authority.credentials("reviews");
     built(
         Mesh::builder("reviews")
@@ -76,7 +76,10 @@ fn secured(authority: &Authority) -> Mesh {
     )
 }
 
-async fn connect(addr: SocketAddr, credentials: &Credentials) -> Result<BoxIo, MeshErrorText> {
+pub(super) async fn connect(
+    addr: SocketAddr,
+    credentials: &Credentials,
+) -> Result<BoxIo, MeshErrorText> {
     let io = TcpStream::connect(addr).await.unwrap();
     let id = SpiffeId::parse(&format!("spiffe://{DOMAIN}/ns/shop/sa/reviews")).unwrap();
     let connected = ClientTls::new(credentials)
@@ -86,9 +89,9 @@ async fn connect(addr: SocketAddr, credentials: &Credentials) -> Result<BoxIo, M
     Ok(connected.io)
 }
 
-type MeshErrorText = String;
+pub(super) type MeshErrorText = String;
 
-async fn h2(addr: SocketAddr, credentials: &Credentials) -> Client2 {
+pub(super) async fn h2(addr: SocketAddr, credentials: &Credentials) -> Client2 {
     let io = connect(addr, credentials).await.unwrap();
     let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
         .await
@@ -104,7 +107,7 @@ async fn whoami(_: Request<MeshBody>) -> Result<Response<MeshBody>, Infallible> 
     Ok(Response::new(MeshBody::full(text)))
 }
 
-fn start(mesh: &Mesh) -> ServerHandle {
+pub(super) fn start(mesh: &Mesh) -> ServerHandle {
     mesh.server()
         .bind("127.0.0.1:0")
         .unwrap()
@@ -112,7 +115,7 @@ fn start(mesh: &Mesh) -> ServerHandle {
         .unwrap()
 }
 
-fn apply(mesh: &Mesh, text: &str) {
+pub(super) fn apply(mesh: &Mesh, text: &str) {
     let loaded = load(&[Source {
         name: "test.yaml".into(),
         text: text.into(),
@@ -120,7 +123,7 @@ fn apply(mesh: &Mesh, text: &str) {
     mesh.store().apply(Layer::Code, loaded.resources).unwrap();
 }
 
-fn request() -> Request<Full<Bytes>> {
+pub(super) fn request() -> Request<Full<Bytes>> {
     empty(Request::get("http://reviews.shop/x"))
 }
 
@@ -138,6 +141,9 @@ async fn with_an_identity_a_server_is_strict_and_knows_its_peer() {
 
     let plain = raw(server.local_addr(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(!plain.starts_with("HTTP"), "{plain}");
+    // Refused, but named: somebody believes that it may call.
+    let named = mesh.report().plaintext_sources;
+    assert_eq!((named[0].connections, named[0].calls), (1, 0), "{named:?}");
     let metrics = mesh.recorder().render();
     assert!(
         metrics.contains("{direction=\"inbound\",result=\"ok\"} 1"),
