@@ -28,3 +28,7 @@ pub mod telemetry;
 
 pub mod clock;
 mod quantile;
+mod sync;
+
+#[cfg(all(test, loom))]
+mod models;

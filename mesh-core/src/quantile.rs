@@ -1,5 +1,6 @@
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
+
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// One quantile of a stream of durations in four bytes: it steps up by a small factor at a sample
 /// above it and down at one below, so that it settles where the steps balance ("frugal streaming",

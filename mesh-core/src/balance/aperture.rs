@@ -11,10 +11,10 @@
 //! 1.125 for each endpoint of the arc, which never has fewer than the least number of *available*
 //! ones. So an arc widens when its endpoints fail, before panic would be thought of.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::clock;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Time constant of the load (Finagle).
 const SMOOTHING_MS: f32 = 15_000.0;

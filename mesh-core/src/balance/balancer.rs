@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use super::layout::{Layout, Tier};
@@ -7,6 +6,7 @@ use super::panic::{Count, Loads, MAX_PRIORITIES};
 use super::pick::{Candidates, Picked, Round};
 use super::{EndpointSet, EndpointState, Outcome, Plan};
 use crate::policy::model::{Algorithm, BalancePolicy, LocalityPolicy};
+use crate::sync::atomic::AtomicU64;
 
 /// Picks endpoints by a policy. No lock, no allocation.
 #[derive(Debug)]

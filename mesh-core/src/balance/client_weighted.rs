@@ -4,12 +4,12 @@
 //! used to the full. A weight counts once reports have come for the blackout period, and until none
 //! has come for the expiration period.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::LoadReport;
 use crate::clock;
 use crate::policy::BalancePolicy;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What the reports of one endpoint amount to.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::client_weighted::Reported;
@@ -15,6 +14,7 @@ use crate::health::{Change, HealthState, Verdict};
 use crate::policy::BalancePolicy;
 use crate::policy::model::HealthTiming;
 use crate::report::EndpointHealth;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Longest wait that an endpoint may ask for and that counts as its latency.
 const LONGEST_PUSHBACK: Duration = Duration::from_secs(300);

@@ -1,7 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Peak EWMA of latency: rises to a higher sample at once, falls with time constant `decay`.
 ///

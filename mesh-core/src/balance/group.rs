@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::aperture::{Arc as Aperture, Coordinate, Width};
@@ -8,6 +7,7 @@ use super::random::Weights;
 use super::round_robin::Stride;
 use super::{EndpointInfo, EndpointState};
 use crate::clock;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Up to this many endpoints in a set, available ones are counted at each pick.
 const COUNT_EACH_TIME: usize = 32;

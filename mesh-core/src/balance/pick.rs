@@ -1,5 +1,3 @@
-use std::sync::atomic::AtomicU64;
-
 use super::balancer::{Ask, Pick};
 use super::bounded_load;
 use super::consistent::Consistent;
@@ -7,6 +5,7 @@ use super::group::Group;
 use super::panic::Count;
 use super::{Availability, EndpointSet};
 use crate::policy::model::{Algorithm, BalancePolicy};
+use crate::sync::atomic::AtomicU64;
 
 /// Random or successive members looked at before every one is.
 const TRIES: usize = 16;

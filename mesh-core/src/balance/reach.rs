@@ -1,7 +1,7 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::clock;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Pause after the first failure; doubled by each further one.
 const FIRST_PAUSE_MS: u64 = 250;

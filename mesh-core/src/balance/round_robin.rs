@@ -9,8 +9,7 @@
 //! mean. Weights that are measured (ORCA) are scaled to 65,535 and held to 1/100 and 10 times their
 //! mean, as gRPC does.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// Weights are scaled to at most this.
 const MAX: u32 = u16::MAX as u32;
 /// An entry is at most this many times the mean weight.

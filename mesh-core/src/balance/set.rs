@@ -2,11 +2,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::group::Group;
 use super::{EndpointInfo, EndpointState};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// The endpoints of a destination at one moment. Immutable; a clone is one counter.
 ///
@@ -137,12 +137,12 @@ impl EndpointSet {
     }
 
     /// Calls in flight at all of them, if they are [counted](Self::count_in_flight).
-    pub(super) fn in_flight(&self) -> u32 {
+    pub(crate) fn in_flight(&self) -> u32 {
         self.0.load.in_flight.load(Relaxed)
     }
 
     /// Counts calls in flight at all endpoints together from now on, or no longer.
-    pub(super) fn count_in_flight(&self, counting: bool) {
+    pub(crate) fn count_in_flight(&self, counting: bool) {
         self.0.load.counting.store(counting, Relaxed);
     }
 }

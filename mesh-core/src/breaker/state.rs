@@ -1,15 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
-};
 use std::time::{Duration, Instant};
 
 use super::Permit;
 use super::window::{Counts, Window};
 use crate::clock;
 use crate::policy::BreakerPolicy;
+use crate::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 /// The breaker of one backend. Share it by `Arc`.
 #[derive(Debug)]

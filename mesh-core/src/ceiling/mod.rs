@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::context::Criticality;
 use crate::overload::{firm_share, part};
 use crate::policy::model::CeilingsPolicy;
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// One limit.
 #[derive(Clone, Debug)]

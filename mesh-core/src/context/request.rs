@@ -1,13 +1,13 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
 
 use super::{TraceContext, accept_baggage};
 use crate::identity::SpiffeId;
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::{deadline, metadata};
 
 /// How much a call matters when a server must shed load (SRE book, "Criticality"). Ordered: what

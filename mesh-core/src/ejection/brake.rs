@@ -1,11 +1,10 @@
 //! What keeps an ejection from being made: the cap, the floor and the correlated brake.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::Withheld;
 use super::window::Counts;
 use crate::balance::EndpointSet;
 use crate::policy::EjectionPolicy;
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// A peer with this many failures in a row is failing now, whatever its window holds.
 const FAILING_RUN: u32 = 2;

@@ -1,18 +1,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
-};
 use std::time::{Duration, Instant};
 
 use super::brake::Peers;
 use super::outliers::{self, Finding};
-use super::state::Term;
+use super::state::{ProbeFailed, Term};
 use super::window::Counts;
 use super::{EjectReason, EjectionState, Event, Observed, Withheld};
 use crate::balance::{EndpointSet, EndpointState};
 use crate::clock;
 use crate::policy::{EjectionPolicy, LatencyMode};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+use crate::sync::spin_loop;
 
 /// After an ejection was withheld, the endpoint is not judged again for this long.
 const JUDGE_AGAIN_MS: u64 = 100;
@@ -85,10 +86,11 @@ impl Detector {
                 endpoint.forget_latency();
                 return state.restore(now).then_some(Event::Restored { ix });
             }
-            return Some(match state.probe_failed(now) {
-                Some(again) => Event::ProbeFailed { ix, again },
-                None => self.eject(policy, endpoint, ix, EjectReason::Probe, now),
-            });
+            return match state.probe_failed(now) {
+                ProbeFailed::Again(again) => Some(Event::ProbeFailed { ix, again }),
+                ProbeFailed::TimeIsUp => self.eject(policy, endpoint, ix, EjectReason::Probe, now),
+                ProbeFailed::IsBack => None,
+            };
         }
         if !state.is_available() {
             // An answer to a call from before the ejection, or one made in panic.
@@ -107,7 +109,9 @@ impl Detector {
         let peers = Peers::of(set, ix, slot);
         let counts = state.window.sum(slot);
         let event = match judge(policy, set.len(), &peers, reached, counts) {
-            Ok(Some(reason)) => Some(self.eject(policy, endpoint, ix, reason, now)),
+            // Another call's failure was judged since this one was counted.
+            _ if !state.is_available() => None,
+            Ok(Some(reason)) => self.eject(policy, endpoint, ix, reason, now),
             Ok(None) => {
                 state.judge_at.store(at + JUDGE_AGAIN_MS, Relaxed);
                 None
@@ -195,11 +199,11 @@ impl Detector {
         let endpoint = set.get(ix)?;
         // A decision on the call path is over in microseconds; this one comes once an interval.
         while self.judging.swap(true, Acquire) {
-            std::hint::spin_loop();
+            spin_loop();
         }
         let event = match Peers::of(set, ix, slot).allow(policy, set.len()) {
             _ if !endpoint.ejection().is_available() => None,
-            Ok(()) => Some(self.eject(policy, endpoint, ix, reason, now)),
+            Ok(()) => self.eject(policy, endpoint, ix, reason, now),
             Err(why) => self
                 .may_tell(clock::millis(now))
                 .then_some(Event::Withheld { why }),
@@ -215,15 +219,15 @@ impl Detector {
         ix: usize,
         reason: EjectReason,
         now: Instant,
-    ) -> Event {
+    ) -> Option<Event> {
         let term = Term {
             base: policy.eject_for(),
             longest: policy.max_eject_for(),
             jitter: self.jitter(policy, endpoint.addr()),
             interval: policy.interval(),
         };
-        let until = endpoint.ejection().eject(reason, &term, now);
-        Event::Ejected { ix, reason, until }
+        let until = endpoint.ejection().eject(reason, &term, now)?;
+        Some(Event::Ejected { ix, reason, until })
     }
 
     /// Up to `max_eject_jitter`: differs with endpoint, ejection and process, and repeats with the
@@ -275,12 +279,12 @@ fn count(
     observed: Observed,
     slot: u64,
 ) -> Option<Reached> {
-    let reset = |run: &std::sync::atomic::AtomicU32| {
+    let reset = |run: &AtomicU32| {
         if run.load(Relaxed) != 0 {
             run.store(0, Relaxed);
         }
     };
-    let more = |run: &std::sync::atomic::AtomicU32, threshold: u32| {
+    let more = |run: &AtomicU32, threshold: u32| {
         let run = run.fetch_add(1, Relaxed).saturating_add(1);
         (threshold > 0 && run >= threshold).then_some(run)
     };

@@ -1,12 +1,12 @@
 //! The rules that compare the endpoints of a set at the end of an interval.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::EjectReason;
 use super::window::Counts;
 use crate::balance::EndpointSet;
 use crate::policy::{EjectionPolicy, LatencyMode};
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// One endpoint in rotation at the end of an interval.
 pub(super) struct Host {

@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::EjectReason;
@@ -7,6 +6,10 @@ use crate::balance::Availability;
 use crate::clock;
 use crate::quantile::{P50, P95, Quantile};
 use crate::report::EndpointHealth;
+use crate::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 
 /// How long a probe may take before another call may probe: its caller may have gone away.
 const PROBE_MS: u64 = 5000;
@@ -67,11 +70,22 @@ pub(super) struct Term {
     pub(super) interval: Duration,
 }
 
+/// What the failure of a probe comes to.
+pub(super) enum ProbeFailed {
+    /// The next probe is due then.
+    Again(Instant),
+    /// The endpoint is to be ejected again.
+    TimeIsUp,
+    /// Nothing: it is back in rotation, or another probe has failed, since.
+    IsBack,
+}
+
 // === impl EjectionState ===
 
 impl EjectionState {
     pub(crate) fn availability(&self, now: Instant) -> Availability {
-        if self.phase.load(Relaxed) == AVAILABLE {
+        // Who sees a phase sees what was stored before it: when a probe is due, since when it is back.
+        if self.phase.load(Acquire) == AVAILABLE {
             Availability::Ready
         } else if self.until.load(Relaxed) <= clock::millis(now) {
             Availability::Due
@@ -95,18 +109,18 @@ impl EjectionState {
         if won {
             let _ = self
                 .phase
-                .compare_exchange(EJECTED, PROBING, Relaxed, Relaxed);
+                .compare_exchange(EJECTED, PROBING, AcqRel, Relaxed);
         }
         won
     }
 
     /// In rotation.
     pub fn is_available(&self) -> bool {
-        self.phase.load(Relaxed) == AVAILABLE
+        self.phase.load(Acquire) == AVAILABLE
     }
 
     pub(super) fn is_probing(&self) -> bool {
-        self.phase.load(Relaxed) == PROBING
+        self.phase.load(Acquire) == PROBING
     }
 
     /// What to report.
@@ -160,11 +174,16 @@ impl EjectionState {
         }
     }
 
-    /// Takes it out for as long as `term` says.
-    pub(super) fn eject(&self, reason: EjectReason, term: &Term, now: Instant) -> Instant {
+    /// Takes it out for as long as `term` says; `None` if it is no more what `reason` supposes,
+    /// which is probed for the end of a probe and else in rotation.
+    pub(super) fn eject(&self, reason: EjectReason, term: &Term, now: Instant) -> Option<Instant> {
         let at = clock::millis(now);
         let mut times = self.times.load(Relaxed);
-        if self.is_available() {
+        let from = match reason {
+            EjectReason::Probe => PROBING,
+            _ => AVAILABLE,
+        };
+        if from == AVAILABLE {
             let healthy = at.saturating_sub(self.restored.load(Relaxed));
             let decayed = healthy / clock::duration(term.interval).max(1);
             times = times.saturating_sub(u32::try_from(decayed).unwrap_or(u32::MAX));
@@ -177,7 +196,6 @@ impl EjectionState {
         let time = time.saturating_add(term.jitter);
         let millis = clock::duration(time);
         let every = (millis / PROBES).max(LEAST_BETWEEN_PROBES_MS);
-        self.times.store(times, Relaxed);
         self.reason.store(reason.pack(), Relaxed);
         self.ends.store(at.saturating_add(millis), Relaxed);
         self.every.store(every, Relaxed);
@@ -185,23 +203,33 @@ impl EjectionState {
             .store(at.saturating_add(every.min(millis)), Relaxed);
         self.announced.store(false, Relaxed);
         self.forget();
-        self.phase.store(EJECTED, Relaxed);
-        now.checked_add(time).unwrap_or(now)
+        // Only from there: one that came back in between is not taken out again without a look at
+        // the cap and the floor.
+        self.phase
+            .compare_exchange(from, EJECTED, AcqRel, Relaxed)
+            .ok()?;
+        self.times.store(times, Relaxed);
+        Some(now.checked_add(time).unwrap_or(now))
     }
 
     /// The probe failed. Before its time is up that changes nothing but when the next one is due,
     /// which is the answer; after it the endpoint is to be ejected again.
-    pub(super) fn probe_failed(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn probe_failed(&self, now: Instant) -> ProbeFailed {
         let at = clock::millis(now);
         let ends = self.ends.load(Relaxed);
         if at >= ends {
-            return None;
+            return ProbeFailed::TimeIsUp;
         }
         let next = at.saturating_add(self.every.load(Relaxed)).min(ends);
         self.until.store(next, Relaxed);
         self.announced.store(false, Relaxed);
-        self.phase.store(EJECTED, Relaxed);
-        Some(clock::instant(next, now))
+        let failed = self
+            .phase
+            .compare_exchange(PROBING, EJECTED, AcqRel, Relaxed);
+        match failed {
+            Ok(_) => ProbeFailed::Again(clock::instant(next, now)),
+            Err(_) => ProbeFailed::IsBack,
+        }
     }
 
     fn forget(&self) {
@@ -224,7 +252,7 @@ impl EjectionState {
         // Before the phase, so that no pick sees it in rotation and not warming up.
         self.restored.store(clock::millis(now), Relaxed);
         self.forget();
-        self.phase.swap(AVAILABLE, Relaxed) != AVAILABLE
+        self.phase.swap(AVAILABLE, Release) != AVAILABLE
     }
 
     /// It returns for another reason than an ejection's end: its share grows from now on.

@@ -1,5 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Slots of the window.
 const SLOTS: u64 = 10;
 const COUNT_BITS: u32 = 20;

@@ -9,7 +9,6 @@
 //! calls as it may hold at a time are under it already: an experiment must not become the outage that
 //! it rehearses.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
@@ -17,6 +16,7 @@ use twox_hash::XxHash64;
 
 use crate::ceiling::{Ceiling, Permit};
 use crate::policy::model::{AbortStatus, Fault, WHOLE_PERCENT_MILLI};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a process remembers of one fault, over all changes of its policy.
 #[derive(Debug)]

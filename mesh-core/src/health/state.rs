@@ -1,6 +1,5 @@
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
-
 use crate::policy::model::HealthTiming;
+use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 const UNKNOWN: u8 = 0;
 const HEALTHY: u8 = 1;

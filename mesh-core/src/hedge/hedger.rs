@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -6,6 +5,7 @@ use http::Method;
 use super::Latencies;
 use crate::policy::{BudgetPolicy, HedgePolicy};
 use crate::retry::Budget;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Time in which the calls earn hedges (Finagle).
 const TTL: Duration = Duration::from_secs(10);

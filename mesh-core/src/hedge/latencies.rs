@@ -1,9 +1,9 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::report::{BUCKETS, bucket_of, middle_of};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// How often the percentile is computed (Finagle).
 const REFRESH_MS: u64 = 3000;

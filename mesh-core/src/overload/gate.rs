@@ -1,11 +1,12 @@
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::adaptive::Limiter;
 use super::queue::{Pushed, Queue};
 use crate::context::Criticality;
 use crate::policy::{ConcurrencyPolicy, QueuePolicy};
+use crate::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use crate::sync::{Mutex, MutexGuard, in_one_order};
 
 /// A limit on calls in work, and a short queue before it.
 ///
@@ -212,6 +213,7 @@ impl<W> Gate<W> {
     fn anyone_waits(&self) -> bool {
         // Sequentially consistent, like the count of calls in work: who begins to wait and then
         // finds no place, and who gives a place back and then finds nobody waiting, cannot both be.
+        in_one_order();
         self.waiting.load(SeqCst) > 0
     }
 

@@ -1,7 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How often, in the terms of GCRA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

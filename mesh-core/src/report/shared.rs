@@ -1,9 +1,9 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::Histogram;
 use super::histogram::{BUCKETS, bucket_of};
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// A histogram that many threads record into at once, without lock or allocation, and that is
 /// emptied once an interval.

@@ -1,8 +1,11 @@
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::BudgetPolicy;
 use crate::clock;
+use crate::sync::atomic::{
+    AtomicI64, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 /// Slots of the window.
 const SLOTS: u64 = 10;
@@ -106,28 +109,42 @@ impl Budget {
     /// Begins the slot of `now`, if nobody has, and expires what is too old.
     fn advance(&self, now: Instant) -> u64 {
         let slot = clock::millis(now) / self.slot_ms.load(Relaxed);
-        let newest = self.newest.load(Relaxed);
+        let newest = self.newest.load(Acquire);
         if slot <= newest {
             // The usual case; also a thread whose `now` is a little older.
             return newest;
         }
+        // Deposits before the slot begins, so that nobody is paid of what has expired; withdrawals
+        // after it, so that nobody is paid of what has not. A place is emptied by one thread.
+        let begun = slot.saturating_sub(newest).min(RING as u64);
+        for back in 0..begun {
+            self.expire(&self.deposits, (slot - back).wrapping_sub(SLOTS));
+        }
+        let earlier = self.place(&self.withdrawals, slot);
         let won = self
             .newest
-            .compare_exchange(newest, slot, Relaxed, Relaxed)
+            .compare_exchange(newest, slot, AcqRel, Relaxed)
             .is_ok();
         if !won {
-            // Someone else clears; at worst this call still counts what is about to expire.
             return slot;
         }
-        if slot - newest > SLOTS {
-            self.clear_all();
-            return slot;
-        }
-        for begun in newest + 1..=slot {
-            self.expire(&self.deposits, begun.wrapping_sub(SLOTS));
-            self.expire(&self.withdrawals, begun.wrapping_sub(SLOTS + 1));
+        for back in 0..begun {
+            let expired = (slot - back).wrapping_sub(SLOTS + 1);
+            if expired as usize % RING == slot as usize % RING {
+                // A round ago it was this slot's place, in which others count by now.
+                add(&self.withdrawals, slot, -earlier);
+                self.balance.fetch_sub(earlier, Relaxed);
+            } else {
+                self.expire(&self.withdrawals, expired);
+            }
         }
         slot
+    }
+
+    fn place(&self, slots: &[AtomicI64; RING], slot: u64) -> i64 {
+        slots
+            .get(slot as usize % RING)
+            .map_or(0, |place| place.load(Relaxed))
     }
 
     fn expire(&self, slots: &[AtomicI64; RING], slot: u64) {
@@ -141,6 +158,18 @@ impl Budget {
             self.expire(&self.deposits, place);
             self.expire(&self.withdrawals, place);
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+impl Budget {
+    pub(crate) fn tokens(&self) -> i64 {
+        self.balance.load(Relaxed)
+    }
+
+    pub(crate) fn sum_of_slots(&self) -> i64 {
+        let slots = self.deposits.iter().chain(&self.withdrawals);
+        slots.map(|slot| slot.load(Relaxed)).sum()
     }
 }
 

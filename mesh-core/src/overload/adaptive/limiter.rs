@@ -1,14 +1,15 @@
-use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
-};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{Aimd, Gradient2, Sample, Vegas};
 use crate::context::Criticality;
 use crate::overload::share::{part, share};
 use crate::policy::{ConcurrencyAlgorithm, ConcurrencyPolicy};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+use crate::sync::{Mutex, in_one_order};
 
 /// Least and most calls of a window.
 const WINDOW: (u32, u32) = (20, 100);
@@ -99,6 +100,7 @@ impl Limiter {
             u32::MAX => u32::MAX,
             limit => part(limit, share(level)),
         };
+        in_one_order();
         self.in_work
             .fetch_update(SeqCst, SeqCst, |n| (n < most).then_some(n + 1))
             .is_ok()

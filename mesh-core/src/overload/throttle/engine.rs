@@ -1,9 +1,9 @@
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::clock;
 use crate::context::Criticality;
 use crate::policy::ThrottlePolicy;
+use crate::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Slots of the window.
 const SLOTS: u64 = 24;
