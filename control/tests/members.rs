@@ -48,6 +48,12 @@ impl Registration {
         Ok(self.answers.message().await?.expect("an answer"))
     }
 
+    /// What the server says unasked.
+    async fn pushed(&mut self) -> pb::RegisterResponse {
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.answers.message());
+        answer.await.unwrap().unwrap().expect("an answer")
+    }
+
     async fn register(
         &mut self,
         service: &str,
@@ -462,4 +468,23 @@ async fn a_process_joins_serves_and_leaves() {
     serving.shutdown().await;
     let endpoints = async || meshctl(&socket, &["endpoints", "-o", "json"]).await.1;
     eventually(endpoints, |out| !out.contains("lease_left_seconds\": 1")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_among_the_instances_is_pushed_and_follows_joins_and_leaves() {
+    let scratch = Scratch::new();
+    let server = start(&scratch).await;
+    let web = joined(&server, "shop/web").await;
+    let mut first = Registration::open(&web).await;
+    let mut second = Registration::open(&web).await;
+    let place = |answer: pb::RegisterResponse| answer.place.map(|at| (at.index, at.count));
+    let answer = first.register("shop/web", "127.0.0.1:1002").await.unwrap();
+    assert_eq!(place(answer), Some((0, 1)));
+    // The newcomer's name comes before: it is the first now, and the other hears of it unasked.
+    let answer = second.register("shop/web", "127.0.0.1:1001").await.unwrap();
+    assert_eq!(place(answer), Some((0, 2)));
+    assert_eq!(place(first.pushed().await), Some((1, 2)));
+    let answer = second.send(Message::Deregister(pb::Deregister::default()));
+    assert_eq!(place(answer.await.unwrap()), None);
+    assert_eq!(place(first.pushed().await), Some((0, 1)));
 }

@@ -217,7 +217,7 @@ fn endpoint_set(
             labels: row.instance.labels.clone(),
             zone: row.instance.zone.clone(),
             weight: row.instance.weight,
-            priority: 0,
+            priority: row.instance.priority,
         });
     pb::EndpointSet {
         service: name.to_string(),

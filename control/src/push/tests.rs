@@ -134,6 +134,7 @@ fn instance(service: &str, port: u16, version: &str) -> Instance {
         labels: BTreeMap::from([("version".to_owned(), version.to_owned())]),
         zone: String::new(),
         weight: 1,
+        priority: 0,
     }
 }
 

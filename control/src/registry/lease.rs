@@ -26,6 +26,9 @@ pub(crate) struct Instance {
     /// Relative weight, at least 1.
     #[serde(default)]
     pub(crate) weight: u32,
+    /// Those of a higher number take calls when those before them fail.
+    #[serde(default)]
+    pub(crate) priority: u32,
 }
 
 /// An instance whose lease ended.

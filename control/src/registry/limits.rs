@@ -17,6 +17,8 @@ const MAX_LABELS: usize = 32;
 const MAX_TEXT: usize = 253;
 /// Largest weight (Gateway API's bound).
 const MAX_WEIGHT: u32 = 1_000_000;
+/// Highest number of a priority (Envoy's, and that of endpoints in policy).
+const MAX_PRIORITY: u32 = 127;
 
 /// Why an instance was not taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,12 @@ impl Instance {
         }
         if self.weight > MAX_WEIGHT {
             return refuse(format!("weight {} is above {MAX_WEIGHT}", self.weight));
+        }
+        if self.priority > MAX_PRIORITY {
+            return refuse(format!(
+                "priority {} is above {MAX_PRIORITY}",
+                self.priority
+            ));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@
 mod lease;
 mod limits;
 mod persist;
+mod place;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod tests;
 pub(crate) use lease::{Instance, Lost};
 pub(crate) use limits::RegistryError;
 pub(crate) use persist::LeaseFile;
+pub(crate) use place::Place;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@ fn instance(service: &str, port: u16) -> Instance {
         labels: BTreeMap::from([("port".to_owned(), port.to_string())]),
         zone: String::new(),
         weight: 1,
+        priority: 0,
     }
 }
 
@@ -181,5 +182,41 @@ fn what_a_peer_can_put_in_is_bounded() {
     assert!(
         refused(&|i| i.labels = (0..33).map(|n| (n.to_string(), String::new())).collect())
             .contains("33 labels")
+    );
+}
+
+#[test]
+fn processes_have_a_place_in_an_order_that_only_joins_and_leaves_change() {
+    let now = Instant::now();
+    let mut registry = Registry::default();
+    let mut join = |holder: u64, name: &str, port: u16, zone: &str| {
+        let said = Instance {
+            instance: name.to_owned(),
+            zone: zone.to_owned(),
+            ..instance("shop/web", port)
+        };
+        registry.register(Holder(holder), said, now).unwrap();
+    };
+    join(1, "c", 1, "a");
+    join(2, "a", 2, "a");
+    // Two addresses, one process.
+    join(3, "b", 3, "b");
+    join(3, "b", 4, "b");
+    join(4, "d", 5, "");
+    let place = |registry: &Registry, holder: u64| {
+        let place = registry.place(Holder(holder)).unwrap();
+        (place.index, place.count)
+    };
+    let all = |registry: &Registry| [1, 2, 3, 4].map(|holder| place(registry, holder));
+    assert_eq!(all(&registry), [(2, 4), (0, 4), (1, 4), (3, 4)]);
+    let zones = registry.place(Holder(1)).unwrap().zones;
+    assert_eq!(zones, BTreeMap::from([("a".into(), 2), ("b".into(), 1)]));
+    registry.heartbeat(Holder(2), now + Duration::from_secs(5));
+    assert_eq!(all(&registry), [(2, 4), (0, 4), (1, 4), (3, 4)]);
+    registry.deregister(Holder(2), None, None);
+    assert_eq!(registry.place(Holder(2)), None);
+    assert_eq!(
+        [1, 3, 4].map(|h| place(&registry, h)),
+        [(1, 3), (0, 3), (2, 3)]
     );
 }

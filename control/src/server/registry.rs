@@ -4,20 +4,24 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::Stream;
 use mesh_core::name::ServiceName;
 use mesh_grpc::pb::control as pb;
 use mesh_grpc::pb::control::register_request::Message;
 use mesh_grpc::pb::control::registry_server::Registry;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::{Caller, Member};
 use super::state::Shared;
-use crate::registry::{Holder, Instance, LEASE};
+use crate::registry::{Holder, Instance, LEASE, Place};
 
 /// Registration streams at a time.
 const MAX_STREAMS: usize = 10_000;
+/// Joins and leaves of a rolling restart are told together.
+const TELL_AFTER: Duration = Duration::from_millis(100);
 
 /// The service over the shared state.
 #[derive(Clone, Debug)]
@@ -33,6 +37,9 @@ struct Registration {
     holder: Holder,
     member: Member,
     requests: Streaming<pb::RegisterRequest>,
+    membership: watch::Receiver<u64>,
+    /// What was said last.
+    place: Option<Place>,
     streams: Arc<AtomicUsize>,
     ended: bool,
 }
@@ -63,6 +70,8 @@ impl Registry for RegistryService {
             holder: Holder(self.next.fetch_add(1, Ordering::Relaxed)),
             member,
             requests: request.into_inner(),
+            membership: self.shared.membership.subscribe(),
+            place: None,
             streams: self.streams.clone(),
             ended: false,
         };
@@ -83,13 +92,22 @@ impl Registration {
         if self.ended {
             return None;
         }
-        let message = self.requests.message().await.ok().flatten()?;
-        let answer = self.take(message);
-        self.ended = answer.is_err();
-        Some(answer)
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = self.requests.message() => Some(message.ok().flatten()?),
+                () = moved(&mut self.membership) => None,
+            };
+            if message.is_none() && self.shared.place(self.holder) == self.place {
+                continue;
+            }
+            let answer = message.map_or(Ok(()), |message| self.take(message));
+            self.ended = answer.is_err();
+            return Some(answer.map(|()| self.answer()));
+        }
     }
 
-    fn take(&self, request: pb::RegisterRequest) -> Result<pb::RegisterResponse, Status> {
+    fn take(&self, request: pb::RegisterRequest) -> Result<(), Status> {
         match request.message {
             Some(Message::Register(instance)) => {
                 let instance = self.instance(instance)?;
@@ -106,10 +124,20 @@ impl Registration {
             }
             None => return Err(Status::invalid_argument("an empty message")),
         }
-        Ok(pb::RegisterResponse {
+        Ok(())
+    }
+
+    fn answer(&mut self) -> pb::RegisterResponse {
+        self.place = self.shared.place(self.holder);
+        pb::RegisterResponse {
             lease_seconds: u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX),
             entries: u32::try_from(self.shared.held_by(self.holder)).unwrap_or(u32::MAX),
-        })
+            place: self.place.clone().map(|place| pb::Place {
+                index: place.index,
+                count: place.count,
+                zones: place.zones.into_iter().collect(),
+            }),
+        }
     }
 
     fn instance(&self, said: pb::Instance) -> Result<Instance, Status> {
@@ -122,6 +150,7 @@ impl Registration {
             labels: said.labels.into_iter().collect(),
             zone: said.zone,
             weight: said.weight.max(1),
+            priority: said.priority,
         })
     }
 }
@@ -131,6 +160,17 @@ impl Drop for Registration {
         self.streams.fetch_sub(1, Ordering::Relaxed);
         self.shared.stream_ended(self.holder);
     }
+}
+
+/// Ends a moment after somebody joined or left. What happens in that moment is part of it.
+async fn moved(membership: &mut watch::Receiver<u64>) {
+    // The sender lives as long as the server.
+    if membership.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    membership.mark_changed();
+    tokio::time::sleep(TELL_AFTER).await;
+    membership.mark_unchanged();
 }
 
 fn name(text: &str) -> Result<ServiceName, Status> {

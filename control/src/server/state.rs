@@ -12,7 +12,7 @@ use mesh_grpc::engine::server::Config as EngineConfig;
 use mesh_grpc::pb::control as pb;
 use mesh_grpc::pb::policy::{TrustBundle, TrustDomain};
 use mesh_grpc::wire::PUSH_ORDER;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tonic::{Extensions, Status};
 
 use super::caller::Caller;
@@ -20,7 +20,7 @@ use crate::ca::{Ca, JoinToken};
 use crate::cli::table::plural;
 use crate::events::Events;
 use crate::push::{self, Publisher};
-use crate::registry::{Holder, Instance, Registry, RegistryError, services_of};
+use crate::registry::{Holder, Instance, Place, Registry, RegistryError, services_of};
 use crate::report::Reports;
 use crate::store::{Current, File, Outcome, PolicyStore};
 
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) leaf_ttl: Duration,
     /// Wakes the writer of the lease file.
     pub(crate) leases_changed: Notify,
+    /// Counts joins and leaves, for those whose place they change.
+    pub(crate) membership: watch::Sender<u64>,
     policy: Mutex<PolicyStore>,
     registry: Mutex<Registry>,
     publisher: Mutex<Publisher>,
@@ -98,6 +100,7 @@ impl Shared {
                 ads,
                 leaf_ttl,
                 leases_changed: Notify::new(),
+                membership: watch::Sender::new(0),
                 policy: Mutex::new(policy),
                 registry: Mutex::new(registry),
                 publisher: Mutex::default(),
@@ -239,6 +242,10 @@ impl Shared {
         lock(&self.registry).held_by(holder)
     }
 
+    pub(crate) fn place(&self, holder: Holder) -> Option<Place> {
+        lock(&self.registry).place(holder)
+    }
+
     /// Takes out whose lease has ended.
     pub(crate) fn expire(&self, now: Instant) {
         let gone = lock(&self.registry).expire(now);
@@ -254,6 +261,7 @@ impl Shared {
             return;
         }
         self.leases_changed.notify_one();
+        self.membership.send_modify(|changes| *changes += 1);
         let policy = self.policy();
         let registry = lock(&self.registry);
         let mut publisher = lock(&self.publisher);

@@ -70,6 +70,9 @@ pub struct Instance {
     /// The name of the process (also in reports and in the subscription's node id).
     #[prost(string, tag = "6")]
     pub instance: ::prost::alloc::string::String,
+    /// Instances of a higher number take calls when those before them fail, 0 to 127.
+    #[prost(uint32, tag = "7")]
+    pub priority: u32,
 }
 /// A sign of life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -84,8 +87,8 @@ pub struct Deregister {
     #[prost(string, tag = "2")]
     pub addr: ::prost::alloc::string::String,
 }
-/// Answer to each message of the stream.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// Answer to each message of the stream, and to each change of the place.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegisterResponse {
     /// Time to live of the lease.
     #[prost(uint32, tag = "1")]
@@ -93,6 +96,25 @@ pub struct RegisterResponse {
     /// Entries now held by this stream.
     #[prost(uint32, tag = "2")]
     pub entries: u32,
+    /// Where this process stands among the processes of its service; absent when the stream holds no entry.
+    #[prost(message, optional, tag = "3")]
+    pub place: ::core::option::Option<Place>,
+}
+/// One process among those of its service, in an order that only joins and leaves change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Place {
+    /// From 0.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// How many there are.
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
+    /// How many are in each zone; those that said none are not in it.
+    #[prost(btree_map = "string, uint32", tag = "3")]
+    pub zones: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u32,
+    >,
 }
 /// What one process measured in about a second.
 #[derive(Clone, PartialEq, ::prost::Message)]

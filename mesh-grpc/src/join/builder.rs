@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, UdpSocket},
     path::PathBuf,
     time::Duration,
@@ -59,9 +58,6 @@ pub struct Join {
     settings: Settings,
     namespace: Option<String>,
     instance: Option<String>,
-    labels: BTreeMap<String, String>,
-    zone: String,
-    weight: u32,
     from_env: bool,
     invalid: Option<MeshError>,
     adjust: Option<Adjust>,
@@ -76,9 +72,6 @@ impl Join {
             settings: Settings::default(),
             namespace: None,
             instance: None,
-            labels: BTreeMap::new(),
-            zone: String::new(),
-            weight: 1,
             from_env: true,
             invalid: None,
             adjust: None,
@@ -133,19 +126,28 @@ impl Join {
 
     /// A label of what this process serves, for subsets.
     pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.labels.insert(name.to_owned(), value.to_owned());
+        self.settings
+            .labels
+            .insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// The zone that this process runs in.
+    /// The zone that this process runs in: `zone`, `region/zone` or `region/zone/subzone`. Its own
+    /// calls stay there as far as no endpoint gets more than its share, and so do calls to it.
     pub fn zone(mut self, zone: &str) -> Self {
-        self.zone = zone.to_owned();
+        self.settings.zone = Some(zone.to_owned());
         self
     }
 
     /// Share against the other instances of the service; 1 by default.
     pub fn weight(mut self, weight: u32) -> Self {
-        self.weight = weight;
+        self.settings.weight = Some(weight);
+        self
+    }
+
+    /// Instances of a higher number (0 to 127) take calls when those before them fail; 0 by default.
+    pub fn priority(mut self, priority: u32) -> Self {
+        self.settings.priority = Some(priority);
         self
     }
 
@@ -213,6 +215,14 @@ impl Join {
             .namespace(&namespace)
             .credentials(credentials.clone())
             .expect_feed(control.is_some());
+        let about = About {
+            labels: settings.labels,
+            zone: settings.zone.unwrap_or_default(),
+            weight: settings.weight.unwrap_or(1),
+            priority: settings.priority.unwrap_or(0),
+            ..About::default()
+        };
+        builder = builder.zone(&about.zone);
         if let Some(policy) = &settings.policy {
             builder = builder.policy_file(policy);
         }
@@ -259,7 +269,8 @@ impl Join {
             credentials: credentials.clone(),
             disk: disk.clone(),
         });
-        self.connect(mesh, service, control, joiner, disk).await
+        self.connect(mesh, service, about, control, joiner, disk)
+            .await
     }
 
     /// Starts the tasks of a member with a control server.
@@ -267,6 +278,7 @@ impl Join {
         self,
         mesh: Mesh,
         service: ServiceName,
+        mut about: About,
         control: ControlAddr,
         joiner: Option<Joiner>,
         disk: Option<Disk>,
@@ -278,7 +290,7 @@ impl Join {
             id: instance.clone(),
             cluster: service.to_string(),
             locality: Some(Locality {
-                zone: self.zone.clone(),
+                zone: about.zone.clone(),
                 ..Default::default()
             }),
             user_agent_name: "mesh-grpc".into(),
@@ -313,13 +325,8 @@ impl Join {
         if let Some(disk) = disk {
             mesh.spawn(subscription::save(member.clone(), disk));
         }
-        let about = About {
-            instance: instance.clone(),
-            labels: self.labels,
-            zone: self.zone,
-            weight: self.weight,
-            host: own_address(&control),
-        };
+        about.instance.clone_from(&instance);
+        about.host = own_address(&control);
         mesh.spawn(registration::run(
             about,
             feed.clone(),

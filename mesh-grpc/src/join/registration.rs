@@ -36,6 +36,7 @@ pub(super) struct About {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) zone: String,
     pub(super) weight: u32,
+    pub(super) priority: u32,
     /// The address by which others reach this machine, for listeners on all addresses.
     pub(super) host: Option<IpAddr>,
 }
@@ -56,6 +57,7 @@ pub(super) async fn run(about: About, feed: Feed, drain: Drain, channel: Channel
         let mut answered = false;
         match stream(
             &about,
+            &feed,
             &channel,
             &mut serving,
             leaving.as_mut(),
@@ -80,6 +82,7 @@ pub(super) async fn run(about: About, feed: Feed, drain: Drain, channel: Channel
 /// One stream. `Ok` when the process is on its way out.
 async fn stream(
     about: &About,
+    feed: &Feed,
     channel: &Channel,
     serving: &mut watch::Receiver<Vec<Serving>>,
     mut leaving: Pin<&mut impl Future<Output = ()>>,
@@ -140,7 +143,14 @@ async fn stream(
             }
             _ = beat.tick() => say(Message::Heartbeat(Heartbeat {})),
             answer = answers.message() => match answer {
-                Ok(Some(_)) => *answered = true,
+                Ok(Some(answer)) => {
+                    *answered = true;
+                    if let Some(place) = answer.place {
+                        let zones = place.zones.into_iter();
+                        let zones = zones.map(|(zone, count)| (zone.into(), count)).collect();
+                        feed.peers(place.index, place.count, zones);
+                    }
+                }
                 Ok(None) => return Err("the control server ended the stream".to_owned()),
                 Err(status) => return Err(text(&status)),
             },
@@ -157,6 +167,7 @@ impl About {
             zone: self.zone.clone(),
             weight: self.weight,
             instance: self.instance.clone(),
+            priority: self.priority,
         }
     }
 

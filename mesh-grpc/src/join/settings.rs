@@ -1,6 +1,8 @@
 //! What the environment says.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use mesh_core::error::{ErrorKind, MeshError};
@@ -17,6 +19,10 @@ const KNOWN: &[&str] = &[
     "MESH_STATE",
     "MESH_ADMIN",
     "MESH_LOG",
+    "MESH_ZONE",
+    "MESH_LABELS",
+    "MESH_WEIGHT",
+    "MESH_PRIORITY",
 ];
 
 /// Variables of the control server and the shim, which check their own.
@@ -42,6 +48,10 @@ pub(super) struct Settings {
     pub(super) policy: Option<PathBuf>,
     pub(super) state: Option<PathBuf>,
     pub(super) admin: Option<SocketAddr>,
+    pub(super) zone: Option<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) weight: Option<u32>,
+    pub(super) priority: Option<u32>,
 }
 
 impl Settings {
@@ -69,6 +79,10 @@ impl Settings {
                 "MESH_POLICY" => settings.policy = Some(value.into()),
                 "MESH_STATE" => settings.state = Some(value.into()),
                 "MESH_ADMIN" => settings.admin = Some(admin(&value)?),
+                "MESH_ZONE" => settings.zone = Some(value),
+                "MESH_LABELS" => settings.labels = labels(&value)?,
+                "MESH_WEIGHT" => settings.weight = Some(number(&name, &value, 1..=1_000_000)?),
+                "MESH_PRIORITY" => settings.priority = Some(number(&name, &value, 0..=127)?),
                 _ => {}
             }
         }
@@ -85,6 +99,11 @@ impl Settings {
             policy: self.policy.or(other.policy),
             state: self.state.or(other.state),
             admin: self.admin.or(other.admin),
+            zone: self.zone.or(other.zone),
+            // Label by label.
+            labels: other.labels.into_iter().chain(self.labels).collect(),
+            weight: self.weight.or(other.weight),
+            priority: self.priority.or(other.priority),
         }
     }
 
@@ -113,6 +132,31 @@ fn admin(text: &str) -> Result<SocketAddr, MeshError> {
     text.parse().map_err(|_| {
         bad(format!(
             "MESH_ADMIN is an address such as 127.0.0.1:7199, not `{}`",
+            shorten(text)
+        ))
+    })
+}
+
+/// `version=v2,track=canary`.
+fn labels(text: &str) -> Result<BTreeMap<String, String>, MeshError> {
+    let label = |one: &str| match one.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(bad(format!(
+            "MESH_LABELS is a list such as version=v2,track=canary, not `{}`",
+            shorten(text)
+        ))),
+    };
+    text.split(',').map(label).collect()
+}
+
+fn number(name: &str, text: &str, range: RangeInclusive<u32>) -> Result<u32, MeshError> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        bad(format!(
+            "{name} is a number from {least} to {most}, not `{}`",
             shorten(text)
         ))
     })
@@ -203,6 +247,29 @@ mod tests {
             .expect("an error")
             .to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_is_said_of_an_instance_is_read_and_a_wrong_value_shows_a_right_one() {
+        let settings = read(&[
+            ("MESH_ZONE", "eu/a"),
+            ("MESH_LABELS", "version=v2, track=canary"),
+            ("MESH_WEIGHT", "3"),
+            ("MESH_PRIORITY", "1"),
+        ])
+        .unwrap();
+        assert_eq!(settings.zone.as_deref(), Some("eu/a"));
+        assert_eq!(settings.labels["version"], "v2");
+        assert_eq!(settings.labels["track"], "canary");
+        assert_eq!((settings.weight, settings.priority), (Some(3), Some(1)));
+        for (name, value, hint) in [
+            ("MESH_LABELS", "v2", "version=v2,track=canary"),
+            ("MESH_WEIGHT", "0", "from 1 to 1000000"),
+            ("MESH_PRIORITY", "128", "from 0 to 127"),
+        ] {
+            let error = read(&[(name, value)]).err().expect("an error").to_string();
+            assert!(error.contains(name) && error.contains(hint), "{error}");
+        }
     }
 
     #[test]

@@ -305,6 +305,7 @@ impl Shared {
         RegisterResponse {
             lease_seconds: 15,
             entries: self.state.lock().unwrap().instances.len() as u32,
+            place: None,
         }
     }
 }
