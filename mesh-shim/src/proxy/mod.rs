@@ -5,6 +5,9 @@
 //! trailers, 100-continue) is hyper's; bodies stream both ways and are never collected.
 
 mod answer;
+mod chain;
+#[cfg(test)]
+mod chain_tests;
 mod hop;
 mod listen;
 mod outbound;

@@ -13,7 +13,7 @@ use tower_service::Service as _;
 
 use super::listen::Answer;
 use super::tunnel::{self, Tunnels};
-use super::{answer, hop, target};
+use super::{answer, chain, hop, target};
 
 /// Sends what arrives on one local listener.
 #[derive(Clone)]
@@ -67,6 +67,7 @@ impl Answer for Outbound {
 
 async fn send(mut client: MeshClient, mut request: Request<Incoming>) -> Response<MeshBody> {
     hop::strip(request.headers_mut());
+    let is_grpc = mesh_core::classify::grpc::is_grpc(request.headers());
     let sent: Result<Response<MeshBody>, MeshError> = client.call(request).await;
     match sent {
         // Nobody asked to switch protocols: `Upgrade` does not travel.
@@ -77,9 +78,13 @@ async fn send(mut client: MeshClient, mut request: Request<Incoming>) -> Respons
         }
         Ok(mut response) => {
             hop::strip(response.headers_mut());
+            chain::mark(response, is_grpc)
+        }
+        Err(error) => {
+            let mut response = answer::of_mesh_error(&error);
+            chain::mark_error(&error, response.headers_mut());
             response
         }
-        Err(error) => answer::of_mesh_error(&error),
     }
 }
 

@@ -41,7 +41,7 @@ async fn proxy(reviews: SocketAddr) -> Proxy {
     }
 }
 
-async fn listen(outbound: Outbound) -> (SocketAddr, tokio_util::sync::DropGuard) {
+pub(super) async fn listen(outbound: Outbound) -> (SocketAddr, tokio_util::sync::DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -72,7 +72,7 @@ async fn head(stream: &mut TcpStream) -> String {
 }
 
 /// Sends `request` as it is, and reads until the proxy closes.
-async fn ask(proxy: SocketAddr, request: &str) -> String {
+pub(super) async fn ask(proxy: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

@@ -188,7 +188,15 @@ impl CallContext {
                 };
                 let level = find(headers, &metadata::CRITICALITY)
                     .and_then(|value| value.to_str().ok()?.parse().ok());
-                (trace, parent, None, level.unwrap_or_default(), 0)
+                // Copied from the request that it serves: as with the header of a server above.
+                let number = |name: &http::HeaderName| {
+                    find(headers, name)?.to_str().ok()?.parse::<u32>().ok()
+                };
+                let arrived = number(&metadata::ATTEMPT).map(|n| n.saturating_sub(1));
+                let arrived = arrived
+                    .max(number(&metadata::PREVIOUS_ATTEMPTS))
+                    .unwrap_or(0);
+                (trace, parent, None, level.unwrap_or_default(), arrived)
             });
         Self(Arc::new(CallState {
             started: runtime::now(),

@@ -94,11 +94,17 @@ impl Calls<'_> {
         why: StopReason,
     ) -> Result<Response<MeshBody>, MeshError> {
         note_stop(self.call, &self.replay, why);
-        if is_exhausted(why, attempt) {
+        let exhausted = is_exhausted(why, attempt);
+        if exhausted {
             context::with(|context| context.exhausted.set());
         }
         match result {
-            Ok(response) => Ok(response),
+            Ok(mut response) => {
+                if exhausted {
+                    response.extensions_mut().insert(RetriedBelow(()));
+                }
+                Ok(response)
+            }
             Err(error) => Err(self.story.end(self.call, attempt, error, took, why)),
         }
     }
@@ -118,6 +124,11 @@ impl Calls<'_> {
             .end(self.call, attempt, error, took, StopReason::Body))
     }
 }
+
+/// On a failed answer that the client tried again as often as it may: who passes it on says so
+/// (chain stop). A server of ours does by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct RetriedBelow(());
 
 /// Whether callers above are to leave a failure alone: it was tried again here, or would have been
 /// but for a limit that protects what is below.

@@ -33,6 +33,7 @@ mod service;
 mod settle;
 mod story;
 
+pub use self::calls::RetriedBelow;
 pub(crate) use self::run::{Rules, run};
 pub(crate) use self::service::RoutedRetry;
 pub use self::service::{RetryLayer, RetryService};
