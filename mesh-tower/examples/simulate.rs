@@ -18,11 +18,16 @@ use std::process::ExitCode;
 use mesh_tower::testkit::sim::Scenario;
 
 const USAGE: &str = "\
+Runs scenarios on virtual time and says what came of them.
+
 Usage: simulate [--seed N] [--seeds COUNT] [--log FILE] SCENARIO.yaml...
 
   --seed N       begin with this seed instead of the file's own
   --seeds COUNT  run each scenario under so many seeds, one after the other [1]
   --log FILE     write every call, change and turn of the last run to FILE
+
+Exit codes: 0 everything held, 1 something did not, 2 a file or an option could not be used.
+Scenarios to begin with are in mesh-tower/examples/scenarios, every field is in docs/simulator.md.
 ";
 
 #[derive(Default)]
@@ -33,7 +38,8 @@ struct Args {
     files: Vec<String>,
 }
 
-fn args() -> Result<Args, String> {
+/// `None` when help is asked for.
+fn args() -> Result<Option<Args>, String> {
     let mut args = Args {
         seeds: 1,
         ..Args::default()
@@ -49,22 +55,30 @@ fn args() -> Result<Args, String> {
             "--seed" => args.seed = Some(number(value("--seed")?)?),
             "--seeds" => args.seeds = number(value("--seeds")?)?.clamp(1, 100_000),
             "--log" => args.log = Some(value("--log")?),
-            "-h" | "--help" => return Err(String::new()),
-            flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
+            "-h" | "--help" => return Ok(None),
+            flag if flag.starts_with('-') => {
+                return Err(format!(
+                    "unknown option {flag}; `simulate --help` lists them"
+                ));
+            }
             _ => args.files.push(arg),
         }
     }
     if args.files.is_empty() {
-        return Err("no scenario given".to_owned());
+        return Err("no scenario given: `simulate FILE.yaml`, or `simulate --help`".to_owned());
     }
-    Ok(args)
+    Ok(Some(args))
 }
 
 fn main() -> ExitCode {
     let args = match args() {
-        Ok(args) => args,
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Err(why) => {
-            eprintln!("{why}\n{USAGE}");
+            eprintln!("error: {why}");
             return ExitCode::from(2);
         }
     };
@@ -73,7 +87,7 @@ fn main() -> ExitCode {
         match run(file, &args) {
             Ok(all) => held &= all,
             Err(why) => {
-                eprintln!("{file}: {why}");
+                eprintln!("error in {file}: {why}");
                 return ExitCode::from(2);
             }
         }
@@ -82,7 +96,9 @@ fn main() -> ExitCode {
 }
 
 fn run(file: &str, args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string(file)?;
+    let text = std::fs::read_to_string(file).map_err(|why| {
+        format!("{why}\n  = scenarios to begin with are in mesh-tower/examples/scenarios")
+    })?;
     let mut scenario = Scenario::from_yaml(&text)?;
     let first = args.seed.unwrap_or(scenario.seed_in_use());
     let mut held = true;

@@ -41,5 +41,10 @@ scenarios! {
     retries_at_four_hops_do_not_multiply = "four-hops";
     a_slow_endpoint_is_left_alone = "one-slow";
     twice_the_capacity_is_served_as_fast_as_before = "overload";
+    at_ten_times_the_capacity_what_is_critical_succeeds = "overload-critical";
     refused_connections_beat_discovery = "stale-discovery";
+    an_endpoint_slow_against_its_peers_is_ejected = "slow-ejected";
+    what_never_answers_is_ejected_as_a_local_failure = "local-origin";
+    a_hedge_cuts_the_tail_for_a_twentieth_more = "hedging";
+    no_call_is_lost_once_one_live_address_is_known = "all-replaced";
 }

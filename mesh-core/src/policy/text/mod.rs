@@ -29,6 +29,7 @@ mod expand;
 mod load;
 mod node;
 mod origin;
+mod place;
 mod render;
 mod shorten;
 mod suggest;
@@ -39,6 +40,7 @@ pub mod limits;
 pub use load::{Loaded, expand, load, load_in, shorten};
 pub use node::{Entry, Node, Pos, Value};
 pub use origin::Origin;
+pub use place::place;
 pub use render::{Style, render};
 pub use suggest::closest;
 

@@ -13,7 +13,7 @@ pub struct Behaviour {
     pub(super) down: bool,
     /// Requests are read and never answered.
     pub(super) hang: bool,
-    /// Sent with failing answers, in seconds.
+    /// Sent with failing answers and when there is no room, in seconds.
     pub(super) retry_after: Option<u32>,
     /// Requests worked on at a time; 0 for any number.
     pub(super) capacity: usize,

@@ -30,6 +30,16 @@ pub enum Figure {
     Out(String),
     /// Good calls a second.
     Goodput,
+    /// Seconds from the beginning of the part until a host is in rotation again, in every process;
+    /// without end when it is not.
+    Back(String),
+    /// The share of a host that was out, in the second after it is in rotation again, in percent.
+    Returning(String),
+    /// A host's largest part of the requests at its service within one second, in percent.
+    Peak(String),
+    /// A counter or gauge at the end of the run, summed up over all processes: its name, and
+    /// labels if not all of it is meant, `mesh_ejections_withheld_total{reason="service_wide"}`.
+    Metric(String),
 }
 
 /// What came of an [`Expect`].
@@ -93,7 +103,17 @@ impl Expect {
             Figure::Latency(quantile) => outcome.latency(*quantile, within).as_secs_f64() * 1e3,
             Figure::Share(host) => outcome.share(host, within) * 100.0,
             Figure::Amplification(service) => outcome.amplification(service, within),
-            Figure::Out(service) => outcome.most_out(service) as f64,
+            Figure::Out(service) => outcome.most_out_within(service, within) as f64,
+            Figure::Back(host) => match outcome.back(host, within) {
+                Some(at) => at.saturating_sub(self.from).as_secs_f64(),
+                None => f64::INFINITY,
+            },
+            Figure::Returning(host) => match outcome.back(host, within) {
+                Some(at) => outcome.share(host, at..at + Duration::from_secs(1)) * 100.0,
+                None => f64::NAN,
+            },
+            Figure::Peak(host) => outcome.peak(host, within) * 100.0,
+            Figure::Metric(name) => outcome.metric(name),
             Figure::Goodput => {
                 let good = outcome.calls(within).filter(|call| call.good).count();
                 let last = outcome.calls.iter().map(|call| call.at).max();
@@ -122,6 +142,10 @@ impl fmt::Display for Figure {
             Self::Amplification(service) => write!(f, "requests at {service} a call"),
             Self::Out(service) => write!(f, "most of {service} out of rotation"),
             Self::Goodput => f.write_str("good calls a second"),
+            Self::Back(host) => write!(f, "{host} back in rotation after (s)"),
+            Self::Returning(host) => write!(f, "share of {host} in its first second back (%)"),
+            Self::Peak(host) => write!(f, "share of {host} in its busiest second (%)"),
+            Self::Metric(name) => f.write_str(name),
         }
     }
 }

@@ -188,7 +188,7 @@ impl Host {
             std::future::pending::<()>().await;
         }
         let Ok(waiting) = fate.capacity.waiting.try_acquire() else {
-            return Ok(answer(503));
+            return Ok(refusal(503, fate.behaviour.retry_after));
         };
         let Ok(_working) = fate.capacity.at_once.acquire().await else {
             return Ok(answer(503));
@@ -207,12 +207,8 @@ impl Host {
         if !fate.fails {
             return Ok(answer(200));
         }
-        let mut response = answer(fate.behaviour.fail_status);
-        if let Some(seconds) = fate.behaviour.retry_after {
-            let value = HeaderValue::from(seconds);
-            response.headers_mut().insert(header::RETRY_AFTER, value);
-        }
-        Ok(response)
+        let status = fate.behaviour.fail_status;
+        Ok(refusal(status, fate.behaviour.retry_after))
     }
 }
 
@@ -264,6 +260,16 @@ async fn serve(
                 .await
         }
     }
+}
+
+/// A failing answer, with when to come again if the host says that.
+fn refusal(status: u16, retry_after: Option<u32>) -> Response<MeshBody> {
+    let mut response = answer(status);
+    if let Some(seconds) = retry_after {
+        let value = HeaderValue::from(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, value);
+    }
+    response
 }
 
 fn answer(status: u16) -> Response<MeshBody> {

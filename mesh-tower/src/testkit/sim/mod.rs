@@ -56,6 +56,7 @@ mod expect;
 mod host;
 mod latency;
 mod load;
+mod names;
 mod net;
 mod outcome;
 mod run;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::{Bound, RangeBounds};
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub struct Outcome {
     pub(super) arrivals: Vec<Arrival>,
     pub(super) turns: Vec<Turn>,
     pub(super) expects: Vec<Expect>,
+    /// What each process would say if it were scraped at the end.
+    pub(super) metrics: String,
 }
 
 /// A call as its caller saw it.
@@ -131,18 +134,83 @@ impl Outcome {
 
     /// The most hosts of a service that one process had out of rotation at a time.
     pub fn most_out(&self, service: &str) -> usize {
+        self.most_out_within(service, ..)
+    }
+
+    /// The same in a part of the run.
+    pub fn most_out_within(&self, service: &str, within: impl RangeBounds<Duration>) -> usize {
+        let within = bounds(&within);
+        let ended = |at: &Duration| match within.1 {
+            Bound::Excluded(end) => *at >= end,
+            Bound::Included(end) => *at > end,
+            Bound::Unbounded => false,
+        };
         let mut out: Vec<(&str, &str)> = Vec::new();
-        let mut most = 0;
-        for turn in self.turns(service) {
+        let most_of = |out: &[(&str, &str)]| {
+            let of = |by: &str| out.iter().filter(|(other, _)| *other == by).count();
+            out.iter().map(|(by, _)| of(by)).max().unwrap_or(0)
+        };
+        // Who is out when the part begins counts too.
+        let mut most = None;
+        for turn in self.turns(service).take_while(|turn| !ended(&turn.at)) {
+            if within.contains(&turn.at) && most.is_none() {
+                most = Some(most_of(&out));
+            }
             let key = (&*turn.by, &*turn.host);
             out.retain(|entry| *entry != key);
             if turn.now == EndpointHealth::Ejected {
                 out.push(key);
             }
-            let own = out.iter().filter(|(by, _)| *by == turn.by).count();
-            most = most.max(own);
+            most = most.map(|most| most.max(most_of(&out)));
         }
-        most
+        most.unwrap_or_else(|| most_of(&out))
+    }
+
+    /// When a host was in rotation again, in every process, after it had been out: the last such
+    /// moment of a part of the run. `None` when it never was, or is out at the end of the part.
+    pub fn back(&self, host: &str, within: impl RangeBounds<Duration>) -> Option<Duration> {
+        let mut out: Vec<&str> = Vec::new();
+        let mut back = None;
+        for turn in self.turns(host) {
+            // Ejected, not reached or found unhealthy: it is not called.
+            let is_out = turn.now != EndpointHealth::Available;
+            let was_out = out.contains(&&*turn.by);
+            out.retain(|by| *by != turn.by);
+            if is_out {
+                out.push(&turn.by);
+                back = None;
+            } else if was_out && out.is_empty() {
+                back = Some(turn.at);
+            }
+        }
+        back.filter(|at| within.contains(at))
+    }
+
+    /// A host's largest share of the requests at its service within one second, 0 to 1.
+    pub fn peak(&self, host: &str, within: impl RangeBounds<Duration>) -> f64 {
+        let within = bounds(&within);
+        let service = host.split_once('#').map_or(host, |(service, _)| service);
+        let mut seconds: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for arrival in self.arrivals(service, within) {
+            let (own, all) = seconds.entry(arrival.at.as_secs()).or_default();
+            *own += u64::from(is_at(&arrival.host, host));
+            *all += 1;
+        }
+        let shares = seconds.values().filter_map(|(own, all)| share(*own, *all));
+        shares.fold(0.0, f64::max)
+    }
+
+    /// A counter or gauge at the end, summed up over all processes; see [`Figure::Metric`](super::Figure).
+    pub fn metric(&self, name: &str) -> f64 {
+        let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+        let labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
+        let value = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (own, theirs) = series.split_once('{').unwrap_or((series, ""));
+            let meant = own == name && labels.iter().all(|label| theirs.contains(label.trim()));
+            meant.then(|| value.parse::<f64>().ok())?
+        };
+        self.metrics.lines().filter_map(value).sum()
     }
 
     /// What was expected, and what came of it.

@@ -31,7 +31,7 @@ use crate::mesh::Mesh;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long calls in flight are waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(120);
-const NAMESPACE: &str = "shop";
+pub(super) const NAMESPACE: &str = "shop";
 const TRUST_DOMAIN: &str = "sim.mesh";
 
 /// What has happened so far.
@@ -100,6 +100,8 @@ async fn simulate(scenario: &Scenario) -> Result<Outcome, SimError> {
     let _ = tokio::time::timeout_at(record.start + scenario.lasting + PATIENCE, wait).await;
     drop(loads);
     drop(looking);
+    let metrics = world.processes.iter();
+    let metrics = metrics.map(|process| process.mesh.metrics_text()).collect();
     let seen = std::mem::take(&mut *record.seen());
     Ok(Outcome {
         name: scenario.name.clone(),
@@ -109,6 +111,7 @@ async fn simulate(scenario: &Scenario) -> Result<Outcome, SimError> {
         arrivals: seen.arrivals,
         turns: seen.turns,
         expects: scenario.expects.clone(),
+        metrics,
     })
 }
 
@@ -128,6 +131,7 @@ impl World {
                 info.labels = Arc::new(spec.labels.clone());
                 info.zone = spec.zone.as_deref().map(Arc::from);
                 info.weight = spec.weight.unwrap_or(info.weight);
+                info.priority = spec.priority;
                 infos.push((host_name.clone(), info));
                 let host = Arc::new(Host::new(
                     host_name,
@@ -172,7 +176,8 @@ impl World {
             let own = name(&load.from)?;
             for caller in 0..load.callers {
                 let process = format!("{}#{index}.{caller}", own.name());
-                world.process(scenario, &net, &process, &own, load.zone.as_deref())?;
+                let mesh = world.process(scenario, &net, &process, &own, load.zone.as_deref())?;
+                place(scenario, index, caller, &mesh);
             }
         }
         Ok(world)
@@ -194,6 +199,7 @@ impl World {
         };
         let mesh = Mesh::builder(&service.to_string())
             .connector(Arc::new(uplink))
+            .zone(zone.unwrap_or_default())
             .build()
             .map_err(|error| SimError::new(format!("{error:#}")))?;
         let feed = mesh.feed();
@@ -323,6 +329,26 @@ impl World {
         loads.spawn(generate(record, index, load, clients, rate, end, rng));
         Ok(())
     }
+}
+
+/// Says which of the processes of its service a caller is, as the control server does.
+fn place(scenario: &Scenario, index: usize, caller: usize, mesh: &Mesh) {
+    let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let own = &scenario.loads[index].from;
+    let (mut at, mut peers, mut zones) = (0, 0, BTreeMap::new());
+    for (number, load) in scenario.loads.iter().enumerate() {
+        if load.from != *own {
+            continue;
+        }
+        if number == index {
+            at = peers + short(caller);
+        }
+        peers += short(load.callers);
+        if let Some(zone) = &load.zone {
+            *zones.entry(Arc::from(zone.as_str())).or_default() += short(load.callers);
+        }
+    }
+    mesh.feed().peers(at, peers, zones);
 }
 
 /// Makes the calls of one load until `end`, and waits for them.

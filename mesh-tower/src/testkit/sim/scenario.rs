@@ -34,11 +34,19 @@ pub(super) struct HostSpec {
     pub(super) zone: Option<String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) weight: Option<u32>,
+    pub(super) priority: u32,
 }
 
-/// Why a scenario could not be run.
+/// Why a scenario could not be run: what is wrong, where, and what to do about it.
 #[derive(Debug)]
-pub struct SimError(String);
+pub struct SimError {
+    message: String,
+    /// The field.
+    path: String,
+    next: String,
+    /// Line, column and length in the text, and the line itself.
+    place: Option<(u32, u32, u32, String)>,
+}
 
 // === impl Scenario ===
 
@@ -199,6 +207,15 @@ impl Service {
         self
     }
 
+    /// One host has a priority: those of a higher number take calls when those before them fail.
+    #[must_use]
+    pub fn prioritised(mut self, host: usize, priority: u32) -> Self {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.priority = priority;
+        }
+        self
+    }
+
     /// Its handlers call another service, through the mesh, before they answer; what fails there
     /// fails here with 502. Such a service has the mesh's server stack in front.
     #[must_use]
@@ -220,13 +237,67 @@ impl Service {
 
 impl SimError {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            message: text.into(),
+            path: String::new(),
+            next: String::new(),
+            place: None,
+        }
+    }
+
+    /// Of a field, `load[1].rate`.
+    pub(super) fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..Self::new(message)
+        }
+    }
+
+    /// What to do about it.
+    pub(super) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = next.into();
+        self
+    }
+
+    /// With where the field is in the text of the scenario.
+    pub(super) fn placed(mut self, text: &str) -> Self {
+        let found = mesh_core::policy::text::place(text, &self.path);
+        if let (false, Some(pos)) = (self.path.is_empty(), found) {
+            self.place_at(text, pos.line, pos.column, pos.len);
+        }
+        self
+    }
+
+    pub(super) fn place_at(&mut self, text: &str, line: u32, column: u32, len: u32) {
+        let shown = text.lines().nth(line.saturating_sub(1) as usize);
+        let shown: String = shown.unwrap_or_default().chars().take(120).collect();
+        self.place = Some((line, column, len, shown));
     }
 }
 
 impl fmt::Display for SimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)?;
+        match (&self.place, &*self.path) {
+            (None, "") => {}
+            (None, path) => write!(f, "\n  --> {path}")?,
+            (Some((line, column, len, shown)), path) => {
+                write!(f, "\n  --> line {line}, column {column}")?;
+                if !path.is_empty() {
+                    write!(f, " ({path})")?;
+                }
+                let (width, before) = (line.to_string().len(), *column as usize - 1);
+                // What goes over several lines is pointed at by its beginning.
+                let room = shown.chars().count().saturating_sub(before).max(1);
+                let marks = "^".repeat((*len as usize).clamp(1, room));
+                let (bar, gap) = (" ".repeat(width), " ".repeat(before));
+                write!(f, "\n {bar} |\n {line} | {shown}\n {bar} | {gap}{marks}")?;
+            }
+        }
+        if !self.next.is_empty() {
+            write!(f, "\n  = {}", self.next)?;
+        }
+        Ok(())
     }
 }
 

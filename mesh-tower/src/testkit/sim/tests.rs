@@ -1,3 +1,5 @@
+#![allow(clippy::print_stdout, reason = "the messages are what the tests show")]
+
 use std::time::Duration;
 
 use super::*;
@@ -101,14 +103,69 @@ fn a_refused_host_is_left_alone_and_comes_back() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_place() {
-    let wrong = |text: &str| Scenario::from_yaml(text).unwrap_err().to_string();
-    let unknown = wrong("name: x\nservices: {}\nload: []\nevnts: []\n");
-    assert!(unknown.contains("evnts"), "{unknown}");
-    assert!(unknown.contains("line 4"), "{unknown}");
-    let latency =
-        "name: x\nservices: { a/b: { endpoints: 1, latency: { median: 1ms } } }\nload: []\n";
-    assert!(wrong(latency).starts_with("services.a/b.latency: "));
+fn mistakes_are_told_with_line_and_column_and_what_to_do() {
+    let good = "name: x
+services:
+  shop/reviews: { endpoints: 2, latency: { fixed: 1ms } }
+load:
+- { to: shop/reviews, rate: 1 }
+events:
+- { at: 1s, host: reviews#0, heal: true }
+expect:
+- { what: success, atLeast: 1 }
+";
+    Scenario::from_yaml(good).unwrap();
+    for (from, to, at, next) in [
+        ("events:", "evnts:", "evnts", "did you mean `events`?"),
+        ("rate: 1", "rte: 1", "rte", "did you mean `rate`?"),
+        ("1ms", "1", "1 }", "5s, 250ms"),
+        ("at: 1s", "at: 1 second", "1 second", "5s, 250ms"),
+        (
+            "fixed: 1ms",
+            "median: 1ms",
+            "{ median",
+            "`median` and `p99`",
+        ),
+        (
+            "endpoints: 2",
+            "endpoints: 0",
+            "0, latency",
+            "1 to 10000, not 0",
+        ),
+        ("to: shop", "to: shp", "shp", "did you mean `shop/reviews`?"),
+        (
+            "to: shop/reviews",
+            "to: a/b",
+            "a/b",
+            "services: shop/reviews",
+        ),
+        (
+            "reviews#0",
+            "reviews#2",
+            "reviews#2",
+            "did you mean `reviews#",
+        ),
+        (", atLeast: 1", "", "{ what", "`atLeast` or `atMost`"),
+        ("success", "succes", "succes", "did you mean `success`?"),
+        ("success", "share", "{ what", "`of: reviews#0`"),
+        ("heal: true", "fail: { percent: 101 }", "101", "0 to 100"),
+    ] {
+        let text = good.replace(from, to);
+        let error = Scenario::from_yaml(&text).unwrap_err().to_string();
+        println!("{error}\n");
+        let lines = text.lines().zip(1..);
+        let (line, column) = lines
+            .filter_map(|(line, number)| Some((number, line.find(at)? + 1)))
+            .next()
+            .unwrap();
+        let place = format!("--> line {line}, column {column}");
+        assert!(error.contains(&place), "{place}: {error}");
+        assert!(error.contains(next), "{next}: {error}");
+    }
+    let text = good.replace("name: x", "name: x\npolicy: '{ service: a/b, rout: [] }'");
+    let error = Scenario::from_yaml(&text).unwrap_err().to_string();
+    assert!(error.contains("did you mean `route`?"), "{error}");
+    assert!(error.contains("--> line 2, column 9 (policy)"), "{error}");
     let scenario = flaky(1).policy("service: shop/reviews\nroute: [{ tiemout: 1s }]");
     let error = scenario.run().unwrap_err().to_string();
     assert!(
@@ -117,4 +174,19 @@ fn mistakes_are_told_with_their_place() {
     );
     let scenario = flaky(1).at(S, Change::heal("nobody"));
     assert!(scenario.run().unwrap_err().to_string().contains("nobody"));
+}
+
+#[test]
+fn callers_know_their_zone_and_their_place() {
+    // As many callers as hosts in each zone: calls stay at home, and cross no zone.
+    let outcome = Scenario::new("zones")
+        .lasting(5 * S)
+        .service(Service::new("shop/reviews", 6).in_zones(&["a", "b"]))
+        .load(Load::new("shop/reviews", 100.0).in_zone("a"))
+        .load(Load::new("shop/reviews", 100.0).in_zone("b"))
+        .across_zones(50 * MS)
+        .run()
+        .unwrap();
+    let worst = outcome.latency(1.0, ..);
+    assert!(worst < 20 * MS, "{worst:?}");
 }

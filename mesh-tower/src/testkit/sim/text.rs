@@ -7,9 +7,9 @@ use http::{HeaderName, HeaderValue, Method};
 use mesh_core::policy::spec::Interval;
 use serde::Deserialize;
 
-use super::SimError;
 use super::scenario::HostSpec;
 use super::{Arrivals, Behaviour, Change, Expect, Figure, Latency, Load, Scenario, Service};
+use super::{SimError, names};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -53,6 +53,9 @@ struct ServiceText {
     /// Weights by host, in order.
     #[serde(default)]
     weights: Vec<u32>,
+    /// Priorities by host, in order.
+    #[serde(default)]
+    priorities: Vec<u32>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -189,6 +192,14 @@ enum What {
     Ejected,
     /// Calls a second.
     Goodput,
+    /// Seconds.
+    Back,
+    /// Percent.
+    Returning,
+    /// Percent.
+    Peak,
+    /// A sum over all processes.
+    Metric,
 }
 
 impl Scenario {
@@ -199,35 +210,72 @@ impl Scenario {
     /// With line and column when it is no YAML or has unknown fields; with the field's place when a
     /// value makes no sense.
     pub fn from_yaml(text: &str) -> Result<Self, SimError> {
-        let text: Text =
-            serde_saphyr::from_str(text).map_err(|error| SimError::new(error.to_string()))?;
-        let mut scenario = Self::new(&text.name).policy(&text.policy);
-        scenario.seed = text.seed.unwrap_or(scenario.seed);
-        scenario.lasting = text.lasting.map_or(scenario.lasting, Into::into);
-        scenario.across_zones = text.across_zones.map_or(scenario.across_zones, Into::into);
-        let mut firsts = BTreeMap::new();
-        for (name, service) in text.services {
-            let service = service.build(&name)?;
-            for (index, host) in service.hosts.iter().enumerate() {
-                let short = name.rsplit_once('/').map_or(&*name, |(_, short)| short);
-                firsts.insert(format!("{short}#{index}"), host.behaviour.clone());
-            }
-            scenario.services.push(service);
-        }
-        for (index, load) in text.load.into_iter().enumerate() {
-            scenario.loads.push(load.build(index)?);
-        }
-        for (index, event) in text.events.into_iter().enumerate() {
-            let at = event.at.into();
-            let path = format!("events[{index}]");
-            let change = event.build(&path, &firsts)?;
-            scenario.changes.push((at, change));
-        }
-        for (index, expect) in text.expect.into_iter().enumerate() {
-            scenario.expects.push(expect.build(index)?);
-        }
-        Ok(scenario)
+        read(text).map_err(|error| error.placed(text))
     }
+}
+
+fn read(text: &str) -> Result<Scenario, SimError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let text: Text = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| decoding(text, &error))?;
+    let mut scenario = Scenario::new(&text.name).policy(&text.policy);
+    scenario.seed = text.seed.unwrap_or(scenario.seed);
+    scenario.lasting = text.lasting.map_or(scenario.lasting, Into::into);
+    scenario.across_zones = text.across_zones.map_or(scenario.across_zones, Into::into);
+    let mut firsts = BTreeMap::new();
+    for (name, service) in text.services {
+        let service = service.build(&name)?;
+        for (index, host) in service.hosts.iter().enumerate() {
+            let short = name.rsplit_once('/').map_or(&*name, |(_, short)| short);
+            firsts.insert(format!("{short}#{index}"), host.behaviour.clone());
+        }
+        scenario.services.push(service);
+    }
+    for (index, load) in text.load.into_iter().enumerate() {
+        scenario.loads.push(load.build(index)?);
+    }
+    for (index, event) in text.events.into_iter().enumerate() {
+        let at = event.at.into();
+        let path = format!("events[{index}]");
+        let change = event.build(&path, &firsts)?;
+        scenario.changes.push((at, change));
+    }
+    for (index, expect) in text.expect.into_iter().enumerate() {
+        scenario.expects.push(expect.build(index)?);
+    }
+    names::check(&scenario)?;
+    Ok(scenario)
+}
+
+/// What the reader of YAML says, with the place, and with the field that was meant.
+fn decoding(text: &str, error: &serde_saphyr::Error) -> SimError {
+    let error = error.without_snippet();
+    let said = error.to_string();
+    let said = said.lines().next().unwrap_or_default();
+    let message = said.strip_prefix("error: ").unwrap_or(said);
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let wrong = message.split('`').nth(1);
+    let allowed = message
+        .split_once("expected ")
+        .map(|(_, list)| list.trim_start_matches("one of "));
+    let allowed = allowed.map(|list| list.split([',', ' ']).map(|word| word.trim_matches('`')));
+    let meant = match (wrong, allowed) {
+        (Some(wrong), Some(allowed)) if message.starts_with("unknown ") => {
+            mesh_core::policy::text::closest(wrong, allowed.filter(|word| !word.is_empty()))
+        }
+        _ => None,
+    };
+    let next = match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "docs/simulator.md has every field; durations have a unit: 5s, 250ms".to_owned(),
+    };
+    let mut wrong = SimError::new(message.trim_end_matches([',', ':'])).next(next);
+    if let Some(at) = error.location().filter(|at| at.line() > 0) {
+        let short = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let len = short(at.span().len()).max(1);
+        wrong.place_at(text, short(at.line()), short(at.column()), len);
+    }
+    wrong
 }
 
 // === impl ServiceText ===
@@ -235,10 +283,10 @@ impl Scenario {
 impl ServiceText {
     fn build(self, name: &str) -> Result<Service, SimError> {
         if !(1..=10_000).contains(&self.endpoints) {
-            return Err(SimError::new(format!(
-                "services.{name}.endpoints: 1 to 10000, not {}",
-                self.endpoints
-            )));
+            return Err(SimError::at(
+                format!("services.{name}.endpoints"),
+                format!("1 to 10000, not {}", self.endpoints),
+            ));
         }
         let mut behaviour = Behaviour::default();
         let path = format!("services.{name}");
@@ -257,6 +305,7 @@ impl ServiceText {
             },
             labels: self.labels.get(index).cloned().unwrap_or_default(),
             weight: self.weights.get(index).copied(),
+            priority: self.priorities.get(index).copied().unwrap_or(0),
         };
         let mut service = Service::new(name, 0);
         service.hosts = (0..self.endpoints).map(host).collect();
@@ -282,9 +331,10 @@ fn change_behaviour(
     if let Some(fail) = fail {
         if !(0.0..=100.0).contains(&fail.percent) {
             let percent = fail.percent;
-            return Err(SimError::new(format!(
-                "{path}.fail.percent: 0 to 100, not {percent}"
-            )));
+            return Err(SimError::at(
+                format!("{path}.fail.percent"),
+                format!("0 to 100, not {percent}"),
+            ));
         }
         behaviour.fail = fail.percent / 100.0;
         behaviour.fail_status = fail.status.unwrap_or(503);
@@ -318,9 +368,10 @@ impl LatencyText {
             }
             (None, None, None, None, None, Some(mean)) => Latency::exponential(mean.into()),
             _ => {
-                return Err(SimError::new(format!(
-                    "{path}: one of `fixed`; `median` and `p99`; `from` and `to`; `mean`"
-                )));
+                return Err(
+                    SimError::at(path, "a latency says one kind of distribution")
+                        .next("one of `fixed`; `median` and `p99`; `from` and `to`; `mean`"),
+                );
             }
         })
     }
@@ -331,7 +382,8 @@ impl LatencyText {
 impl LoadText {
     fn build(self, index: usize) -> Result<Load, SimError> {
         let wrong = |field: &str, value: &str| {
-            SimError::new(format!("load[{index}].{field}: {value:?} is none"))
+            let message = format!("{value:?} is no {field} that can be used");
+            SimError::at(format!("load[{index}].{field}"), message)
         };
         let mut load = Load::new(&self.to, self.rate);
         if !(0.0..=1e6).contains(&self.rate) {
@@ -374,9 +426,8 @@ impl EventText {
             return Ok(Change::Rate { load, rate });
         }
         let Some(host) = self.host else {
-            return Err(SimError::new(format!(
-                "{path}: `host`, `policy` or `rate` says what changes"
-            )));
+            return Err(SimError::at(path, "nothing changes")
+                .next("`host`, `policy` or `rate` says what does"));
         };
         if let Some(present) = self.discovered {
             return Ok(Change::Discovered { host, present });
@@ -402,19 +453,25 @@ impl ExpectText {
     fn build(self, index: usize) -> Result<Expect, SimError> {
         let of = |of: Option<String>| {
             of.ok_or_else(|| {
-                SimError::new(format!("expect[{index}].of: of which host or service?"))
+                SimError::at(format!("expect[{index}]"), "of which host or service?")
+                    .next("`of: reviews` or `of: reviews#0`")
             })
         };
         if self.at_least.is_none() && self.at_most.is_none() {
-            return Err(SimError::new(format!(
-                "expect[{index}]: `atLeast` or `atMost` says what is expected"
-            )));
+            return Err(
+                SimError::at(format!("expect[{index}]"), "nothing is expected")
+                    .next("`atLeast` or `atMost` says what is"),
+            );
         }
         let figure = match self.what {
             What::Success => Figure::Success(self.load),
             What::P50 => Figure::Latency(0.5),
             What::P95 => Figure::Latency(0.95),
             What::P99 => Figure::Latency(0.99),
+            What::Back => Figure::Back(of(self.of)?),
+            What::Returning => Figure::Returning(of(self.of)?),
+            What::Peak => Figure::Peak(of(self.of)?),
+            What::Metric => Figure::Metric(of(self.of)?),
             What::Share => Figure::Share(of(self.of)?),
             What::Amplification => Figure::Amplification(of(self.of)?),
             What::Ejected => Figure::Out(of(self.of)?),
