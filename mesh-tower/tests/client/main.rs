@@ -9,6 +9,7 @@ mod layers;
 mod live;
 mod metrics;
 mod mirrors;
+mod per_route;
 mod resilience;
 mod retries;
 mod returning;
