@@ -33,6 +33,9 @@ mod reports;
 mod settings;
 mod subscription;
 
+#[cfg(test)]
+mod interleavings;
+
 pub use builder::Join;
 
 use mesh_tower::Mesh;

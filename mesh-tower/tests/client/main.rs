@@ -5,6 +5,7 @@ mod calls;
 mod ceilings;
 mod context;
 mod faults;
+mod knobs_live;
 mod layers;
 mod live;
 mod metrics;
