@@ -37,6 +37,7 @@ macro_rules! scenarios {
 scenarios! {
     a_burst_of_errors_from_all_does_not_empty_the_pool = "all-fail";
     an_ejected_endpoint_returns_by_a_probe = "ejected-returns";
+    an_ejected_endpoint_returns_by_an_active_check = "ejected-checked";
     an_endpoint_that_fails_fast_is_not_preferred = "fast-failing";
     retries_at_four_hops_do_not_multiply = "four-hops";
     a_slow_endpoint_is_left_alone = "one-slow";
@@ -45,6 +46,7 @@ scenarios! {
     refused_connections_beat_discovery = "stale-discovery";
     an_endpoint_slow_against_its_peers_is_ejected = "slow-ejected";
     what_never_answers_is_ejected_as_a_local_failure = "local-origin";
+    a_throttle_holds_back_what_would_be_refused = "throttle";
     a_hedge_cuts_the_tail_for_a_twentieth_more = "hedging";
     no_call_is_lost_once_one_live_address_is_known = "all-replaced";
 }
