@@ -26,7 +26,10 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         assert!(accepts(addr, Duration::from_secs(10)).await);
-        drop(listener);
+        // Bound and not listening: nobody else gets the port meanwhile.
+        let closed = tokio::net::TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = closed.local_addr().unwrap();
         assert!(!accepts(addr, Duration::from_millis(50)).await);
     }
 }

@@ -9,7 +9,7 @@ use mesh_tower::context::{self, CallContext};
 use mesh_tower::testkit::{Reply, TestNet};
 use tower::ServiceBuilder;
 
-use crate::support::{code, get, status};
+use crate::support::{call, code, get, status};
 
 fn serving() -> RequestContext {
     RequestContext::start(&mut fastrand::Rng::with_seed(1))
@@ -62,8 +62,11 @@ async fn each_hop_waits_a_margin_less_than_its_caller_over_http_and_grpc() {
                 let kind = http::HeaderValue::from_static("application/grpc");
                 request.headers_mut().insert("content-type", kind);
             }
-            let result = context::scope(served, status(&client, request)).await;
-            assert_eq!(code(result), "M2008");
+            let result = context::scope(served, call(&client, request)).await;
+            match result {
+                Ok(answer) => assert_eq!(answer.headers()["grpc-status"], "4"),
+                Err(error) => assert!(!grpc && error.code().to_string() == "M2008"),
+            }
             assert_eq!(began.elapsed().as_millis(), waited, "{left:?} {grpc}");
             let seen = one.seen();
             let last = seen.last().unwrap();

@@ -321,11 +321,11 @@ spec:
     let own = "TrafficPolicy shop/reviews (reviews.yaml:";
     assert_eq!(
         line("rateLimits each"),
-        format!("100 in 1s, 20 at once, by identity | {own}5)")
+        format!("100 in 1s, 20 at once, by identity | {own}6)")
     );
     assert_eq!(
         line("rateLimits all"),
-        format!("1000 in 1s, all together | {own}5)")
+        format!("1000 in 1s, all together | {own}6)")
     );
     assert_eq!(line("queue.size"), format!("50 | {own}8)"));
     assert_eq!(line("queue.target"), "5ms | default");
