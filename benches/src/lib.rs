@@ -2,6 +2,7 @@
 //!
 //! Figures are ratios within one run, rounds interleaved, medians: the machines are noisy, and only a ratio carries.
 
+pub mod admission;
 pub mod bare;
 pub mod cpu;
 pub mod decisions;

@@ -1,5 +1,6 @@
-//! The four decisions allocate nothing, by a counting allocator.
+//! The decisions of a call and of its attempts allocate nothing, by a counting allocator.
 
+use mesh_benches::admission::{Entering, Hedging, Metering, Ranking, Throttling};
 use mesh_benches::decisions::{Breaking, Budgeting, Ejecting, Matching, Picking};
 use mesh_core::balance::Place;
 use mesh_core::policy::BalancePolicy;
@@ -136,6 +137,49 @@ fn a_breaker_allocates_nothing_in_any_phase() {
         (ROUNDS / 2..ROUNDS).contains(&passed),
         "it opens within the run, and closes again: {passed}"
     );
+}
+
+/// Of `run`, over all rounds: no allocation, and as many passed as were to be expected.
+fn admits(name: &str, expected: std::ops::RangeInclusive<usize>, mut run: impl FnMut() -> bool) {
+    let mut passed = 0;
+    let count = allocations(|| passed = (0..ROUNDS).filter(|_| run()).count());
+    println!("{name}: {count} allocations, {passed} of {ROUNDS} passed");
+    assert_eq!(count, 0, "{name}");
+    assert!(expected.contains(&passed), "{name}: {passed} passed");
+}
+
+#[test]
+fn admission_allocates_nothing() {
+    let mut hedging = Hedging::new();
+    admits("hedge delay", ROUNDS..=ROUNDS, || hedging.run());
+    // Whatever little passes, three of four are refused: down to the tenth that always passes.
+    let mut throttling = Throttling::new();
+    admits("throttle", ROUNDS * 8 / 100..=ROUNDS * 14 / 100, || {
+        throttling.run()
+    });
+    let mut metering = Metering::new();
+    admits("rate limit", ROUNDS..=ROUNDS, || metering.run());
+    let mut entering = Entering::new();
+    admits("limiter", ROUNDS..=ROUNDS, || entering.run());
+    let ranking = Ranking::new();
+    admits("criticality and ceiling", ROUNDS..=ROUNDS, || ranking.run());
+}
+
+#[test]
+fn a_pick_with_every_feature_allocates_nothing() {
+    // A zone of its own, an arc of the ring, bounded load and subsetting all at once, for each algorithm.
+    let place = Place {
+        zone: Some("a".into()),
+        peer: Some((3, 40)),
+        ..Place::default()
+    };
+    for (name, algorithm) in Picking::ALGORITHMS {
+        let policy = BalancePolicy::default()
+            .with_algorithm(algorithm)
+            .with_bounded_load_percent(150);
+        let mut picking = Picking::by(300, &policy, &place);
+        admits(name, ROUNDS..=ROUNDS, || picking.run().is_some());
+    }
 }
 
 #[test]

@@ -317,6 +317,26 @@ mod tests {
     }
 
     #[test]
+    fn admission_takes_no_lock() {
+        let (gate, now) = (gate(2, 5), Instant::now());
+        let held = gate.lock();
+        let (told, hears) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    let slot = admitted(gate.enter(now, Critical, || 0));
+                    gate.record(Duration::from_millis(5), Outcome::Done);
+                    gate.leave(slot);
+                }
+                told.send(()).ok();
+            });
+            let done = hears.recv_timeout(Duration::from_secs(60));
+            drop(held);
+            assert_eq!(done, Ok(()), "it waits for the queue's lock");
+        });
+    }
+
+    #[test]
     fn a_higher_limit_lets_in_who_waits() {
         let (gate, now) = (gate(1, 5), Instant::now());
         let _slot = admitted(gate.enter(now, Critical, || 0));
