@@ -15,6 +15,7 @@ use std::time::Duration;
 use mesh_tower::Mesh;
 use mesh_tower::drain::Timing;
 use mesh_tower::mesh::{Serving, ServingGuard};
+use mesh_tower::runtime::{Notice, notify};
 use rustix::process::Signal;
 use tokio::sync::watch;
 
@@ -116,7 +117,7 @@ impl Shim<'_> {
                     .announce(Serving::new(addr, self.mesh.service_name().clone()))
             });
         }
-        self.readiness.send_replace(Readiness::Ready);
+        self.say(Readiness::Ready, Notice::Ready);
         tracing::info!("ready: {ports}");
         on_ready(ports);
         let signal = loop {
@@ -130,7 +131,7 @@ impl Shim<'_> {
                 biased;
                 exit = ended => {
                     tracing::info!("the application ended: {exit}");
-                    self.readiness.send_replace(Readiness::Draining);
+                    self.say(Readiness::Draining, Notice::Stopping);
                     self.leave().await;
                     return Ok(exit);
                 }
@@ -144,9 +145,17 @@ impl Shim<'_> {
                 },
             }
         };
-        self.readiness.send_replace(Readiness::Draining);
+        self.say(Readiness::Draining, Notice::Stopping);
         tracing::info!(?signal, "draining");
         self.drain(&mut child, signal).await
+    }
+
+    /// On `/readyz`, and to the service manager.
+    fn say(&self, readiness: Readiness, notice: Notice) {
+        self.readiness.send_replace(readiness);
+        if let Err(error) = notify(notice) {
+            tracing::warn!("the service manager was not told {notice:?}: {error}");
+        }
     }
 
     /// Waits for the application's port. `Some` when the shim is to end instead.

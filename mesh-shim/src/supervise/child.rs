@@ -7,8 +7,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::error::ShimError;
 
-/// Variables that hold the shim's own secrets: the application has no use for them.
-const SECRETS: [&str; 2] = ["MESH_IDENTITY", "MESH_TOKEN"];
+/// Variables that are the shim's own: secrets, and the service manager's socket, on which the
+/// application would speak for the shim.
+const OWN: [&str; 3] = ["MESH_IDENTITY", "MESH_TOKEN", "NOTIFY_SOCKET"];
 
 /// Hosts that the application reaches without the forward proxy.
 const NO_PROXY: &str = "localhost,127.0.0.1,::1";
@@ -77,7 +78,7 @@ impl Child {
             .stdin(Stdio::null())
             .process_group(0)
             .kill_on_drop(true);
-        for name in SECRETS {
+        for name in OWN {
             builder.env_remove(name);
         }
         if let Some(port) = port {

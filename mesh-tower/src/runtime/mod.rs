@@ -1,9 +1,13 @@
 //! What the mesh needs to know of the runtime it is on: which worker this thread is, and which
 //! tasks are its own.
 
+#[cfg(target_os = "linux")]
+mod notify;
 mod tasks;
 mod worker;
 
+#[cfg(target_os = "linux")]
+pub use self::notify::{Notice, notify};
 pub use self::tasks::{AbortOnDrop, Tasks};
 pub use self::worker::{set_worker_index, worker_index};
 
