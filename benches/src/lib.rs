@@ -6,4 +6,5 @@ pub mod admission;
 pub mod bare;
 pub mod cpu;
 pub mod decisions;
+pub mod peers;
 pub mod upstream;
