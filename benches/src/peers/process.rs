@@ -187,8 +187,15 @@ mod tests {
         let family = process.family().unwrap();
         drop(process);
         for pid in family {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            assert!(status.is_empty() || status.contains("(zombie)"), "{status}");
+            // Killed, and gone as soon as the kernel gets to it.
+            let gone = || {
+                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                status.is_empty() || status.contains("(zombie)")
+            };
+            while !gone() {
+                assert!(Instant::now() < until, "{pid} is still there");
+                std::thread::yield_now();
+            }
         }
         fs::remove_file(log).unwrap();
     }
