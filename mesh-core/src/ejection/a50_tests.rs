@@ -365,6 +365,33 @@ fn a_latency_outlier_is_ejected_in_enforce_mode() {
 }
 
 #[test]
+fn a_latency_outlier_comes_back_by_a_probe_that_is_quick() {
+    let (mut pool, _) = latency(bare().with_latency(LatencyMode::Enforce), 50, 60);
+    let probe = |pool: &mut Pool, ms| {
+        pool.now = pool.set[0].ejection().until(pool.now).unwrap();
+        assert!(pool.probe(0));
+        let now = pool.now;
+        pool.set[0].record(ms * MS, Outcome::Success, now);
+        pool.record(0, true)
+    };
+    for _ in 0..2 {
+        // It answers, and as slowly as before.
+        let event = probe(&mut pool, 50);
+        assert!(
+            matches!(event, Some(Event::ProbeFailed { .. })),
+            "{event:?}"
+        );
+    }
+    assert_eq!(probe(&mut pool, 12), Some(Event::Restored { ix: 0 }));
+    assert_eq!(pool.out(), 0);
+
+    // Nobody compares latencies any more: an answer is an answer.
+    let (mut pool, _) = latency(bare().with_latency(LatencyMode::Enforce), 50, 60);
+    pool.policy = bare().with_latency(LatencyMode::Shadow);
+    assert_eq!(probe(&mut pool, 50), Some(Event::Restored { ix: 0 }));
+}
+
+#[test]
 fn three_times_as_slow_is_not_more_than_three_times() {
     for (slow, calls, hosts, found) in [
         (31, 60, 5, 1),

@@ -82,7 +82,7 @@ impl Detector {
         let endpoint = set.get(ix)?;
         let state = endpoint.ejection();
         if state.is_probing() {
-            if observed.is_ok() {
+            if observed.is_ok() && !outliers::still_slow(policy, set, ix) {
                 endpoint.forget_latency();
                 return state.restore(now).then_some(Event::Restored { ix });
             }

@@ -148,6 +148,25 @@ pub(super) fn by_latency(
     found
 }
 
+/// Whether an endpoint that was ejected for its latency answers as slowly as then: more than the
+/// factor times the median of those in rotation, which is more than the factor times most of them.
+pub(super) fn still_slow(policy: &EjectionPolicy, set: &EndpointSet, ix: usize) -> bool {
+    let own = set.get(ix).map(|endpoint| endpoint.ejection());
+    let own = own.filter(|state| state.was_slow()).and_then(|s| s.tail());
+    let Some(own) = own.filter(|_| policy.latency() == LatencyMode::Enforce) else {
+        return false;
+    };
+    let limit = f64::from(policy.latency_factor_milli()) / 1000.0;
+    let (mut peers, mut exceeded) = (0_usize, 0_usize);
+    for (at, endpoint) in set.iter().enumerate() {
+        let state = endpoint.ejection();
+        let tail = state.tail().filter(|_| at != ix && state.is_available());
+        peers += usize::from(tail.is_some());
+        exceeded += usize::from(tail.is_some_and(|tail| own > tail.mul_f64(limit)));
+    }
+    2 * exceeded > peers
+}
+
 fn forget(state: &super::EjectionState) {
     state.slow_intervals.store(0, Relaxed);
     state.slow_milli.store(0, Relaxed);

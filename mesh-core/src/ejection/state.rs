@@ -41,6 +41,8 @@ pub struct EjectionState {
     pub(super) slow_intervals: AtomicU32,
     /// By how many thousandths, while it is; 0 otherwise.
     pub(super) slow_milli: AtomicU32,
+    /// It is out for its latency: a probe shows that it is well only by being quick.
+    slow: AtomicBool,
     phase: AtomicU8,
     /// When a call may try the endpoint, while it is not in rotation.
     until: AtomicU64,
@@ -161,6 +163,11 @@ impl EjectionState {
         Some(self.slow_milli.load(Relaxed)).filter(|milli| *milli > 0)
     }
 
+    /// Whether it was ejected for its latency, and not for anything else since.
+    pub(super) fn was_slow(&self) -> bool {
+        self.slow.load(Relaxed)
+    }
+
     /// When the next probe is due; `None` while it is in rotation.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         (!self.is_available()).then(|| clock::instant(self.until.load(Relaxed), now))
@@ -202,6 +209,12 @@ impl EjectionState {
         self.until
             .store(at.saturating_add(every.min(millis)), Relaxed);
         self.announced.store(false, Relaxed);
+        match reason {
+            EjectReason::Latency { .. } => self.slow.store(true, Relaxed),
+            // What was wrong before the probe still is.
+            EjectReason::Probe => {}
+            _ => self.slow.store(false, Relaxed),
+        }
         self.forget();
         // Only from there: one that came back in between is not taken out again without a look at
         // the cap and the floor.
@@ -223,6 +236,8 @@ impl EjectionState {
         let next = at.saturating_add(self.every.load(Relaxed)).min(ends);
         self.until.store(next, Relaxed);
         self.announced.store(false, Relaxed);
+        // The next one is judged by itself.
+        self.tail.reset();
         let failed = self
             .phase
             .compare_exchange(PROBING, EJECTED, AcqRel, Relaxed);
