@@ -31,10 +31,12 @@ enum Watch {
     Refused(MeshError),
 }
 
-/// The body of a gRPC answer whose status is still to come.
+/// The body of an answer that is not over: a gRPC status is still to come, and any body may break.
 struct Open {
     inner: MeshBody,
     recording: Option<Recording>,
+    /// What the head has said; none of a gRPC status that comes in trailers.
+    head: Option<Ended>,
 }
 
 // === impl BreakerFuture ===
@@ -90,11 +92,12 @@ where
                 Err(error)
             }
             Ok(response) => match Ended::head(recording.grpc, &response) {
-                Some(ended) => {
+                // A failure is one however its body ends.
+                Some(ended) if ended.class.is_failure() || response.body().is_end_stream() => {
                     recording.ended(ended);
                     Ok(response.map(MeshBody::new))
                 }
-                None => {
+                head => {
                     recording.answered();
                     let mut response = response.map(MeshBody::new);
                     ConnInfo::expose(&mut response);
@@ -102,6 +105,7 @@ where
                         MeshBody::new(Open {
                             inner,
                             recording: Some(recording),
+                            head,
                         })
                     }))
                 }
@@ -132,12 +136,14 @@ impl Body for Open {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        let ended = match &frame {
-            Some(Ok(frame)) => frame
+        let ended = match (&frame, self.head) {
+            (Some(Err(_)), _) => Some(Ended::grpc(UNAVAILABLE)),
+            (Some(Ok(_)), Some(head)) => self.inner.is_end_stream().then_some(head),
+            (None, Some(head)) => Some(head),
+            (Some(Ok(frame)), None) => frame
                 .trailers_ref()
                 .map(|trailers| Ended::grpc(grpc::status(trailers).unwrap_or(UNKNOWN))),
-            Some(Err(_)) => Some(Ended::grpc(UNAVAILABLE)),
-            None => Some(Ended::grpc(UNKNOWN)),
+            (None, None) => Some(Ended::grpc(UNKNOWN)),
         };
         if let Some(ended) = ended
             && let Some(mut recording) = self.recording.take()

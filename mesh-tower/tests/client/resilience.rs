@@ -96,6 +96,27 @@ async fn an_open_breaker_refuses_without_a_call_and_closes_when_the_service_is_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_half_open_place_is_held_until_the_body_has_ended() {
+    let net = TestNet::new();
+    let all = endpoints(&net, 1);
+    let (mesh, client) = mesh(&net, &all, BREAKER);
+    all[0].answer(500, "");
+    for _ in 0..10 {
+        status(&client, get("/")).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    all[0].reply(Reply::endless(200));
+    let first = call(&client, get("/")).await.unwrap();
+    let second = call(&client, get("/")).await.unwrap();
+    let refused = call(&client, get("/")).await.unwrap_err();
+    assert_eq!(refused.code().to_string(), "M2004", "both places are taken");
+    let state = |number: u32| format!("mesh_breaker_state{{service=\"shop/reviews\"}} {number}");
+    assert!(!said(&mesh, &state(0)), "nothing is known of them");
+    drop((first, second));
+    assert!(said(&mesh, &state(0)), "what came of both was good");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_half_open_call_that_is_cancelled_gives_its_place_back() {
     let net = TestNet::new();
     let all = endpoints(&net, 1);
