@@ -134,9 +134,10 @@ async fn part13_a_canary_that_receives_more_than_its_weight_is_named_with_who_by
     for _ in 0..ROUTED {
         call(&mut client, "reviews.shop").await;
     }
+    // Each call draws by itself: ten, and five standard deviations either way.
     let by_split = at_canary.load(Relaxed);
     assert!(
-        (8..=12).contains(&by_split),
+        (1..=25).contains(&by_split),
         "{by_split} of {ROUTED} by the split"
     );
     assert!(found(&socket, "M5011").await.is_empty(), "in proportion");
