@@ -37,6 +37,8 @@ spec:
   retryBudget: { minRetriesPerSecond: 50 }
 ";
 
+const DISK: Duration = Duration::from_millis(500);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_control_server_and_every_backend_replaced_refused_connections_beat_discovery() {
     let _alone = alone().await;
@@ -55,6 +57,16 @@ async fn frozen_control_server_and_every_backend_replaced_refused_connections_be
     let web = control.member("shop/web", &scratch.path("web")).await;
     let load = Load::start(web.client("echo"), RATE);
     until("every backend serves", async || load.so_far().by.len() == 3).await;
+
+    // A change is on disk 200 ms after the one before it: what has not been written for longer is whole.
+    until("every backend has its disk copy", async || {
+        names.iter().all(|name| {
+            let written = std::fs::metadata(scratch.path(name).join("snapshot"))
+                .and_then(|file| file.modified());
+            written.is_ok_and(|at| at.elapsed().is_ok_and(|ago| ago > DISK))
+        })
+    })
+    .await;
 
     control.signal(Signal::STOP);
     let frozen = Instant::now();
