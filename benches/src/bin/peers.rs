@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use clap::{Parser, Subcommand};
-use mesh_benches::peers::measure::{Figures, Terms, measure, median};
+use mesh_benches::peers::measure::{self, Figures, Terms, measure, median};
 use mesh_benches::peers::report::Report;
 use mesh_benches::peers::scenario::Scenario;
 use mesh_benches::peers::subject::{Missing, Places, Subject};
@@ -50,6 +50,16 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Role {
+    /// Keep one subject under load, for a profiler; prints the numbers of its processes
+    Hold {
+        scenario: Scenario,
+        subject: Subject,
+        /// Calls a second; as many as it can without
+        #[arg(long)]
+        rate: Option<u32>,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// The bare hyper proxy, which the program starts itself as
     #[command(hide = true)]
     Bare {
@@ -63,6 +73,12 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.role {
         Some(Role::Bare { kind, listen, to }) => bare::run(listen, to, kind == "http2"),
+        Some(Role::Hold {
+            scenario,
+            subject,
+            rate,
+            seconds,
+        }) => hold(subject, scenario, rate, Duration::from_secs(seconds)),
         None => run(&args),
     };
     match done {
@@ -139,12 +155,36 @@ fn run(args: &Args) -> io::Result<()> {
     Ok(())
 }
 
+fn hold(subject: Subject, scenario: Scenario, rate: Option<u32>, time: Duration) -> io::Result<()> {
+    let files = Files::new()?;
+    let backends = backend::spawn()?;
+    let places = Places {
+        files: &files,
+        backends: &backends,
+        own: env::current_exe()?,
+    };
+    let running = subject
+        .start(scenario, &places)
+        .map_err(|missing| io::Error::other(format!("{subject:?}: {missing:?}")))?;
+    for process in &running.processes {
+        println!("{}", process.id());
+    }
+    let calls = measure::hold(&running, scenario, rate, time)?;
+    println!("{calls}");
+    Ok(())
+}
+
 fn one(
     subject: Subject,
     scenario: Scenario,
     places: &Places<'_>,
     terms: Terms,
 ) -> Result<Figures, Missing> {
-    let running = subject.start(scenario, places)?;
-    Ok(measure(&running, scenario, terms)?)
+    let mut running = subject.start(scenario, places)?;
+    let measured = measure(&running, scenario, terms);
+    // One that has ended says more than the calls that failed.
+    for process in &mut running.processes {
+        process.alive()?;
+    }
+    Ok(measured?)
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -101,6 +101,7 @@ async fn answer(
         let headers = response.headers_mut();
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, ACCEPTED);
         return Ok(response);
     }
     let grpc = request.headers().get(CONTENT_TYPE) == Some(&GRPC);
@@ -115,6 +116,9 @@ async fn answer(
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     Ok(response)
 }
+
+/// The answer to the key that the load sends, RFC 6455's example: haproxy checks it.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 
 /// The content type of gRPC.
 pub const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rcgen::{CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 
 /// The caller's identity.
 pub const CLIENT: &str = "spiffe://mesh.local/ns/bench/sa/web";
@@ -31,12 +31,15 @@ impl Files {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        // OpenSSL takes a certificate whose subject is its issuer's for a self-signed one.
+        params.distinguished_name.push(DnType::CommonName, "peers");
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let roots = params.self_signed(&key).map_err(io::Error::other)?.pem();
         let issuer = Issuer::new(params, key);
         for (name, id) in [("client", CLIENT), ("server", SERVER)] {
             let key = KeyPair::generate().map_err(io::Error::other)?;
             let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
             params.subject_alt_names = vec![SanType::URI(id.try_into().map_err(io::Error::other)?)];
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             params.is_ca = IsCa::ExplicitNoCa;

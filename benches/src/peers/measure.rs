@@ -78,6 +78,33 @@ pub fn measure(running: &Running, scenario: Scenario, terms: Terms) -> io::Resul
     })
 }
 
+/// Load alone, for a profiler beside it: what was called and what it cost, in words.
+///
+/// # Errors
+///
+/// When a call fails, or a process ends.
+pub fn hold(
+    running: &Running,
+    scenario: Scenario,
+    rate: Option<u32>,
+    time: Duration,
+) -> io::Result<String> {
+    let (traffic, addr) = (scenario.traffic(), running.addr);
+    let before = cpu(running)?;
+    let calls = match rate {
+        Some(rate) => load::paced(traffic, addr, rate, time)?.len(),
+        None => load::closed(traffic, addr, |done| {
+            thread::sleep(time);
+            Ok(done.load(Ordering::Relaxed))
+        })?,
+    };
+    let cpu = cpu(running)?.saturating_sub(before);
+    Ok(format!(
+        "{calls} calls, {:.1} us each",
+        per_call(cpu, calls)?
+    ))
+}
+
 /// The median of each figure over `rounds`.
 ///
 /// # Panics

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ const START: Duration = Duration::from_secs(20);
 pub struct Process {
     child: Child,
     name: String,
+    log: PathBuf,
 }
 
 /// Starts `program` on `core`, with what it says in `log`.
@@ -47,7 +48,8 @@ pub fn start(
     let name = program
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(Process { child, name })
+    let log = log.to_owned();
+    Ok(Process { child, name, log })
 }
 
 /// A loopback port that was free a moment ago.
@@ -70,11 +72,10 @@ impl Process {
     pub fn wait_for(&mut self, addr: SocketAddr) -> io::Result<()> {
         let until = Instant::now() + START;
         loop {
-            if TcpStream::connect_timeout(&addr, Duration::from_secs(1)).is_ok() {
+            let accepts = TcpStream::connect_timeout(&addr, Duration::from_secs(1)).is_ok();
+            self.alive()?;
+            if accepts {
                 return Ok(());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!("{} ended: {status}", self.name)));
             }
             if Instant::now() > until {
                 return Err(io::Error::other(format!(
@@ -84,6 +85,26 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An error with what it said, if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn alive(&mut self) -> io::Result<()> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(());
+        };
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        let name = &self.name;
+        Err(io::Error::other(format!("{name} ended, {status}: {said}")))
     }
 
     /// CPU time of all its threads and descendants so far, user and kernel.

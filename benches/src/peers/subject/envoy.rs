@@ -78,6 +78,8 @@ fn configuration(
     } else {
         http_filter(full, side, scenario)
     };
+    // Between the two of a pair; and to the backends.
+    let between = scenario.traffic() == Traffic::Grpc || form == Form::FullH2;
     let downstream_tls = match side {
         Side::Inbound => format!(
             "
@@ -87,7 +89,7 @@ fn configuration(
           \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
           require_client_certificate: true
           common_tls_context: {}",
-            tls(places, "server", CLIENT)
+            tls(places, "server", CLIENT, between)
         ),
         _ => String::new(),
     };
@@ -99,11 +101,11 @@ fn configuration(
       typed_config:
         \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
         common_tls_context: {}",
-            tls(places, "client", SERVER)
+            tls(places, "client", SERVER, between)
         ),
         _ => String::new(),
     };
-    let h2 = scenario.traffic() == Traffic::Grpc || form == Form::FullH2 && side == Side::Outbound;
+    let h2 = scenario.traffic() == Traffic::Grpc || between && side == Side::Outbound;
     let protocol = if h2 {
         "
     typed_extension_protocol_options:
@@ -210,7 +212,8 @@ fn http_filter(full: bool, side: Side, scenario: Scenario) -> String {
     )
 }
 
-fn tls(places: &Places<'_>, own: &str, peer: &str) -> String {
+fn tls(places: &Places<'_>, own: &str, peer: &str, h2: bool) -> String {
+    let alpn = if h2 { "h2" } else { "http/1.1" };
     let path = |name: &str| {
         places
             .files
@@ -219,7 +222,7 @@ fn tls(places: &Places<'_>, own: &str, peer: &str) -> String {
             .to_string()
     };
     format!(
-        "{{ alpn_protocols: [h2, http/1.1], \
+        "{{ alpn_protocols: [{alpn}], \
          tls_params: {{ tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }}, \
          tls_certificates: [{{ certificate_chain: {{ filename: \"{}\" }}, private_key: {{ filename: \"{}\" }} }}], \
          validation_context: {{ trusted_ca: {{ filename: \"{}\" }}, \

@@ -20,7 +20,7 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
             .map(|(ix, addr)| format!("  server s{ix} {addr} {server}\n"))
             .collect();
         let text = format!(
-            "global\n  nbthread 1\n  maxconn 20000\n\
+            "global\n  nbthread 1\n  maxconn 8000\n\
              defaults\n  mode {mode}\n  timeout connect 1s\n  timeout client 60s\n  timeout server 15s\n  timeout tunnel 60s\n\
              listen answers\n  bind {addr} {bind}\n  balance leastconn\n{servers}"
         );

@@ -12,8 +12,7 @@ use crate::peers::scenario::{Scenario, Traffic};
 const POLICY: &str = "\
 service: bench/answers:8080
 route:
-- match: [{ path: { prefix: / } }]
-  timeout: 15s
+- timeout: 15s
   retry: { attempts: 1, codes: [502, 503, 504] }
 backend:
   outlierDetection: { consecutiveErrors: 5 }
