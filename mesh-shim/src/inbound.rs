@@ -11,6 +11,7 @@ use mesh_tower::Mesh;
 use mesh_tower::body::MeshBody;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::transport::{EndpointPool, PoolConfig, Protocol, TcpAccept};
+use mesh_tower::upgrade::Relay;
 use tower_service::Service;
 
 use crate::config::{App, AppProtocol};
@@ -40,11 +41,20 @@ impl Service<Request<MeshBody>> for LocalApp {
     }
 
     fn call(&mut self, mut request: Request<MeshBody>) -> Self::Future {
+        let relay = Relay::of(&mut request);
         strip(request.headers_mut());
+        if let Some(relay) = &relay {
+            relay.ask(request.headers_mut());
+        }
         *request.version_mut() = self.version;
         let pool = self.pool.clone();
         Box::pin(async move {
             let mut response = pool.call(request).await?;
+            if let Some(relay) = relay
+                && Relay::is_given(&response)
+            {
+                return Ok(relay.join(response));
+            }
             strip(response.headers_mut());
             Ok(response)
         })

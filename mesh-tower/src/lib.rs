@@ -46,6 +46,7 @@ pub mod tls;
 pub mod trace;
 mod traffic;
 pub mod transport;
+pub mod upgrade;
 
 /// Any error, as tower and hyper pass it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

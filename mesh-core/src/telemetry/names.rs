@@ -123,6 +123,8 @@ metrics! {
         "Calls that wait for a first endpoint.";
     CONNECTIONS = "mesh_connections", Gauge, "connections", [DIRECTION, SERVICE, STATE],
         "Open connections. Outbound by state: active, idle; inbound: open.";
+    TUNNELS = "mesh_tunnels", Gauge, "tunnels", [DIRECTION, SERVICE],
+        "Connections that are tunnels now (WebSocket and other upgrades, CONNECT), at the server that accepted them.";
     CONNECT_DURATION = "mesh_connect_duration_seconds", Histogram, "seconds", [SERVICE],
         "Time to make a connection, its TLS handshake included.";
     CONNECT_FAILURES = "mesh_connect_failures_total", Counter, "connections", [SERVICE, REASON],

@@ -14,6 +14,7 @@ use crate::BoxError;
 use crate::context::CallContext;
 use crate::endpoint::Watch;
 use crate::transport::{ConnInfo, Held};
+use crate::upgrade::Lasting;
 
 /// The body of every request and response inside the mesh. See the [module](crate::body).
 ///
@@ -238,6 +239,11 @@ impl MeshBody {
             info,
             connection: Some(connection),
         })
+    }
+
+    /// The body of an answer that is a tunnel.
+    pub(crate) fn lasting(tunnel: Lasting) -> Self {
+        Self::of(tunnel)
     }
 
     /// The connection that an answer's body comes from.
@@ -563,6 +569,18 @@ impl Source for MeshBody {
 
     fn conn_info(&self) -> Option<&ConnInfo> {
         MeshBody::conn_info(self)
+    }
+}
+
+// === impl Lasting ===
+
+impl Source for Lasting {
+    fn kind(&self) -> &'static str {
+        "Tunnel"
+    }
+
+    fn conn_info(&self) -> Option<&ConnInfo> {
+        self.info.as_deref()
     }
 }
 

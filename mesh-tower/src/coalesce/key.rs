@@ -25,6 +25,10 @@ pub(super) fn of(head: &Parts, level: Criticality) -> Option<Vec<u8>> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return None;
     }
+    // A tunnel is nobody else's.
+    if head.headers.contains_key(header::UPGRADE) {
+        return None;
+    }
     let mut key = Vec::with_capacity(256);
     key.push(level as u8);
     part(&mut key, head.method.as_str().as_bytes());
@@ -59,6 +63,7 @@ mod tests {
     fn only_safe_requests_have_one_and_different_ones_a_different_one() {
         let get = || Request::get("http://reviews.shop/1");
         assert!(key(Request::post("/")).is_none());
+        assert!(key(get().header("upgrade", "websocket")).is_none());
         assert_eq!(key(get()), key(get()));
         assert_eq!(key(get()), key(get().header("x-request-id", "7")));
         let all = [

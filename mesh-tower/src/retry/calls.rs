@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use http::header::UPGRADE;
 use http::{Request, Response};
 use mesh_core::ceiling::Permit;
 use mesh_core::error::{ErrorKind, MeshError};
@@ -25,6 +26,8 @@ pub(super) struct Head {
     extensions: http::Extensions,
     /// The body carries the call.
     beside: bool,
+    /// It may become a tunnel: nobody can tell what came of one that broke.
+    pub(super) upgrade: bool,
 }
 
 /// The attempts of one call.
@@ -219,6 +222,7 @@ impl Head {
             headers: Kept::of(request.headers()),
             extensions: request.extensions().clone(),
             beside: request.body().call().is_some(),
+            upgrade: request.headers().contains_key(UPGRADE),
         }
     }
 

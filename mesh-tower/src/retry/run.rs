@@ -81,7 +81,7 @@ where
             (Rules::Routed, None) => None,
         };
         let routed = matches!(rules, Rules::Routed);
-        if let Some(hedger) = hedger.filter(|_| !replay.is_known_too_large()) {
+        if let Some(hedger) = hedger.filter(|_| !replay.is_known_too_large() && !head.upgrade) {
             let (policy, budget) = resolve(&rules, &call, &mut unrouted);
             let calls = Calls {
                 call: &call,
@@ -106,7 +106,7 @@ where
                 let calls = Calls {
                     call: &call,
                     routed,
-                    policy,
+                    policy: policy.filter(|_| !head.upgrade),
                     budget,
                     head,
                     replay,

@@ -7,9 +7,10 @@ use http::{
 };
 
 use super::Limits;
-use crate::body::MeshBody;
+use crate::{body::MeshBody, upgrade};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// How requests may look.
@@ -55,7 +56,12 @@ pub(super) fn request<B>(
         if request.uri().authority().is_some() && form == Form::Origin {
             to_origin_form(request)?;
         }
-        strip_hop_by_hop(request.headers_mut(), true);
+        let upgrade = match request.headers().contains_key(header::UPGRADE) {
+            // RFC 9110 7.8: a server ignores it in HTTP/1.0.
+            true if request.version() == Version::HTTP_11 => upgrade::allowed(request.headers()),
+            _ => None,
+        };
+        strip_hop_by_hop(request.headers_mut(), upgrade);
     }
     Ok(())
 }
@@ -106,14 +112,6 @@ fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), StatusCode> {
     Ok(())
 }
 
-/// Whether a request asks for a WebSocket: the one upgrade that is the application's business.
-fn is_websocket(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && lists(headers, "upgrade")
-}
-
 /// Whether the Connection field lists a name.
 fn lists(headers: &HeaderMap, name: &str) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
@@ -125,8 +123,12 @@ fn lists(headers: &HeaderMap, name: &str) -> bool {
 }
 
 /// Removes what was meant for the connection only (RFC 9110 7.6.1).
-fn strip_hop_by_hop(headers: &mut HeaderMap, may_upgrade: bool) {
-    let upgrade = may_upgrade && is_websocket(headers);
+/// `upgrade`: what it goes on asking for.
+fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
+    if headers.remove(header::UPGRADE).is_some() {
+        // Of h2c, which is never asked for.
+        headers.remove(HTTP2_SETTINGS);
+    }
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -134,29 +136,41 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, may_upgrade: bool) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|text| text.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            // These frame the message, and Host says whom it is for: to name them here is an
-            // attempt to have them dropped on the way.
-            .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
-            .filter(|name| !(upgrade && *name == header::UPGRADE))
+            .filter(may_be_named)
             .collect();
         for name in named {
             headers.remove(name);
         }
         headers.remove(header::CONNECTION);
     }
-    if upgrade {
+    if let Some(protocols) = upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    } else {
-        headers.remove(header::UPGRADE);
+        headers.insert(header::UPGRADE, protocols);
     }
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
     headers.remove(header::TRANSFER_ENCODING);
-    if let Some(te) = headers.get(header::TE)
-        && te.as_bytes() != b"trailers"
-    {
+    if headers.contains_key(header::TE) {
+        let mut codings = headers.get_all(header::TE).iter();
+        let trailers = codings.any(|value| {
+            let mut codings = value.to_str().unwrap_or("").split(',');
+            codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        });
         headers.remove(header::TE);
+        if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
     }
+}
+
+/// These frame the message, say whom it is for, or are what the next hop of the mesh relies on: to
+/// name them in Connection is an attempt to have them dropped on the way. TE has its own treatment.
+fn may_be_named(name: &HeaderName) -> bool {
+    *name != header::HOST
+        && *name != header::CONTENT_LENGTH
+        && *name != header::TE
+        && !name.as_str().starts_with("mesh-")
+        && !name.as_str().starts_with("x-mesh-")
 }
 
 /// Puts an answer into a form that may be sent. `upgradable`: the request asked for it.
@@ -173,12 +187,15 @@ pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgr
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         return;
     }
+    let headers = response.headers_mut();
     if switching {
+        let protocols = headers.remove(header::UPGRADE);
+        strip_hop_by_hop(headers, protocols);
+        headers.remove(header::CONTENT_LENGTH);
         return;
     }
-    let headers = response.headers_mut();
     let close = version < Version::HTTP_2 && lists(headers, "close");
-    strip_hop_by_hop(headers, false);
+    strip_hop_by_hop(headers, None);
     if close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

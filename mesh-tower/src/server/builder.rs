@@ -253,6 +253,7 @@ impl ServerBuilder {
             local,
             signal: watching.clone(),
             open: recorder.gauge(names::CONNECTIONS, &labels),
+            tunnels: recorder.gauge(names::TUNNELS, &labels[..2]),
             handshakes: Handshakes {
                 ok: handshakes("ok"),
                 failed: handshakes("failed"),

@@ -35,7 +35,7 @@ use crate::{
     stack::Seam,
     telemetry::{Counter, Gauge},
     tls::{Credentials, ServerTls},
-    transport::{BoxIo, ConnInfo},
+    transport::{BoxIo, ConnInfo, Lingering},
 };
 
 /// How long a connection that is to be closed may still bring a request that was on its way.
@@ -57,6 +57,7 @@ pub(super) struct Shared {
     pub(super) local: SocketAddr,
     pub(super) signal: watch::Receiver<Signal>,
     pub(super) open: Gauge,
+    pub(super) tunnels: Gauge,
     pub(super) handshakes: Handshakes,
 }
 
@@ -322,7 +323,7 @@ impl Shared {
         remote: SocketAddr,
     ) {
         let phase = Phase::default();
-        let gate = Gate::new(
+        let mut gate = Gate::new(
             self.clone(),
             Rules::live(self.parts.policy.clone(), self.parts.service.clone())
                 .within(&self.credentials),
@@ -340,10 +341,10 @@ impl Shared {
         let age = Age::of(limits);
         match http {
             Http::One => {
-                let line = Line::new(io);
+                let line = Line::new(Lingering::new(io));
                 let dispatch =
                     Dispatch::new(&self, info, source, Some(line.clone()), phase.clone());
-                let io = TokioIo::new(Paced::new(line, limits.head, limits.idle));
+                let io = TokioIo::new(Paced::new(line.clone(), limits.head, limits.idle));
                 let connection = http1::Builder::new()
                     // Answers after a client's FIN (boundaries: TCP).
                     .half_close(true)
@@ -355,10 +356,13 @@ impl Shared {
                     .timer(TokioTimer::new())
                     .serve_connection(io, dispatch)
                     .with_upgrades();
-                drive(connection, gate, &phase, Some(LINGER), age, |c| {
+                drive(connection, &mut gate, &phase, Some(LINGER), age, |c| {
                     c.graceful_shutdown()
                 })
                 .await;
+                if let Some(tunnel) = line.tunnel() {
+                    tunnel.watch(&mut gate, &self.tunnels).await;
+                }
             }
             Http::Two => {
                 let dispatch = Dispatch::new(&self, info, source, None, phase.clone());
@@ -372,8 +376,8 @@ impl Shared {
                     .keep_alive_timeout(limits.ping_timeout)
                     .initial_stream_window_size(256 * 1024)
                     .initial_connection_window_size(1024 * 1024)
-                    .serve_connection(TokioIo::new(io), dispatch);
-                drive(connection, gate, &phase, None, age, |c| {
+                    .serve_connection(TokioIo::new(Lingering::new(io)), dispatch);
+                drive(connection, &mut gate, &phase, None, age, |c| {
                     c.graceful_shutdown()
                 })
                 .await;
@@ -418,7 +422,7 @@ impl Age {
 /// moments say `connection: close`, and only a connection that stays silent for `linger` is closed.
 async fn drive<C, E>(
     connection: C,
-    mut gate: Gate,
+    gate: &mut Gate,
     phase: &Phase,
     linger: Option<Duration>,
     mut age: Age,

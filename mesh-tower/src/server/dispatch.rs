@@ -25,6 +25,7 @@ use super::{
     is_buffered,
     pace::{BusyGuard, Line},
     stack::Stack,
+    tunnel::Tunnel,
 };
 use crate::{
     body::MeshBody,
@@ -32,7 +33,7 @@ use crate::{
     report::{LastStamp, Source},
     rescue::inbound::refusal,
     stack::Seam,
-    transport::{BoxIo, ConnInfo},
+    transport::{BoxIo, ConnInfo, Lingering},
 };
 
 /// Whether the connection is to end after the answers it owes.
@@ -58,7 +59,7 @@ pub(super) struct Dispatch {
 }
 
 /// What HTTP/1 is read from.
-pub(super) type Wire = Rewind<BoxIo>;
+pub(super) type Wire = Lingering<Rewind<BoxIo>>;
 
 type StackFuture = <Stack<Seam> as Service<Request<MeshBody>>>::Future;
 
@@ -190,9 +191,9 @@ impl Future for DispatchFuture {
             && let Some(line) = this.line
             && is_tunnel(response.status(), *this.connect)
         {
-            line.unbound();
-        }
-        if *this.version < Version::HTTP_2 && this.phase.is_closing() {
+            line.stop_lingering();
+            line.unbound(Tunnel::begin(&mut response));
+        } else if *this.version < Version::HTTP_2 && this.phase.is_closing() {
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));

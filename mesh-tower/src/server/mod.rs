@@ -47,6 +47,7 @@ mod signal;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod util;
 
 pub(crate) use self::util::{is_buffered, with_rng};

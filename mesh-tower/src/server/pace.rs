@@ -16,13 +16,15 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use super::tunnel::{Tunnel, cut};
+use crate::transport::Lingering;
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -39,6 +41,8 @@ pub(super) struct Line<T>(Arc<Shared<T>>);
 struct Shared<T> {
     /// Requests in work.
     busy: AtomicUsize,
+    /// Set once the connection is none of HTTP's any more.
+    tunnel: OnceLock<Tunnel>,
     /// Only ever locked by the connection's own task.
     wire: Mutex<Wire<T>>,
 }
@@ -79,6 +83,7 @@ impl<T> Line<T> {
     pub(super) fn new(io: T) -> Self {
         Self(Arc::new(Shared {
             busy: AtomicUsize::new(0),
+            tunnel: OnceLock::new(),
             wire: Mutex::new(Wire {
                 io,
                 ahead: BytesMut::new(),
@@ -93,8 +98,14 @@ impl<T> Line<T> {
     }
 
     /// The connection becomes a tunnel: from now on it may be silent for as long as it likes.
-    pub(super) fn unbound(&self) {
+    pub(super) fn unbound(&self, tunnel: Tunnel) {
         self.0.busy.fetch_add(1, Relaxed);
+        // There is no second one.
+        let _ = self.0.tunnel.set(tunnel);
+    }
+
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.0.tunnel.get()
     }
 
     fn is_busy(&self) -> bool {
@@ -128,6 +139,13 @@ impl<T: AsyncRead + Unpin> Line<T> {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl<T> Line<Lingering<T>> {
+    /// Its halves end each by itself.
+    pub(super) fn stop_lingering(&self) {
+        self.wire().io.stop_lingering();
     }
 }
 
@@ -194,6 +212,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
+        if let Some(tunnel) = this.line.tunnel() {
+            tunnel.poll_cut(cx)?;
+        }
         let polled = {
             let mut wire = this.line.wire();
             if wire.ahead.is_empty() {
@@ -223,12 +244,23 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     }
 }
 
+impl<T> Drop for Paced<T> {
+    fn drop(&mut self) {
+        if let Some(tunnel) = self.line.tunnel() {
+            tunnel.is_over();
+        }
+    }
+}
+
 impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.line.tunnel().is_some_and(Tunnel::is_cut) {
+            return Poll::Ready(Err(cut()));
+        }
         Pin::new(&mut self.line.wire().io).poll_write(cx, buf)
     }
 

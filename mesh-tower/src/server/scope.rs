@@ -28,6 +28,7 @@ use crate::{
     context,
     rescue::inbound::is_mesh_peer,
     stack::{Describe, into_mesh_error, is_grpc},
+    upgrade::{Lasting, Life},
 };
 
 /// Sets the task's context to that of the request.
@@ -205,6 +206,13 @@ where
             peer.mark(head.status, &mut head.headers);
         }
         let body = match this.context.take() {
+            _ if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                // What the stack ties to the end of an answer is tied to that of the tunnel.
+                let life = Life::default();
+                let lasting = Lasting::new(&life, None);
+                head.extensions.insert(life);
+                MeshBody::lasting(lasting)
+            }
             _ if body.is_end_stream() => MeshBody::empty(),
             None => MeshBody::new(body),
             Some(context) => {

@@ -6,7 +6,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::BoxIo;
-use super::ends::Lingering;
 
 /// Takes byte streams in. Behind a trait so that the whole stack runs in a simulated network.
 pub trait Accept: Send + 'static {
@@ -84,8 +83,7 @@ impl Accept for TcpAccept {
         let (stream, remote) = ready!(self.0.poll_accept(cx))?;
         // Fails only on a connection that is gone already: its first read says so.
         let _ = stream.set_nodelay(true);
-        let io: BoxIo = Box::new(Lingering::new(stream));
-        Poll::Ready(Ok((io, remote)))
+        Poll::Ready(Ok((Box::new(stream), remote)))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

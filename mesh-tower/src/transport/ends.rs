@@ -23,10 +23,12 @@ use tokio::time::Sleep;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A server's end of a connection.
-pub(super) struct Lingering<T> {
+pub(crate) struct Lingering<T> {
     io: T,
     /// Since its own half is closed.
     until: Option<Pin<Box<Sleep>>>,
+    /// Somebody else reads what the other half brings.
+    halves: bool,
 }
 
 /// A client's end of a connection.
@@ -36,11 +38,68 @@ pub(super) struct ReadsOn<T> {
     broken: bool,
 }
 
+/// A stream that keeps something until it is dropped.
+pub(super) struct Keeps<T, K> {
+    pub(super) io: T,
+    pub(super) _kept: K,
+}
+
+// === impl Keeps ===
+
+impl<T: AsyncRead + Unpin, K: Unpin> AsyncRead for Keeps<T, K> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Keeps<T, K> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
 // === impl Lingering ===
 
 impl<T> Lingering<T> {
-    pub(super) fn new(io: T) -> Self {
-        Self { io, until: None }
+    pub(crate) fn new(io: T) -> Self {
+        Self {
+            io,
+            until: None,
+            halves: false,
+        }
+    }
+
+    /// The connection becomes a tunnel, whose halves end each by itself.
+    pub(crate) fn stop_lingering(&mut self) {
+        self.halves = true;
     }
 }
 
@@ -81,6 +140,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.halves {
+            return Pin::new(&mut this.io).poll_shutdown(cx);
+        }
         let until = match &mut this.until {
             Some(until) => until,
             None => {

@@ -108,6 +108,11 @@ pub(super) fn unfit(addr: SocketAddr, what: &str) -> MeshError {
     MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}")).with_flags(flags)
 }
 
+/// An answer that cannot be passed on.
+pub(super) fn unfit_answer(addr: SocketAddr, what: &str) -> MeshError {
+    MeshError::new(ErrorKind::Protocol, format!("{addr}: {what}"))
+}
+
 /// A call failed before its answer's headers. `unsent`: hyper gave the request back. `late`: what
 /// became of TLS after the handshake.
 pub(super) fn call(

@@ -10,6 +10,7 @@ use http::Request;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
+use super::ends::Keeps;
 use super::pool::{Born, Raw, Shared};
 use super::{ConnInfo, Sent};
 use crate::body::MeshBody;
@@ -65,6 +66,41 @@ pub(super) async fn open(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Connec
         idle_since: now,
         born: Born::at(now),
         used: 0,
+        late,
+    })
+}
+
+/// A connection for one request, which may turn it into a tunnel. Its place is given back when the
+/// bytes end, whoever has them by then.
+pub(super) struct Alone {
+    pub(super) send: SendRequest<MeshBody>,
+    pub(super) info: Arc<ConnInfo>,
+    pub(super) late: Option<LateFailure>,
+}
+
+/// Starts the task of such a connection.
+pub(super) async fn open_alone(raw: Raw, shared: &Arc<Shared>) -> hyper::Result<Alone> {
+    let Raw {
+        io,
+        info,
+        place,
+        late,
+        ..
+    } = raw;
+    let io = Keeps {
+        io,
+        _kept: (place, shared.stats.opened()),
+    };
+    let (send, connection) = Builder::new().handshake(TokioIo::new(io)).await?;
+    // On no list, as above; a tunnel belongs to who has it.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(target: "mesh::pool", %error, "HTTP/1.1 connection ended");
+        }
+    });
+    Ok(Alone {
+        send,
+        info: Arc::new(info),
         late,
     })
 }

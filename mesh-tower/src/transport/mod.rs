@@ -24,6 +24,7 @@ pub use self::info::ConnInfo;
 pub use self::io::{BoxIo, Io};
 pub use self::pool::{EndpointPool, PoolStats};
 
+pub(crate) use self::ends::Lingering;
 pub(crate) use self::pool::{Held, Room};
 
 /// What comes of a request: if nothing of it was written, the error has it.

@@ -10,6 +10,7 @@ mod load;
 mod requests;
 mod secured;
 mod stack;
+mod upgrade;
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
 

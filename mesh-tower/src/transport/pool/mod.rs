@@ -10,6 +10,7 @@ mod shared;
 mod stats;
 mod tend;
 mod terms;
+mod upgrade;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +22,7 @@ use std::time::Instant;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use mesh_core::error::MeshError;
 use mesh_core::policy::model::ConnectionPolicy;
 
@@ -33,6 +35,7 @@ use super::{ConnInfo, Connect, PoolConfig, Protocol, h1, h2};
 use crate::body::MeshBody;
 use crate::runtime::{self, worker_index};
 use crate::tls::Alpn;
+use crate::upgrade::is_asked;
 
 /// The connections to one endpoint.
 ///
@@ -60,6 +63,8 @@ pub struct PoolStats {
 pub(crate) enum Held {
     H1(h1::Busy),
     H2(#[expect(dead_code, reason = "counts until it is dropped")] h2::Stream),
+    /// One that had asked for a tunnel and got an answer: it is not used again.
+    Alone(#[expect(dead_code, reason = "open until it is dropped")] SendRequest<MeshBody>),
 }
 
 // === impl EndpointPool ===
@@ -97,6 +102,9 @@ impl EndpointPool {
         grpc: Option<bool>,
     ) -> Result<Response<MeshBody>, MeshError> {
         let shared = &self.0;
+        if is_asked(request.headers()) && shared.can_upgrade() {
+            return Box::pin(shared.call_upgrade(request)).await;
+        }
         let shard = worker_index() % shared.shards.len();
         let h2 = match shared.config.protocol {
             Protocol::Http1 => false,

@@ -1,0 +1,93 @@
+//! A proxy's part in an upgrade.
+
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::{allowed, on};
+use crate::body::MeshBody;
+
+/// Joins a tunnel that a caller asks for to the one that the service gives.
+///
+/// Taken from the request, before its fields that belong to one connection are removed:
+///
+/// ```no_run
+/// # use http::{Request, Response};
+/// # use mesh_tower::{MeshBody, MeshClient, MeshError, upgrade::Relay};
+/// # use tower_service::Service as _;
+/// async fn proxy(
+///     mut client: MeshClient,
+///     mut request: Request<MeshBody>,
+/// ) -> Result<Response<MeshBody>, MeshError> {
+///     let relay = Relay::of(&mut request);
+///     let response = client.call(request).await?;
+///     Ok(match relay {
+///         Some(relay) => relay.join(response),
+///         None => response,
+///     })
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Relay {
+    caller: OnUpgrade,
+    asked: HeaderValue,
+}
+
+impl Relay {
+    /// `None` if the request, which a server of ours has received, asks for no tunnel that may be
+    /// made.
+    pub fn of<B>(request: &mut Request<B>) -> Option<Self> {
+        if !request.headers().contains_key(UPGRADE) {
+            return None;
+        }
+        let asked = allowed(request.headers())?;
+        request.extensions().get::<OnUpgrade>()?;
+        let caller = hyper::upgrade::on(request);
+        Some(Self { caller, asked })
+    }
+
+    /// Puts the fields that ask for it into a request that goes on, after all that belong to one
+    /// connection were removed.
+    pub fn ask(&self, headers: &mut HeaderMap) {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, self.asked.clone());
+    }
+
+    /// Whether the service has given it.
+    pub fn is_given(response: &Response<MeshBody>) -> bool {
+        response.status() == StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    /// If the service has given the tunnel, the answer to the caller; bytes then go both ways until
+    /// both sides have ended, or one fails. Any other answer is left as it is.
+    pub fn join(self, response: Response<MeshBody>) -> Response<MeshBody> {
+        if !Self::is_given(&response) {
+            return response;
+        }
+        let mut answer = Response::new(MeshBody::empty());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = response.headers().clone();
+        let service = on(response);
+        // On no list: it ends with the caller's connection, which its server looks after.
+        tokio::spawn(async move {
+            let (caller, mut service) = match (self.caller.await, service.await) {
+                (Ok(caller), Ok(service)) => (caller, service),
+                (Err(error), _) => {
+                    tracing::debug!(target: "mesh::upgrade", %error, "the caller went away");
+                    return;
+                }
+                (_, Err(error)) => {
+                    tracing::debug!(target: "mesh::upgrade", %error, "no tunnel");
+                    return;
+                }
+            };
+            let mut caller = TokioIo::new(caller);
+            let copied = tokio::io::copy_bidirectional(&mut caller, &mut service).await;
+            if let Err(error) = copied {
+                tracing::debug!(target: "mesh::upgrade", %error, "a tunnel ended early");
+            }
+        });
+        answer
+    }
+}
