@@ -38,6 +38,7 @@ pub mod route;
 pub mod runtime;
 pub mod server;
 pub mod stack;
+pub mod tcp;
 pub mod telemetry;
 pub mod testkit;
 pub mod throttle;

@@ -70,6 +70,41 @@ pub fn decide_within(
     decide_in(model, Some(trust_domain), peer, method, path, grpc)
 }
 
+/// Decides about a connection of bytes. Rules that limit methods, paths or gRPC methods never allow
+/// one: there is nothing to compare them with.
+pub fn decide_bytes(
+    model: &AccessModel,
+    trust_domain: Option<&str>,
+    peer: Option<&SpiffeId>,
+) -> Decision {
+    if model.mode() == AccessMode::Open {
+        return Decision::Allowed(Allowed::Open);
+    }
+    let mut why = Denied::NoIdentity;
+    if let Some(peer) = peer {
+        why = Denied::Caller;
+        for (at, rule) in model.rules().iter().enumerate() {
+            if !rule
+                .from()
+                .iter()
+                .any(|from| is_caller(from, peer, trust_domain))
+            {
+                continue;
+            }
+            if rule.to().is_empty() || rule.to().contains(&Operation::default()) {
+                return Decision::Allowed(Allowed::Rule(at));
+            }
+            if why == Denied::Caller {
+                why = Denied::Operation(at);
+            }
+        }
+    }
+    match model.mode() {
+        AccessMode::Audit => Decision::AuditDenied(why),
+        _ => Decision::Denied(why),
+    }
+}
+
 /// Paths of health probes. HTTP probes are `GET` or `HEAD`; the last two are gRPC's health service.
 pub const HEALTH_PATHS: [&str; 5] = [
     "/healthz",
@@ -273,6 +308,34 @@ mod tests {
         assert!(post("/shop.Reviews/Get", true));
         assert!(!post("/shop.Reviews/Get", false));
         assert!(!post("/shop.Reviews/List", true));
+    }
+
+    #[test]
+    fn bytes_are_allowed_by_rules_about_callers_alone() {
+        let get = Operation::new(vec![Method::GET], Vec::new(), Vec::new());
+        let any = Operation::default();
+        let bytes = |model: &AccessModel, peer: Option<&SpiffeId>| decide_bytes(model, None, peer);
+        assert!(bytes(&AccessModel::default(), None).passes());
+        let model = rule(vec![web()], Vec::new());
+        assert_eq!(
+            bytes(&model, Some(&id("web"))),
+            Decision::Allowed(Allowed::Rule(0))
+        );
+        assert_eq!(
+            bytes(&model, Some(&id("other"))),
+            Decision::Denied(Denied::Caller)
+        );
+        assert_eq!(bytes(&model, None), Decision::Denied(Denied::NoIdentity));
+        assert_eq!(
+            decide_bytes(&model, Some("elsewhere"), Some(&id("web"))),
+            Decision::Denied(Denied::Caller)
+        );
+        let model = rule(vec![web()], vec![get.clone()]);
+        assert_eq!(
+            bytes(&model, Some(&id("web"))),
+            Decision::Denied(Denied::Operation(0))
+        );
+        assert!(bytes(&rule(vec![web()], vec![get, any]), Some(&id("web"))).passes());
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub const LAYER: &str = "layer";
 pub const CRITICALITY: &str = "criticality";
 /// Label: the name of a rate limit.
 pub const LIMIT: &str = "limit";
+/// Label: which way bytes went: `sent` by the client, or `received` by it.
+pub const WAY: &str = "way";
 /// Label: `inbound` or `outbound`.
 pub const DIRECTION: &str = "direction";
 
@@ -131,6 +133,14 @@ metrics! {
         "Connections that could not be made.";
     POOL_WAITING = "mesh_pool_waiting", Gauge, "calls", [SERVICE],
         "Calls that wait for a connection.";
+    TCP_CONNECTIONS = "mesh_tcp_connections_total", Counter, "connections", [DIRECTION, SERVICE, RESULT],
+        "Connections of bytes: opened, or why they were refused (the label of the error).";
+    TCP_OPEN = "mesh_tcp_open", Gauge, "connections", [DIRECTION, SERVICE],
+        "Connections of bytes that are open.";
+    TCP_BYTES = "mesh_tcp_bytes_total", Counter, "bytes", [DIRECTION, SERVICE, WAY],
+        "Bytes carried by connections that have ended, as the client sees it: sent, received.";
+    TCP_DURATION = "mesh_tcp_duration_seconds", Histogram, "seconds", [DIRECTION, SERVICE],
+        "Time from the opening of a connection of bytes to its end.";
     CEILING_REACHED = "mesh_ceiling_reached_total", Counter, "calls", [SERVICE, REASON],
         "Calls that a ceiling refused (pending, requests), kept waiting (connections) or did not let be retried (retries).";
     SERVER_REQUESTS = "mesh_server_requests_total", Counter, "requests", [FROM, CLASS, STATUS, ERROR_TYPE],

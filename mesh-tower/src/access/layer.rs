@@ -3,7 +3,7 @@ use std::sync::Arc;
 use mesh_core::{
     identity::{
         SpiffeId,
-        access::{Decision, decide, decide_within},
+        access::{Decision, decide, decide_bytes, decide_within},
     },
     live::Live,
     name::ServiceName,
@@ -155,6 +155,12 @@ impl Rules {
                 .iter()
                 .any(|rule| rule.from().iter().any(|from| from.is_match(peer)))
         })
+    }
+
+    /// Whether a peer may bring bytes.
+    pub(crate) fn decide_bytes(&mut self, peer: Option<&SpiffeId>) -> Decision {
+        let domain = self.home.domain().cloned();
+        decide_bytes(self.now(), domain.as_deref(), peer)
     }
 
     pub(crate) fn decide(

@@ -24,3 +24,4 @@ mod service;
 pub use self::future::BreakerFuture;
 pub use self::layer::BreakerLayer;
 pub use self::service::BreakerService;
+pub(crate) use self::service::refused;

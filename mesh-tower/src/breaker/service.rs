@@ -85,7 +85,7 @@ where
     }
 }
 
-fn refused(open: Open) -> MeshError {
+pub(crate) fn refused(open: Open) -> MeshError {
     let (message, wait) = match open.retry_after {
         Duration::ZERO => (
             "the breaker is half open: a few calls are tried before others".to_owned(),

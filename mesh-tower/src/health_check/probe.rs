@@ -7,6 +7,7 @@ use mesh_core::policy::model::HealthProbe;
 use super::grpc;
 use super::task::{Failure, Subject};
 use crate::body::MeshBody;
+use crate::transport::Protocol;
 
 /// Most of an answer's body that is read, so that its connection can be kept.
 const BODY: usize = 64 * 1024;
@@ -42,7 +43,11 @@ pub(super) async fn once(subject: &mut Subject) -> Result<(), Failure> {
                 None => Err(answer.failure()),
             }
         }
-        HealthProbe::Tcp => Ok(subject.pool().knock().await?),
+        HealthProbe::Tcp => match subject.pool().config().protocol {
+            // What a port of bytes says comes of its application too.
+            Protocol::Bytes => Ok(crate::tcp::knock(subject.pool()).await?),
+            _ => Ok(subject.pool().knock().await?),
+        },
         _ => Ok(()),
     }
 }

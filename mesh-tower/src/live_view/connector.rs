@@ -42,6 +42,7 @@ impl Connector {
     ) -> (PoolConfig, Arc<dyn Connect>) {
         let protocol = match policy.app_protocol() {
             AppProtocol::Http2 | AppProtocol::Grpc => Protocol::Http2,
+            AppProtocol::Tcp => Protocol::Bytes,
             _ => Protocol::Auto,
         };
         let mut config = PoolConfig::new(info.addr)

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use mesh_core::context::Stamp;
 use mesh_core::name::ServiceName;
-use mesh_core::policy::model::{BackendIx, Route, Service, Target};
+use mesh_core::policy::model::{AppProtocol, BackendIx, Route, Service, Target};
 use mesh_core::retry::Budget;
 use mesh_core::route::session::SessionScope;
 
@@ -115,6 +115,13 @@ impl ServiceView {
             .iter()
             .find(|(at, _)| *at == ix)
             .map(|(_, backend)| backend)
+    }
+
+    /// What is spoken to the service at a port.
+    pub(crate) fn protocol(&self, port: Option<u16>) -> AppProtocol {
+        self.backend(self.model.backend(port))
+            .map(|backend| backend.policy().app_protocol())
+            .unwrap_or_default()
     }
 
     pub(crate) fn backends(&self) -> impl Iterator<Item = &Arc<BackendView>> {

@@ -116,6 +116,25 @@ impl Edge {
         }
     }
 
+    /// Counts a connection of bytes where calls are counted for the report. `took` is the time until
+    /// it was made, or not.
+    pub(crate) fn connection(&self, failed: Option<Ended>, took: Duration, retried: bool) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.latency.record(took);
+        match failed {
+            Some(ended) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+                *codes.entry(ended.code).or_default() += 1;
+            }
+            None if retried => {
+                self.rescued.fetch_add(1, Ordering::Relaxed);
+                self.rescued_total.increment(1);
+            }
+            None => {}
+        }
+    }
+
     /// Counts one attempt.
     pub(crate) fn attempt(&self, class: Class) {
         match class {

@@ -1,6 +1,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -300,6 +301,31 @@ impl MeshSource {
         let wait = call
             .remaining(began)
             .map_or(self.settings.wait, |left| left.min(self.settings.wait));
+        self.wait_within(name, began, wait).await
+    }
+
+    /// The service of a fixed target, for what is no request; waits for a first policy.
+    pub(crate) async fn service(&mut self) -> Result<(Arc<ServiceView>, Option<u16>), MeshError> {
+        let target = match &self.target {
+            Target::Bad(error) => return Err(error.clone()),
+            Target::Authority => return Err(no_route("bytes name no service")),
+            Target::Service(target, _) => target.clone(),
+        };
+        let view = self.live.get();
+        if let Found::Here(service) = view.find(&target.service) {
+            return Ok((service.clone(), target.port));
+        }
+        let (began, wait) = (runtime::now(), self.settings.wait);
+        let service = self.wait_within(&target.service, began, wait).await?;
+        Ok((service, target.port))
+    }
+
+    async fn wait_within(
+        &mut self,
+        name: &ServiceName,
+        began: Instant,
+        wait: Duration,
+    ) -> Result<Arc<ServiceView>, MeshError> {
         let mesh = self.mesh.clone();
         let found = tokio::time::timeout(wait, async {
             let live: &mut Live<LiveView> = &mut self.live;

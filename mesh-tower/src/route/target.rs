@@ -32,11 +32,11 @@ pub(crate) enum Source {
 pub(crate) struct MeshSource {
     pub(super) target: Target,
     pub(super) live: Live<LiveView>,
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
     /// The service of a fixed target in the view of that version.
     pub(super) cached: Option<(u64, Arc<ServiceView>)>,
     /// The client keeps its mesh running.
-    pub(super) mesh: Arc<Inner>,
+    pub(crate) mesh: Arc<Inner>,
 }
 
 // === impl Source ===
@@ -50,7 +50,7 @@ impl Source {
 // === impl MeshSource ===
 
 impl MeshSource {
-    fn new(mesh: &Arc<Inner>, target: Target) -> Self {
+    pub(crate) fn new(mesh: &Arc<Inner>, target: Target) -> Self {
         if let Target::Service(target, _) = &target {
             mesh.shared.ask(&target.service);
         }

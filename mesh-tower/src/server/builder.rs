@@ -29,6 +29,7 @@ use crate::{
     load_report::LoadReports,
     mesh::{Mesh, Serving},
     stack::{Describe, SERVER_ORDER, Seam},
+    tcp::Application,
     tls::ServerTls,
     transport::{Accept, TcpAccept},
 };
@@ -208,19 +209,49 @@ impl ServerBuilder {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        let own = self.own();
         let seam = Seam::new(Erase::new(service));
-        let seam = self
-            .layers
+        self.start(seam, None)
+    }
+
+    /// Starts to take connections of bytes and carries them to `app`, on the current runtime: mutual
+    /// TLS (ALPN `mesh-tcp/1`) and the access policy as for requests, of which rules that name
+    /// methods, paths or gRPC methods allow nothing. Layers, limits of requests and what a policy
+    /// says of them do not apply. It ends as [`ServerBuilder::serve`] does.
+    ///
+    /// # Errors
+    /// M1003 without a listener.
+    pub fn serve_tcp(self, app: SocketAddr) -> Result<ServerHandle, MeshError> {
+        let app = Arc::new(Application {
+            addr: app,
+            connect: self.mesh.connector().clone(),
+            recorder: self.mesh.recorder().clone(),
+            service: self.mesh.service_name().to_string().into(),
+        });
+        let nothing = tower::service_fn(async |_: Request<MeshBody>| {
+            Ok::<_, BoxError>(Response::new(MeshBody::empty()))
+        });
+        self.start(Seam::new(Erase::new(nothing)), Some(app))
+    }
+
+    fn start(
+        mut self,
+        seam: Seam,
+        bytes: Option<Arc<Application>>,
+    ) -> Result<ServerHandle, MeshError> {
+        let own = self.own();
+        let seam = std::mem::take(&mut self.layers)
             .into_iter()
             .rev()
             .fold(seam, |seam, layer| layer(seam));
         let missing = |what: &str| {
             MeshError::new(ErrorKind::Internal, what).with_code(Code::BAD_CONFIGURATION)
         };
-        let listener = self
+        let mut listener = self
             .listener
             .ok_or_else(|| missing("a server needs bind() or accept()"))?;
+        if bytes.is_some() {
+            listener.for_bytes();
+        }
         let local = listener
             .local_addr()
             .map_err(|error| missing("the listener has no address").with_source(error))?;
@@ -248,7 +279,10 @@ impl ServerBuilder {
             form: self.form,
             choice: self.choice,
             credentials: mesh.credentials().clone(),
-            tls: ServerTls::required(mesh.credentials()),
+            tls: match bytes {
+                None => ServerTls::required(mesh.credentials()),
+                Some(_) => ServerTls::required(mesh.credentials()).for_bytes(),
+            },
             join: ServerTls::optional(mesh.credentials()),
             local,
             signal: watching.clone(),
@@ -258,6 +292,7 @@ impl ServerBuilder {
                 ok: handshakes("ok"),
                 failed: handshakes("failed"),
             },
+            bytes,
             parts,
         });
         shared.say_how_it_is_secured();

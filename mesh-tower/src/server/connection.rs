@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use super::{
     Limits, TlsChoice,
     admit::Form,
+    bytes,
     detect::{self, First, Http, Rewind},
     dispatch::{Dispatch, Phase},
     pace::{Line, Paced},
@@ -33,6 +34,7 @@ use crate::{
     access::Rules,
     report::Source,
     stack::Seam,
+    tcp::Application,
     telemetry::{Counter, Gauge},
     tls::{Credentials, ServerTls},
     transport::{BoxIo, ConnInfo, Lingering},
@@ -40,6 +42,9 @@ use crate::{
 
 /// How long a connection that is to be closed may still bring a request that was on its way.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a plaintext client of bytes is listened to before it is taken for one that waits for the
+/// server to speak.
+const SERVER_FIRST: Duration = Duration::from_millis(300);
 /// Streams that a peer may reset before we have accepted them, and resets of our own making, until
 /// the connection is closed (rapid reset, CVE-2023-44487 and its kin).
 const RESETS: usize = 100;
@@ -59,6 +64,8 @@ pub(super) struct Shared {
     pub(super) open: Gauge,
     pub(super) tunnels: Gauge,
     pub(super) handshakes: Handshakes,
+    /// A listener of bytes, not of requests.
+    pub(super) bytes: Option<Arc<Application>>,
 }
 
 /// When a connection has lived for long enough.
@@ -77,12 +84,12 @@ pub(super) struct Handshakes {
 }
 
 /// A connection whose peer is known as well as it will be.
-struct Secured {
-    io: BoxIo,
-    peer: Option<SpiffeId>,
+pub(super) struct Secured {
+    pub(super) io: BoxIo,
+    pub(super) peer: Option<SpiffeId>,
     /// Set for plaintext that the policy lets in.
     source: Option<Arc<Source>>,
-    tls: bool,
+    pub(super) tls: bool,
     http: Option<Http>,
 }
 
@@ -98,6 +105,9 @@ enum Accepted {
 /// Serves one connection to its end.
 pub(super) async fn serve(shared: Arc<Shared>, io: BoxIo, remote: SocketAddr) {
     let _open = shared.open.enter();
+    if let Some(app) = shared.bytes.clone() {
+        return bytes::serve(shared, &app, io, remote).await;
+    }
     let limit = shared.limits.handshake;
     let start = async {
         let secured = shared.secure(io, remote).await?;
@@ -180,7 +190,7 @@ impl Shared {
         })
     }
 
-    async fn secure(&self, io: BoxIo, remote: SocketAddr) -> Result<Secured, MeshError> {
+    pub(super) async fn secure(&self, io: BoxIo, remote: SocketAddr) -> Result<Secured, MeshError> {
         let (model, _) = self.transport();
         match self.accepted(&model, remote)? {
             Accepted::Plaintext => {
@@ -202,7 +212,11 @@ impl Shared {
             }
             Accepted::Join => self.handshake(&self.join, io, &model).await,
             Accepted::Either => {
-                let (first, io) = detect::first(io).await.map_err(broken)?;
+                let first = match self.bytes {
+                    None => detect::first(io).await,
+                    Some(_) => detect::first_within(io, SERVER_FIRST).await,
+                };
+                let (first, io) = first.map_err(broken)?;
                 let io: BoxIo = Box::new(io);
                 if first == First::Tls {
                     return self.handshake(&self.tls, io, &model).await;

@@ -4,6 +4,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -46,6 +47,21 @@ pub(super) async fn first(io: BoxIo) -> io::Result<(First, Rewind<BoxIo>)> {
         0 => First::Nothing,
         _ if io.bytes[0] == HANDSHAKE => First::Tls,
         _ => First::Other,
+    };
+    Ok((first, io))
+}
+
+/// The same for bytes, where the server may be the one to speak first: a client of the mesh begins
+/// its handshake at once, so who is silent for `wait` is none.
+pub(super) async fn first_within(io: BoxIo, wait: Duration) -> io::Result<(First, Rewind<BoxIo>)> {
+    let mut io = Rewind::new(io);
+    let first = match tokio::time::timeout(wait, io.fill()).await {
+        Ok(got) => match got? {
+            0 => First::Nothing,
+            _ if io.bytes[0] == HANDSHAKE => First::Tls,
+            _ => First::Other,
+        },
+        Err(_) => First::Other,
     };
     Ok((first, io))
 }

@@ -34,6 +34,7 @@
 mod accept;
 mod admit;
 mod builder;
+mod bytes;
 mod config;
 mod connection;
 mod detect;

@@ -51,6 +51,14 @@ pub(super) struct Gate {
     exception: Option<tokio::time::Instant>,
 }
 
+/// Whether anything of a peer could be allowed.
+fn may_connect(shared: &Shared, rules: &mut Rules, peer: Option<&SpiffeId>) -> bool {
+    match shared.bytes {
+        None => rules.may_connect(peer),
+        Some(_) => rules.decide_bytes(peer).passes(),
+    }
+}
+
 // === impl Gate ===
 
 impl Gate {
@@ -65,7 +73,7 @@ impl Gate {
         // A connection that was accepted just before the drain must see it.
         signal.mark_changed();
         let mut gate = Self {
-            allowed: rules.may_connect(peer.as_ref()),
+            allowed: may_connect(&shared, &mut rules, peer.as_ref()),
             signal,
             shared,
             rules,
@@ -82,6 +90,11 @@ impl Gate {
     fn look_at_exception(&mut self) {
         let left = self.shared.excepted_for(self.tls, self.remote);
         self.exception = left.map(|left| tokio::time::Instant::now() + left.min(LOOK_AGAIN));
+    }
+
+    /// Whether the peer may bring bytes, when last looked.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.allowed
     }
 
     pub(super) fn peer(&self) -> Option<&SpiffeId> {
@@ -124,7 +137,7 @@ impl Gate {
                 return Cut::Now(reason);
             }
             self.look_at_exception();
-            let allowed = self.rules.may_connect(self.peer.as_ref());
+            let allowed = may_connect(&self.shared, &mut self.rules, self.peer.as_ref());
             let revoked = self.allowed && !allowed;
             self.allowed = allowed;
             if revoked && self.last_call.is_none() {

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::pin::PinnedAuthority;
 use super::verify::SpiffeServers;
 use super::watched::{LateFailure, Watched};
-use super::{Credentials, HANDSHAKE_TIMEOUT, Identity, TlsFailure, provider, spiffe};
+use super::{BYTES, Credentials, HANDSHAKE_TIMEOUT, Identity, TlsFailure, provider, spiffe};
 use crate::transport::BoxIo;
 
 /// The client's side of TLS.
@@ -54,6 +54,9 @@ pub enum Alpn {
     /// Both; the server chooses.
     #[default]
     Both,
+    /// No HTTP: bytes. In the mesh the server must agree to that by name; a server outside is
+    /// offered nothing.
+    Bytes,
 }
 
 /// A finished handshake.
@@ -166,7 +169,12 @@ impl ClientTls {
             }
         };
         let (_, session) = stream.get_ref();
-        let h2 = match session.alpn_protocol() {
+        let agreed = session.alpn_protocol();
+        if alpn == Alpn::Bytes && agreed != Some(BYTES) && !matches!(self.0, Mode::Roots(_)) {
+            let what = "the peer does not take bytes: its port is not a TCP port of the mesh";
+            return Err(TlsFailure::Handshake(what.to_owned()));
+        }
+        let h2 = match agreed {
             Some(protocol) => protocol == b"h2",
             // A server that does not know ALPN was asked for one protocol only, or speaks the old.
             None => alpn == Alpn::Http2,
@@ -230,6 +238,8 @@ impl ClientTls {
             Alpn::Http1 => vec![b"http/1.1".to_vec()],
             Alpn::Http2 => vec![b"h2".to_vec()],
             Alpn::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Alpn::Bytes if matches!(self.0, Mode::Roots(_)) => Vec::new(),
+            Alpn::Bytes => vec![BYTES.to_vec()],
         };
         config.resumption = Resumption::disabled();
         Ok(config)

@@ -44,5 +44,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+/// The application protocol of bytes (raw TCP) between two peers of the mesh. A name of its own, so
+/// that an HTTP port never takes bytes for requests, or the reverse: such a handshake fails.
+pub(crate) const BYTES: &[u8] = b"mesh-tcp/1";
+
 /// A silent or slow peer must not hold a socket for longer than this.
 const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

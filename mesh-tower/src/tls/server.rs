@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::credentials::State;
 use super::verify::SpiffeClients;
-use super::{Credentials, HANDSHAKE_TIMEOUT, TlsFailure, provider, spiffe};
+use super::{BYTES, Credentials, HANDSHAKE_TIMEOUT, TlsFailure, provider, spiffe};
 use crate::transport::BoxIo;
 
 static NEWEST: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -21,6 +21,14 @@ static NEWEST: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 pub(super) struct Demand {
     certificate: Certificate,
     least: TlsVersion,
+    speaks: Speaks,
+}
+
+/// What is spoken inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http,
+    Bytes,
 }
 
 /// Whether a client must prove who it is.
@@ -67,6 +75,7 @@ impl ServerTls {
             demand: Demand {
                 certificate,
                 least: defaults::MIN_TLS_VERSION,
+                speaks: Speaks::Http,
             },
         }
     }
@@ -79,6 +88,18 @@ impl ServerTls {
             credentials: self.credentials.clone(),
             demand: Demand {
                 least,
+                ..self.demand
+            },
+        }
+    }
+
+    /// The same for bytes instead of HTTP. A client that does not ask for them by name is refused.
+    #[must_use]
+    pub(crate) fn for_bytes(&self) -> Self {
+        Self {
+            credentials: self.credentials.clone(),
+            demand: Demand {
+                speaks: Speaks::Bytes,
                 ..self.demand
             },
         }
@@ -114,6 +135,11 @@ impl ServerTls {
             None => None,
         };
         let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+        if self.demand.speaks == Speaks::Bytes && alpn.as_deref() != Some(BYTES) {
+            // One that offers other protocols fails in the handshake; this one offered none.
+            let what = "the client did not ask for bytes (ALPN mesh-tcp/1)";
+            return Err(TlsFailure::Handshake(what.to_owned()));
+        }
         Ok(Accepted {
             io: Box::new(stream),
             peer,
@@ -126,7 +152,7 @@ impl ServerTls {
 
 impl Demand {
     /// How many there are.
-    pub(super) const KINDS: usize = 4;
+    pub(super) const KINDS: usize = 8;
 
     /// Its position among all of them.
     pub(super) fn index(self) -> usize {
@@ -134,10 +160,15 @@ impl Demand {
             Certificate::Required => 0,
             Certificate::Optional => 1,
         };
-        match self.least {
-            TlsVersion::Tls12 => certificate,
-            TlsVersion::Tls13 => certificate + 2,
-        }
+        let least = match self.least {
+            TlsVersion::Tls12 => 0,
+            TlsVersion::Tls13 => 2,
+        };
+        let speaks = match self.speaks {
+            Speaks::Http => 0,
+            Speaks::Bytes => 4,
+        };
+        certificate + least + speaks
     }
 
     fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
@@ -161,7 +192,10 @@ pub(super) fn config(state: &State, demand: Demand) -> Result<ServerConfig, TlsF
         .map_err(|error| TlsFailure::Handshake(error.to_string()))?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(resolver(identity.key()));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match demand.speaks {
+        Speaks::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Speaks::Bytes => vec![BYTES.to_vec()],
+    };
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)

@@ -1,8 +1,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
 use super::BoxIo;
@@ -14,11 +15,22 @@ pub trait Accept: Send + 'static {
 
     /// Where it listens.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Told before the first connection that what is carried is bytes, which may be silent for long:
+    /// peers that are gone have to be found by other means.
+    fn for_bytes(&mut self) {}
 }
 
 /// A TCP listener. Accepted streams have `TCP_NODELAY`.
 #[derive(Debug)]
-pub struct TcpAccept(TcpListener);
+pub struct TcpAccept {
+    listener: TcpListener,
+    bytes: bool,
+}
+
+/// Silence after which a peer is asked whether it is there; three answers missing end the
+/// connection. Bytes may be silent for long, and nothing else finds out that a peer is gone.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
 
 /// How a listener is opened.
 #[derive(Clone, Copy, Debug)]
@@ -68,26 +80,39 @@ impl TcpAccept {
     /// If the socket cannot be registered with the runtime.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener).map(Self)
+        TcpListener::from_std(listener).map(Self::from)
     }
 }
 
 impl From<TcpListener> for TcpAccept {
     fn from(listener: TcpListener) -> Self {
-        Self(listener)
+        Self {
+            listener,
+            bytes: false,
+        }
     }
 }
 
 impl Accept for TcpAccept {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(BoxIo, SocketAddr)>> {
-        let (stream, remote) = ready!(self.0.poll_accept(cx))?;
+        let (stream, remote) = ready!(self.listener.poll_accept(cx))?;
         // Fails only on a connection that is gone already: its first read says so.
         let _ = stream.set_nodelay(true);
+        if self.bytes {
+            let probes = TcpKeepalive::new()
+                .with_time(PROBE_AFTER)
+                .with_interval(PROBE_AFTER / 3);
+            let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
+        }
         Poll::Ready(Ok((Box::new(stream), remote)))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
+    }
+
+    fn for_bytes(&mut self) {
+        self.bytes = true;
     }
 }
 

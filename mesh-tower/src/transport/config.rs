@@ -15,6 +15,8 @@ pub enum Protocol {
     /// TLS: what ALPN agrees on. Plaintext: HTTP/2 for gRPC requests, HTTP/1.1 for others.
     #[default]
     Auto,
+    /// No HTTP at all: bytes, by [`Mesh::tcp`](crate::Mesh::tcp). Requests are refused.
+    Bytes,
 }
 
 /// HTTP/2 limits. All are set on purpose; hyper's own defaults may change.

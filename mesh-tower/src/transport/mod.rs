@@ -25,7 +25,8 @@ pub use self::io::{BoxIo, Io};
 pub use self::pool::{EndpointPool, PoolStats};
 
 pub(crate) use self::ends::Lingering;
-pub(crate) use self::pool::{Held, Room};
+pub(crate) use self::io::abort;
+pub(crate) use self::pool::{Bytes, Held, Kept, Room};
 
 /// What comes of a request: if nothing of it was written, the error has it.
 type Sent = Result<

@@ -1,6 +1,7 @@
 //! The pool: [`EndpointPool`] is the handle, `Shared` what its calls and connections have in
 //! common, a `Shard` what one worker keeps.
 
+mod bytes;
 mod http1;
 mod http2;
 mod own;
@@ -26,6 +27,7 @@ use hyper::client::conn::http1::SendRequest;
 use mesh_core::error::MeshError;
 use mesh_core::policy::model::ConnectionPolicy;
 
+pub(crate) use self::bytes::{Bytes, Kept};
 pub(crate) use self::room::Room;
 use self::shard::Shard;
 pub(super) use self::shared::{Raw, Shared};
@@ -112,6 +114,10 @@ impl EndpointPool {
             Protocol::Auto => {
                 let grpc = grpc.unwrap_or_else(|| is_grpc(request.headers()));
                 shared.uses_http2(shard, grpc).await?
+            }
+            Protocol::Bytes => {
+                let what = "its port is one of bytes (appProtocol: tcp) and takes no requests";
+                return Err(super::error::unfit(shared.config.addr, what));
             }
         };
         if h2 {
