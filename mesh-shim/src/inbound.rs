@@ -15,7 +15,6 @@ use mesh_tower::upgrade::Relay;
 use tower_service::Service;
 
 use crate::config::{App, AppProtocol};
-use crate::proxy::strip;
 
 /// The application, as a service.
 #[derive(Clone)]
@@ -42,21 +41,14 @@ impl Service<Request<MeshBody>> for LocalApp {
 
     fn call(&mut self, mut request: Request<MeshBody>) -> Self::Future {
         let relay = Relay::of(&mut request);
-        strip(request.headers_mut());
-        if let Some(relay) = &relay {
-            relay.ask(request.headers_mut());
-        }
         *request.version_mut() = self.version;
         let pool = self.pool.clone();
         Box::pin(async move {
-            let mut response = pool.call(request).await?;
-            if let Some(relay) = relay
-                && Relay::is_given(&response)
-            {
-                return Ok(relay.join(response));
-            }
-            strip(response.headers_mut());
-            Ok(response)
+            let response = pool.call(request).await?;
+            Ok(match relay {
+                Some(relay) => relay.join(response),
+                None => response,
+            })
         })
     }
 }

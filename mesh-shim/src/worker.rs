@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use http::uri::Authority;
+use mesh_core::error::MeshError;
 use mesh_tower::Mesh;
-use tokio::net::TcpListener;
+use mesh_tower::server::ServerHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +15,7 @@ use crate::config::{App, Config};
 use crate::error::ShimError;
 use crate::inbound;
 use crate::listeners::{Listeners, WorkerListeners};
-use crate::proxy::{self, Outbound, Tunnels};
+use crate::proxy::{Named, Outbound, Tunnels};
 
 /// How the main thread tells the workers what time it is.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,7 @@ struct Work {
     mesh: Mesh,
     app: Option<App>,
     listeners: WorkerListeners,
-    services: Vec<Authority>,
+    services: Vec<Named>,
     tunnels: Arc<Tunnels>,
     gates: Gates,
 }
@@ -94,19 +95,22 @@ pub(crate) fn start(
 }
 
 /// The name that each explicit port's requests are addressed to.
-fn services(config: &Config) -> Result<Vec<Authority>, ShimError> {
+fn services(config: &Config) -> Result<Vec<Named>, ShimError> {
     let parse = |name: &str| {
         // `shop/reviews` is no host name; `reviews.shop` is.
         let name = name.split_once('/').map_or_else(
             || name.to_owned(),
             |(namespace, name)| format!("{name}.{namespace}"),
         );
-        name.parse::<Authority>().map_err(|error| {
-            ShimError::configuration(
-                format!("upstream `{name}`: {error}"),
-                "write --upstream reviews=127.0.0.1:9001 or --upstream reviews.shop:8080=...",
-            )
-        })
+        let named = name.parse::<Authority>().ok();
+        named
+            .and_then(|authority| authority.try_into().ok())
+            .ok_or_else(|| {
+                ShimError::configuration(
+                    format!("upstream `{name}` is not the name of a service"),
+                    "write --upstream reviews=127.0.0.1:9001 or --upstream reviews.shop:8080=...",
+                )
+            })
     };
     config
         .upstreams
@@ -116,7 +120,7 @@ fn services(config: &Config) -> Result<Vec<Authority>, ShimError> {
 }
 
 impl Work {
-    async fn run(self) -> Result<(), std::io::Error> {
+    async fn run(self) -> Result<(), MeshError> {
         let Self {
             index,
             mesh,
@@ -126,17 +130,15 @@ impl Work {
             tunnels,
             gates,
         } = self;
-        let outbound = TaskTracker::new();
+        let mut outbound = Vec::new();
         let tunnels_open = TaskTracker::new();
         if let Some(listener) = listeners.outbound {
             let proxy = Outbound::proxy(mesh.proxy_client(), tunnels, tunnels_open.clone());
-            let listener = TcpListener::from_std(listener)?;
-            outbound.spawn(proxy::serve(listener, proxy, gates.end.clone()));
+            outbound.push(proxy.serve(&mesh, listener)?);
         }
         for (listener, service) in listeners.upstreams.into_iter().zip(services) {
             let port = Outbound::port(mesh.client(service.as_str()), service);
-            let listener = TcpListener::from_std(listener)?;
-            outbound.spawn(proxy::serve(listener, port, gates.end.clone()));
+            outbound.push(port.serve(&mesh, listener)?);
         }
         if let (Some(app), Some(listener)) = (app, listeners.inbound)
             && gates
@@ -152,8 +154,7 @@ impl Work {
             }
         }
         gates.end.cancelled().await;
-        outbound.close();
-        outbound.wait().await;
+        futures_util::future::join_all(outbound.iter().map(ServerHandle::shutdown)).await;
         // Tunnels end with the application, which has ended.
         Ok(())
     }

@@ -1,29 +1,23 @@
 //! Chain stop over two shims with an application between them.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use mesh_tower::Mesh;
 use mesh_tower::body::MeshBody;
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use mesh_tower::server::ServerHandle;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::listen::Answer;
+use super::Outbound;
 use super::tests::{ask, listen};
-use super::{Outbound, serve};
 use crate::config::{App, AppProtocol};
 
 const RETRIES: &str = "route: [{ retry: { attempts: 2, codes: [503], backoff: 1ms } }]";
-
-/// Answers 503 to everything, and counts.
-#[derive(Clone, Default)]
-struct Leaf(Arc<AtomicU32>);
 
 /// An application that knows nothing of the mesh but its forward proxy.
 #[derive(Clone, Copy)]
@@ -38,15 +32,8 @@ fn unavailable() -> Response<MeshBody> {
     response
 }
 
-impl Answer for Leaf {
-    async fn answer(self, _: Request<Incoming>) -> Response<MeshBody> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        unavailable()
-    }
-}
-
-impl Answer for Middle {
-    async fn answer(self, request: Request<Incoming>) -> Response<MeshBody> {
+impl Middle {
+    async fn answer(self, request: Request<MeshBody>) -> Response<MeshBody> {
         let attempt = request.headers().get("x-mesh-attempt");
         let copied = match attempt.filter(|_| self.copies) {
             Some(attempt) => format!("x-mesh-attempt: {}\r\n", attempt.to_str().unwrap()),
@@ -67,28 +54,42 @@ impl Answer for Middle {
     }
 }
 
-async fn run(service: impl Answer) -> (SocketAddr, DropGuard) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, service, stop.clone()));
-    (addr, stop.drop_guard())
+/// A plain server that knows nothing of the mesh.
+fn run<F>(answer: impl Fn(Request<MeshBody>) -> F + Clone + Send + Sync + 'static) -> ServerHandle
+where
+    F: Future<Output = Response<MeshBody>> + Send + 'static,
+{
+    let service = tower::service_fn(move |request| {
+        let answered = answer(request);
+        async { Ok::<_, Infallible>(answered.await) }
+    });
+    let mesh = Mesh::builder("shop/plain").build().unwrap();
+    let server = mesh.server().bind("127.0.0.1:0").unwrap();
+    server.forward_proxy(service).unwrap()
 }
 
 /// How many requests of one call reach the leaf.
 async fn requests_at_the_leaf(copies: bool) -> u32 {
-    let seen = Leaf::default();
-    let (leaf, _leaf) = run(seen.clone()).await;
+    let seen = Arc::new(AtomicU32::new(0));
+    let counted = seen.clone();
+    let leaf = run(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { unavailable() }
+    });
     let below = Mesh::builder("shop/app")
         .policy_text(&format!("service: shop/leaf\n{RETRIES}"))
-        .endpoints("leaf.shop", [leaf])
+        .endpoints("leaf.shop", [leaf.local_addr()])
         .build()
         .unwrap();
     let outbound = Outbound::proxy(below.proxy_client(), Arc::default(), TaskTracker::new());
-    let (proxy, _proxy) = listen(outbound).await;
-    let (addr, _app) = run(Middle { proxy, copies }).await;
+    let proxy = listen(&below, outbound);
+    let middle = Middle {
+        proxy: proxy.local_addr(),
+        copies,
+    };
+    let middle = run(move |request| middle.answer(request));
     let app = App {
-        addr,
+        addr: middle.local_addr(),
         protocol: AppProtocol::Http,
         ready_within: Duration::from_secs(1),
     };
@@ -103,7 +104,7 @@ async fn requests_at_the_leaf(copies: bool) -> u32 {
     let request = Request::new(MeshBody::empty());
     let answer = front.client("shop/app").oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 503);
-    seen.0.load(Ordering::Relaxed)
+    seen.load(Ordering::Relaxed)
 }
 
 #[tokio::test]

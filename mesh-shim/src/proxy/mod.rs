@@ -1,14 +1,13 @@
 //! The plaintext side: listeners whose service is the mesh's client.
 //!
-//! What hyper leaves to a proxy is here: which target a request has ([`target`]), which fields
-//! belong to one connection only ([`hop`]), and CONNECT ([`tunnel`]). Framing (HEAD, 204, 304,
-//! trailers, 100-continue) is hyper's; bodies stream both ways and are never collected.
+//! Connections, the checks of HTTP and the fields of one hop are those of `mesh_tower::server`. What
+//! is a proxy's own is here: which target a request has ([`target`]), and CONNECT ([`tunnel`]).
+//! Bodies stream both ways and are never collected.
 
 mod answer;
 mod chain;
 #[cfg(test)]
 mod chain_tests;
-mod hop;
 mod listen;
 mod outbound;
 mod target;
@@ -16,7 +15,7 @@ mod target;
 mod tests;
 mod tunnel;
 
-pub(crate) use self::hop::strip;
-pub(crate) use self::listen::{Share, bind, serve};
+pub(crate) use self::listen::{Share, bind};
 pub(crate) use self::outbound::Outbound;
+pub(crate) use self::target::Named;
 pub(crate) use self::tunnel::Tunnels;

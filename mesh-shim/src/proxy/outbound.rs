@@ -1,19 +1,26 @@
 //! Requests of the application on their way into the mesh.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use mesh_core::error::MeshError;
-use mesh_tower::MeshClient;
+use mesh_core::error::{ErrorKind, MeshError};
 use mesh_tower::body::MeshBody;
+use mesh_tower::server::ServerHandle;
+use mesh_tower::transport::TcpAccept;
+use mesh_tower::upgrade::Relay;
+use mesh_tower::{Mesh, MeshClient};
+use pin_project_lite::pin_project;
 use tokio_util::task::TaskTracker;
-use tower_service::Service as _;
+use tower_service::Service;
 
-use super::listen::Answer;
+use super::target::{self, BadTarget, Named};
 use super::tunnel::{self, Tunnels};
-use super::{answer, chain, hop, target};
+use super::{answer, chain};
 
 /// Sends what arrives on one local listener.
 #[derive(Clone)]
@@ -27,8 +34,23 @@ enum Kind {
     /// The forward proxy: the request names its target.
     Proxy(Arc<Tunnels>, TaskTracker),
     /// An explicit port: everything goes to one service, and is addressed to it.
-    Port(Authority),
+    Port(Named),
 }
+
+type Call = <MeshClient as Service<Request<MeshBody>>>::Future;
+
+pin_project! {
+    /// Future of [`Outbound`].
+    #[project = ProjectedAnswering]
+    pub(crate) enum Answering {
+        /// Refused before anything was sent.
+        Refused { response: Option<Response<MeshBody>> },
+        Calling { #[pin] call: Call, is_grpc: bool, relay: Option<Box<Relay>> },
+        Connecting { connect: Pin<Box<dyn Future<Output = Response<MeshBody>> + Send>> },
+    }
+}
+
+// === impl Outbound ===
 
 impl Outbound {
     /// The forward proxy. `client` routes by authority.
@@ -40,63 +62,101 @@ impl Outbound {
     }
 
     /// One local port for one service.
-    pub(crate) fn port(client: MeshClient, service: Authority) -> Self {
+    pub(crate) fn port(client: MeshClient, service: Named) -> Self {
         Self {
             client,
             kind: Kind::Port(service),
         }
     }
-}
 
-impl Answer for Outbound {
-    async fn answer(self, mut request: Request<Incoming>) -> Response<MeshBody> {
-        let checked = match &self.kind {
-            Kind::Proxy(tunnels, open) if request.method() == Method::CONNECT => {
-                return connect(request, tunnels, open).await;
-            }
-            Kind::Proxy(..) => target::absolute(&mut request),
-            // What the application calls the server (127.0.0.1:9001) means nothing to it.
-            Kind::Port(service) => target::set_authority(&mut request, service),
-        };
-        if let Err(target::BadTarget(why)) = checked {
-            return answer::bad_request(why);
-        }
-        send(self.client, request).await
+    /// Takes requests on `listener`, until the handle is told to stop.
+    pub(crate) fn serve(
+        self,
+        mesh: &Mesh,
+        listener: TcpListener,
+    ) -> Result<ServerHandle, MeshError> {
+        let listener = TcpAccept::from_std(listener).map_err(|error| {
+            MeshError::new(ErrorKind::Internal, format!("local listener: {error}"))
+        })?;
+        mesh.server().accept(listener).forward_proxy(self)
     }
 }
 
-async fn send(mut client: MeshClient, mut request: Request<Incoming>) -> Response<MeshBody> {
-    hop::strip(request.headers_mut());
-    let is_grpc = mesh_core::classify::grpc::is_grpc(request.headers());
-    let sent: Result<Response<MeshBody>, MeshError> = client.call(request).await;
-    match sent {
-        // Nobody asked to switch protocols: `Upgrade` does not travel.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let mut refused = answer::bad_request("the service switched protocols unasked");
-            *refused.status_mut() = StatusCode::BAD_GATEWAY;
-            refused
+impl Service<Request<MeshBody>> for Outbound {
+    type Response = Response<MeshBody>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<MeshBody>) -> Answering {
+        let checked = match &self.kind {
+            Kind::Proxy(tunnels, open) if request.method() == Method::CONNECT => {
+                let connect = Box::pin(connect(request, tunnels.clone(), open.clone()));
+                return Answering::Connecting { connect };
+            }
+            Kind::Proxy(..) => target::absolute(&mut request),
+            Kind::Port(_) if request.method() == Method::CONNECT => {
+                Err(BadTarget("CONNECT is for the forward proxy"))
+            }
+            // What the application calls the server (127.0.0.1:9001) means nothing to it.
+            Kind::Port(service) => target::set(&mut request, service),
+        };
+        if let Err(BadTarget(why)) = checked {
+            let response = Some(answer::bad_request(why));
+            return Answering::Refused { response };
         }
-        Ok(mut response) => {
-            hop::strip(response.headers_mut());
-            chain::mark(response, is_grpc)
+        Answering::Calling {
+            relay: Relay::of(&mut request).map(Box::new),
+            is_grpc: mesh_core::classify::grpc::is_grpc(request.headers()),
+            call: self.client.call(request),
         }
-        Err(error) => {
-            let mut response = answer::of_mesh_error(&error);
-            chain::mark_error(&error, response.headers_mut());
-            response
-        }
+    }
+}
+
+// === impl Answering ===
+
+impl Future for Answering {
+    type Output = Result<Response<MeshBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match self.project() {
+            ProjectedAnswering::Refused { response } => match response.take() {
+                Some(response) => response,
+                None => return Poll::Pending,
+            },
+            ProjectedAnswering::Connecting { connect } => ready!(connect.as_mut().poll(cx)),
+            ProjectedAnswering::Calling {
+                call,
+                is_grpc,
+                relay,
+            } => match (ready!(call.poll(cx)), relay.take()) {
+                (Ok(response), Some(relay)) if Relay::is_given(&response) => relay.join(response),
+                (Ok(response), _) => chain::mark(response, *is_grpc),
+                (Err(error), _) => {
+                    let mut response = answer::of_mesh_error(&error);
+                    chain::mark_error(&error, response.headers_mut());
+                    response
+                }
+            },
+        };
+        Poll::Ready(Ok(response))
     }
 }
 
 async fn connect(
-    mut request: Request<Incoming>,
-    tunnels: &Tunnels,
-    open: &TaskTracker,
+    mut request: Request<MeshBody>,
+    tunnels: Arc<Tunnels>,
+    open: TaskTracker,
 ) -> Response<MeshBody> {
     match tunnels.open(request.uri().authority()).await {
         Ok(server) => {
             open.spawn(tunnel::copy(hyper::upgrade::on(&mut request), server));
-            Response::new(MeshBody::empty())
+            let mut response = Response::new(MeshBody::empty());
+            *response.status_mut() = StatusCode::OK;
+            response
         }
         Err(error) => answer::no_tunnel(&error),
     }

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Authority;
 use mesh_tower::Mesh;
+use mesh_tower::server::ServerHandle;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Outbound, Tunnels, serve};
+use super::{Outbound, Tunnels};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -21,7 +22,7 @@ struct Proxy {
     addr: SocketAddr,
     tunnels: Arc<Tunnels>,
     mesh: Mesh,
-    _stop: tokio_util::sync::DropGuard,
+    _server: ServerHandle,
 }
 
 async fn proxy(reviews: SocketAddr) -> Proxy {
@@ -32,21 +33,18 @@ async fn proxy(reviews: SocketAddr) -> Proxy {
         .unwrap();
     let tunnels = Arc::new(Tunnels::default());
     let outbound = Outbound::proxy(mesh.proxy_client(), tunnels.clone(), TaskTracker::new());
-    let (addr, stop) = listen(outbound).await;
+    let server = listen(&mesh, outbound);
     Proxy {
-        addr,
+        addr: server.local_addr(),
         tunnels,
         mesh,
-        _stop: stop,
+        _server: server,
     }
 }
 
-pub(super) async fn listen(outbound: Outbound) -> (SocketAddr, tokio_util::sync::DropGuard) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, outbound, stop.clone()));
-    (addr, stop.drop_guard())
+pub(super) fn listen(mesh: &Mesh, outbound: Outbound) -> ServerHandle {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    outbound.serve(mesh, listener).unwrap()
 }
 
 /// A backend that takes one request and answers with these bytes; gives what it was sent.
@@ -289,11 +287,11 @@ async fn an_explicit_port_is_one_service_whatever_the_host_says() {
     let proxy = proxy(reviews).await;
     let port = Outbound::port(
         proxy.mesh.client("reviews.shop"),
-        "reviews.shop".parse().unwrap(),
+        Authority::from_static("reviews.shop").try_into().unwrap(),
     );
-    let (addr, _stop) = listen(port).await;
+    let server = listen(&proxy.mesh, port);
     let answer = ask(
-        addr,
+        server.local_addr(),
         "GET /7 HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nConnection: close\r\n\r\n",
     )
     .await;
@@ -346,4 +344,37 @@ async fn part13_protocol_detection_is_never_done_where_the_server_speaks_first()
     assert_eq!(greeting.await.unwrap(), b"", "the client has said nothing");
     println!("a server that speaks first: its greeting came {took:?} after the tunnel was there");
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_websocket_passes_through_a_local_port() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = proxy(listener.local_addr().unwrap()).await;
+    let backend = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let request = head(&mut stream).await;
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let mut said = [0; 4];
+        stream.read_exact(&mut said).await.unwrap();
+        stream.write_all(b"pong").await.unwrap();
+        (request, said)
+    });
+    let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
+    let request = "GET http://reviews.shop/feed HTTP/1.1\r\nHost: reviews.shop\r\n\
+                   Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = head(&mut stream).await;
+    assert!(answer.starts_with("http/1.1 101"), "{answer}");
+    assert!(answer.contains("\r\nupgrade: websocket\r\n"), "{answer}");
+    stream.write_all(b"ping").await.unwrap();
+    let mut answer = [0; 4];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    let (request, said) = backend.await.unwrap();
+    assert!(request.contains("\r\nupgrade: websocket\r\n"), "{request}");
+    assert_eq!((&said, &answer), (b"ping", b"pong"));
 }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     connection::{self, Shared},
+    dispatch::Answers,
     signal::Signal,
 };
 use crate::{telemetry::Counter, transport::Accept};
@@ -32,9 +33,10 @@ impl Drop for Place {
 }
 
 /// Accepts until told to finish; then the listener is closed.
-pub(super) async fn run(
+pub(super) async fn run<S: Answers>(
     mut listener: Box<dyn Accept>,
     shared: Arc<Shared>,
+    service: S,
     connections: TaskTracker,
     mut signal: watch::Receiver<Signal>,
     refused: Counter,
@@ -55,9 +57,9 @@ pub(super) async fn run(
                     refused.increment(1);
                     continue;
                 }
-                let shared = shared.clone();
+                let (shared, service) = (shared.clone(), service.clone());
                 connections.spawn(async move {
-                    connection::serve(shared, io, remote).await;
+                    connection::serve(shared, service, io, remote).await;
                     drop(place);
                 });
             }

@@ -1,17 +1,14 @@
 //! What hyper leaves to us: requests that are well-formed bytes but not acceptable HTTP, and
 //! fields that belong to one hop.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header, uri,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
 
 use super::Limits;
-use crate::{body::MeshBody, upgrade};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+use crate::{
+    body::MeshBody,
+    headers::{find, hop},
+    upgrade,
+};
 
 /// How requests may look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +53,11 @@ pub(super) fn request<B>(
         if request.uri().authority().is_some() && form == Form::Origin {
             to_origin_form(request)?;
         }
-        let upgrade = match request.headers().contains_key(header::UPGRADE) {
-            // RFC 9110 7.8: a server ignores it in HTTP/1.0.
-            true if request.version() == Version::HTTP_11 => upgrade::allowed(request.headers()),
-            _ => None,
-        };
-        strip_hop_by_hop(request.headers_mut(), upgrade);
+        let is_11 = request.version() == Version::HTTP_11;
+        // RFC 9110 7.8: a server ignores an upgrade in HTTP/1.0.
+        hop::strip(request.headers_mut(), |headers| {
+            is_11.then(|| upgrade::allowed(headers)).flatten()
+        });
     }
     Ok(())
 }
@@ -112,67 +108,6 @@ fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), StatusCode> {
     Ok(())
 }
 
-/// Whether the Connection field lists a name.
-fn lists(headers: &HeaderMap, name: &str) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.to_str().is_ok_and(|text| {
-            text.split(',')
-                .any(|part| part.trim().eq_ignore_ascii_case(name))
-        })
-    })
-}
-
-/// Removes what was meant for the connection only (RFC 9110 7.6.1).
-/// `upgrade`: what it goes on asking for.
-fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
-    if headers.remove(header::UPGRADE).is_some() {
-        // Of h2c, which is never asked for.
-        headers.remove(HTTP2_SETTINGS);
-    }
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|text| text.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .filter(may_be_named)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
-    }
-    if let Some(protocols) = upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocols);
-    }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(header::TRANSFER_ENCODING);
-    if headers.contains_key(header::TE) {
-        let mut codings = headers.get_all(header::TE).iter();
-        let trailers = codings.any(|value| {
-            let mut codings = value.to_str().unwrap_or("").split(',');
-            codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-        });
-        headers.remove(header::TE);
-        if trailers {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        }
-    }
-}
-
-/// These frame the message, say whom it is for, or are what the next hop of the mesh relies on: to
-/// name them in Connection is an attempt to have them dropped on the way. TE has its own treatment.
-fn may_be_named(name: &HeaderName) -> bool {
-    *name != header::HOST
-        && *name != header::CONTENT_LENGTH
-        && *name != header::TE
-        && !name.as_str().starts_with("mesh-")
-        && !name.as_str().starts_with("x-mesh-")
-}
-
 /// Puts an answer into a form that may be sent. `upgradable`: the request asked for it.
 pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgradable: bool) {
     let status = response.status();
@@ -189,13 +124,12 @@ pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgr
     }
     let headers = response.headers_mut();
     if switching {
-        let protocols = headers.remove(header::UPGRADE);
-        strip_hop_by_hop(headers, protocols);
+        hop::strip(headers, |headers| headers.get(header::UPGRADE).cloned());
         headers.remove(header::CONTENT_LENGTH);
         return;
     }
-    let close = version < Version::HTTP_2 && lists(headers, "close");
-    strip_hop_by_hop(headers, None);
+    let close = version < Version::HTTP_2 && hop::connection_lists(headers, "close");
+    hop::strip(headers, |_| None);
     if close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -204,11 +138,14 @@ pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgr
 /// Whether a request (already checked) asks for an upgrade.
 pub(super) fn is_upgradable<B>(request: &Request<B>) -> bool {
     request.version() < Version::HTTP_2
-        && (request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT)
+        && (find(request.headers(), &header::UPGRADE).is_some()
+            || request.method() == Method::CONNECT)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn check(target: &str, headers: &[(&str, &str)]) -> Result<Request<()>, u16> {

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -18,6 +18,7 @@ use super::{
     Limits, ServerHandle, TlsChoice, accept,
     admit::Form,
     connection::{Handshakes, Shared},
+    dispatch::Answers,
     handle,
     scope::Erase,
     signal::Signal,
@@ -28,6 +29,7 @@ use crate::{
     body::MeshBody,
     load_report::LoadReports,
     mesh::{Mesh, Serving},
+    report::InboundStats,
     stack::{Describe, SERVER_ORDER, Seam},
     tcp::Application,
     tls::ServerTls,
@@ -45,7 +47,6 @@ pub struct ServerBuilder {
     limits: Limits,
     timeout: Option<Duration>,
     concurrency: Option<ConcurrencyPolicy>,
-    form: Form,
     announce: bool,
     reports: LoadReports,
     layers: Vec<UserLayer>,
@@ -62,7 +63,6 @@ impl ServerBuilder {
             limits: Limits::default(),
             timeout: None,
             concurrency: None,
-            form: Form::Origin,
             announce: true,
             reports: LoadReports::new(),
             layers: Vec::new(),
@@ -136,13 +136,6 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves as a forward proxy: targets keep their authority and CONNECT reaches the service.
-    /// Nothing is limited but the requests in work: these are the application's calls to others.
-    pub fn forward_proxy(mut self) -> Self {
-        self.form = Form::Proxy;
-        self
-    }
-
     /// Whether the address is announced to the registry as an instance of this mesh's service.
     /// On by default; off for admin, metrics and proxy listeners.
     pub fn announce(mut self, announce: bool) -> Self {
@@ -180,7 +173,6 @@ impl ServerBuilder {
             requests: self.limits.requests,
             timeout: self.timeout,
             concurrency: self.concurrency,
-            local: matches!(self.form, Form::Proxy),
         }
     }
 
@@ -201,7 +193,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// M1003 without a listener.
-    pub fn serve<S, R>(self, service: S) -> Result<ServerHandle, MeshError>
+    pub fn serve<S, R>(mut self, service: S) -> Result<ServerHandle, MeshError>
     where
         S: Service<Request<MeshBody>, Response = Response<R>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
@@ -209,8 +201,14 @@ impl ServerBuilder {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
+        let parts = Parts::new(&self.mesh, &self.own()).reporting(self.reports.clone());
         let seam = Seam::new(Erase::new(service));
-        self.start(seam, None)
+        let seam = std::mem::take(&mut self.layers)
+            .into_iter()
+            .rev()
+            .fold(seam, |seam, layer| layer(seam));
+        let stack = parts.wrap(seam);
+        self.start(stack, Form::Origin, parts.stats, None)
     }
 
     /// Starts to take connections of bytes and carries them to `app`, on the current runtime: mutual
@@ -228,21 +226,45 @@ impl ServerBuilder {
             service: self.mesh.service_name().to_string().into(),
         });
         let nothing = tower::service_fn(async |_: Request<MeshBody>| {
-            Ok::<_, BoxError>(Response::new(MeshBody::empty()))
+            Ok::<_, Infallible>(Response::new(MeshBody::empty()))
         });
-        self.start(Seam::new(Erase::new(nothing)), Some(app))
+        let parts = Parts::new(&self.mesh, &self.own());
+        self.start(nothing, Form::Origin, parts.stats, Some(app))
     }
 
-    fn start(
-        mut self,
-        seam: Seam,
+    /// Serves what the application itself asks, in plaintext, as a forward proxy or a local port of
+    /// one: targets keep their authority and CONNECT reaches the service. The checks of HTTP, the
+    /// limits of a connection and its timeouts are those of a server; nothing else is between a
+    /// request and `service`, which always answers: whom it calls has the stack that counts, bounds
+    /// and retries.
+    ///
+    /// It does not end with the mesh's drain, in which the application still finishes its work and
+    /// calls others for it, but with [`ServerHandle::shutdown`]. It is never announced.
+    ///
+    /// # Errors
+    /// M1003 without a listener.
+    pub fn forward_proxy<S>(mut self, service: S) -> Result<ServerHandle, MeshError>
+    where
+        S: Service<Request<MeshBody>, Response = Response<MeshBody>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.choice = TlsChoice::Disabled;
+        self.announce = false;
+        let stats = InboundStats::new(self.mesh.recorder());
+        self.start(service, Form::Proxy, stats, None)
+    }
+
+    fn start<S: Answers>(
+        self,
+        service: S,
+        form: Form,
+        stats: InboundStats,
         bytes: Option<Arc<Application>>,
     ) -> Result<ServerHandle, MeshError> {
-        let own = self.own();
-        let seam = std::mem::take(&mut self.layers)
-            .into_iter()
-            .rev()
-            .fold(seam, |seam, layer| layer(seam));
         let missing = |what: &str| {
             MeshError::new(ErrorKind::Internal, what).with_code(Code::BAD_CONFIGURATION)
         };
@@ -256,15 +278,18 @@ impl ServerBuilder {
             .local_addr()
             .map_err(|error| missing("the listener has no address").with_source(error))?;
         let mesh = self.mesh;
-        let parts = Parts::new(&mesh, &own).reporting(self.reports);
         let recorder = mesh.recorder();
+        let direction = match form {
+            Form::Origin => "inbound",
+            Form::Proxy => "local",
+        };
         let handshakes = |result| {
-            let labels = [(names::DIRECTION, "inbound"), (names::RESULT, result)];
+            let labels = [(names::DIRECTION, direction), (names::RESULT, result)];
             recorder.counter(names::TLS_HANDSHAKES, &labels)
         };
         let service_name = mesh.service_name().to_string();
         let labels = [
-            (names::DIRECTION, "inbound"),
+            (names::DIRECTION, direction),
             (names::SERVICE, service_name.as_str()),
             (names::STATE, "open"),
         ];
@@ -273,10 +298,13 @@ impl ServerBuilder {
             (names::REASON, "connections"),
         ];
         let (signal, watching) = watch::channel(Signal::default());
+        let policy: Live<_> = Live::watched(mesh.store().watch());
         let shared = Arc::new(Shared {
-            stack: parts.wrap(seam),
+            service: mesh.service_name().clone(),
+            policy: policy.clone(),
+            stats,
             limits: self.limits,
-            form: self.form,
+            form,
             choice: self.choice,
             credentials: mesh.credentials().clone(),
             tls: match bytes {
@@ -293,14 +321,13 @@ impl ServerBuilder {
                 failed: handshakes("failed"),
             },
             bytes,
-            parts,
         });
         shared.say_how_it_is_secured();
         let connections = TaskTracker::new();
-        let policy: Live<_> = shared.parts.policy.clone();
         let accepting = tokio::spawn(accept::run(
             listener,
             shared,
+            service,
             connections.clone(),
             watching,
             recorder.counter(names::CEILING_REACHED, &refused),
@@ -316,6 +343,7 @@ impl ServerBuilder {
             announced,
             policy,
             drain: mesh.drain().clone(),
+            drains: form == Form::Origin,
             credentials: mesh.credentials().clone(),
             gauges: handle::Gauges {
                 drain: recorder.gauge(names::DRAIN_STATE, &[]),

@@ -28,8 +28,8 @@ pub(super) async fn serve(shared: Arc<Shared>, app: &Application, io: BoxIo, rem
             return;
         }
     };
-    let rules = Rules::live(shared.parts.policy.clone(), shared.parts.service.clone())
-        .within(&shared.credentials);
+    let rules =
+        Rules::live(shared.policy.clone(), shared.service.clone()).within(&shared.credentials);
     let peer = secured.peer.clone();
     let mut gate = Gate::new(shared, rules, peer, secured.tls, remote);
     let caller = Caller {

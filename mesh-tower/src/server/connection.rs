@@ -15,8 +15,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::{
     error::{ErrorKind, MeshError},
     identity::SpiffeId,
+    live::Live,
     name::ServiceName,
-    policy::model::{MtlsMode, TransportModel},
+    policy::model::{MtlsMode, Snapshot, TransportModel},
 };
 use tokio::sync::watch;
 
@@ -25,15 +26,13 @@ use super::{
     admit::Form,
     bytes,
     detect::{self, First, Http, Rewind},
-    dispatch::{Dispatch, Phase},
+    dispatch::{Answers, Dispatch, Phase},
     pace::{Line, Paced},
     signal::{Cut, Gate, Signal},
-    stack::{Parts, Stack},
 };
 use crate::{
     access::Rules,
-    report::Source,
-    stack::Seam,
+    report::{InboundStats, Source},
     tcp::Application,
     telemetry::{Counter, Gauge},
     tls::{Credentials, ServerTls},
@@ -45,14 +44,18 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a plaintext client of bytes is listened to before it is taken for one that waits for the
 /// server to speak.
 const SERVER_FIRST: Duration = Duration::from_millis(300);
+/// hyper's own bound on fields. To name it costs 1,000 instructions a request: any that is named is
+/// kept on the heap.
+const HYPERS_FIELDS: usize = 100;
 /// Streams that a peer may reset before we have accepted them, and resets of our own making, until
 /// the connection is closed (rapid reset, CVE-2023-44487 and its kin).
 const RESETS: usize = 100;
 
 /// What all connections of one server share.
 pub(super) struct Shared {
-    pub(super) stack: Stack<Seam>,
-    pub(super) parts: Parts,
+    pub(super) service: ServiceName,
+    pub(super) policy: Live<Snapshot>,
+    pub(super) stats: InboundStats,
     pub(super) limits: Limits,
     pub(super) form: Form,
     pub(super) choice: TlsChoice,
@@ -93,6 +96,16 @@ pub(super) struct Secured {
     http: Option<Http>,
 }
 
+/// What is known of a connection when its first request may come.
+struct Opened {
+    http: Http,
+    io: Rewind<BoxIo>,
+    peer: Option<SpiffeId>,
+    tls: bool,
+    source: Option<Arc<Source>>,
+    remote: SocketAddr,
+}
+
 /// What is accepted from one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepted {
@@ -103,7 +116,12 @@ enum Accepted {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(shared: Arc<Shared>, io: BoxIo, remote: SocketAddr) {
+pub(super) async fn serve<S: Answers>(
+    shared: Arc<Shared>,
+    service: S,
+    io: BoxIo,
+    remote: SocketAddr,
+) {
     let _open = shared.open.enter();
     if let Some(app) = shared.bytes.clone() {
         return bytes::serve(shared, &app, io, remote).await;
@@ -115,9 +133,16 @@ pub(super) async fn serve(shared: Arc<Shared>, io: BoxIo, remote: SocketAddr) {
             Some(http) => (http, Rewind::new(secured.io)),
             None => detect::http(secured.io).await.map_err(broken)?,
         };
-        Ok::<_, MeshError>((secured.peer, secured.tls, secured.source, http, io))
+        Ok::<_, MeshError>(Opened {
+            http,
+            io,
+            peer: secured.peer,
+            tls: secured.tls,
+            source: secured.source,
+            remote,
+        })
     };
-    let (peer, tls, source, http, io) = match tokio::time::timeout(limit, start).await {
+    let opened = match tokio::time::timeout(limit, start).await {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => {
             tracing::debug!(target: "mesh::server", %remote, "connection refused: {error}");
@@ -128,7 +153,7 @@ pub(super) async fn serve(shared: Arc<Shared>, io: BoxIo, remote: SocketAddr) {
             return;
         }
     };
-    shared.http(http, io, peer, tls, source, remote).await;
+    shared.http(service, opened).await;
 }
 
 fn broken(error: io::Error) -> MeshError {
@@ -150,14 +175,8 @@ impl Shared {
     }
 
     fn transport(&self) -> (Arc<TransportModel>, ServiceName) {
-        let service = self.parts.service.clone();
-        let model = self
-            .parts
-            .policy
-            .clone()
-            .get()
-            .inbound()
-            .transport_for(&service);
+        let service = self.service.clone();
+        let model = self.policy.clone().get().inbound().transport_for(&service);
         (model, service)
     }
 
@@ -196,14 +215,14 @@ impl Shared {
             Accepted::Plaintext => {
                 // Chosen for this listener, it is nobody's shortcoming.
                 let counted = self.choice == TlsChoice::Policy;
-                let source = counted.then(|| self.parts.stats.plaintext_peer(remote.ip()));
+                let source = counted.then(|| self.stats.plaintext_peer(remote.ip()));
                 Ok(self.plaintext(io, source.flatten()))
             }
             Accepted::Tls => {
                 let (first, io) = detect::first(io).await.map_err(broken)?;
                 if first == First::Other {
                     // It is refused, and named: somebody believes that it may call.
-                    drop(self.parts.stats.plaintext_peer(remote.ip()));
+                    drop(self.stats.plaintext_peer(remote.ip()));
                     self.handshakes.failed.increment(1);
                     let what = "plaintext where mutual TLS is demanded";
                     return Err(MeshError::new(ErrorKind::Identity, what));
@@ -221,7 +240,7 @@ impl Shared {
                 if first == First::Tls {
                     return self.handshake(&self.tls, io, &model).await;
                 }
-                let source = self.parts.stats.plaintext_peer(remote.ip());
+                let source = self.stats.plaintext_peer(remote.ip());
                 Ok(self.plaintext(io, source))
             }
         }
@@ -327,20 +346,19 @@ impl Shared {
         Some(end.duration_since(now).unwrap_or_default())
     }
 
-    async fn http(
-        self: Arc<Self>,
-        http: Http,
-        io: Rewind<BoxIo>,
-        peer: Option<SpiffeId>,
-        tls: bool,
-        source: Option<Arc<Source>>,
-        remote: SocketAddr,
-    ) {
+    async fn http<S: Answers>(self: Arc<Self>, service: S, opened: Opened) {
+        let Opened {
+            http,
+            io,
+            peer,
+            tls,
+            source,
+            remote,
+        } = opened;
         let phase = Phase::default();
         let mut gate = Gate::new(
             self.clone(),
-            Rules::live(self.parts.policy.clone(), self.parts.service.clone())
-                .within(&self.credentials),
+            Rules::live(self.policy.clone(), self.service.clone()).within(&self.credentials),
             peer.clone(),
             tls,
             remote,
@@ -356,13 +374,22 @@ impl Shared {
         match http {
             Http::One => {
                 let line = Line::new(Lingering::new(io));
-                let dispatch =
-                    Dispatch::new(&self, info, source, Some(line.clone()), phase.clone());
+                let dispatch = Dispatch::new(
+                    &self,
+                    service,
+                    info,
+                    source,
+                    Some(line.clone()),
+                    phase.clone(),
+                );
                 let io = TokioIo::new(Paced::new(line.clone(), limits.head, limits.idle));
-                let connection = http1::Builder::new()
+                let mut builder = http1::Builder::new();
+                if limits.header_fields != HYPERS_FIELDS {
+                    builder.max_headers(limits.header_fields);
+                }
+                let connection = builder
                     // Answers after a client's FIN (boundaries: TCP).
                     .half_close(true)
-                    .max_headers(limits.header_fields)
                     .max_header_size(limits.header_bytes)
                     .max_buf_size(limits.header_bytes.max(64 * 1024) + 8 * 1024)
                     // Ours is in `pace`: it knows idle from slow.
@@ -379,7 +406,7 @@ impl Shared {
                 }
             }
             Http::Two => {
-                let dispatch = Dispatch::new(&self, info, source, None, phase.clone());
+                let dispatch = Dispatch::new(&self, service, info, source, None, phase.clone());
                 let connection = http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(limits.streams)
@@ -479,11 +506,11 @@ async fn drive<C, E>(
                     return;
                 }
                 match linger {
-                // The next answer says `connection: close`. Nobody is in a hurry: to close one
-                // that is idle could meet a request that is on its way.
-                Some(_) => drop(phase.close()),
-                None => closing = true,
-            }
+                    // The next answer says `connection: close`. Nobody is in a hurry: to close one
+                    // that is idle could meet a request that is on its way.
+                    Some(_) => drop(phase.close()),
+                    None => closing = true,
+                }
             }
             () = timer.as_mut(), if lingering => {
                 lingering = false;

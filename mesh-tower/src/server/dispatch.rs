@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    convert::Infallible,
     future::Future,
     io,
     pin::Pin,
@@ -19,12 +20,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    admit,
+    admit::{self, Form},
     connection::Shared,
     detect::Rewind,
     is_buffered,
     pace::{BusyGuard, Line},
-    stack::Stack,
     tunnel::Tunnel,
 };
 use crate::{
@@ -32,7 +32,6 @@ use crate::{
     metrics::inbound::PeerHandle,
     report::{LastStamp, Source},
     rescue::inbound::refusal,
-    stack::Seam,
     transport::{BoxIo, ConnInfo, Lingering},
 };
 
@@ -44,8 +43,8 @@ pub(super) struct Phase(Arc<AtomicBool>);
 ///
 /// hyper calls it through `&self` from one task at a time; the cell saves a clone of the whole
 /// stack per request.
-pub(super) struct Dispatch {
-    stack: RefCell<Stack<Seam>>,
+pub(super) struct Dispatch<S> {
+    service: RefCell<S>,
     shared: Arc<Shared>,
     info: ConnInfo,
     peer: PeerHandle,
@@ -61,13 +60,25 @@ pub(super) struct Dispatch {
 /// What HTTP/1 is read from.
 pub(super) type Wire = Lingering<Rewind<BoxIo>>;
 
-type StackFuture = <Stack<Seam> as Service<Request<MeshBody>>>::Future;
+/// What requests are given to: it always answers.
+pub(super) trait Answers:
+    Service<
+        Request<MeshBody>,
+        Response = Response<MeshBody>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
 
 pin_project! {
     /// Future of [`Dispatch`].
-    pub(super) struct DispatchFuture {
+    pub(super) struct DispatchFuture<F> {
         #[pin]
-        inner: Option<StackFuture>,
+        inner: Option<F>,
         refused: Option<Response<MeshBody>>,
         busy: Option<BusyGuard<Wire>>,
         line: Option<Line<Wire>>,
@@ -81,6 +92,19 @@ pin_project! {
 /// Whether the answer turns the connection into a tunnel.
 fn is_tunnel(status: StatusCode, connect: bool) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS || (connect && status.is_success())
+}
+
+impl<S> Answers for S where
+    S: Service<
+            Request<MeshBody>,
+            Response = Response<MeshBody>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 // === impl Phase ===
@@ -98,9 +122,10 @@ impl Phase {
 
 // === impl Dispatch ===
 
-impl Dispatch {
+impl<S> Dispatch<S> {
     pub(super) fn new(
         shared: &Arc<Shared>,
+        service: S,
         info: ConnInfo,
         source: Option<Arc<Source>>,
         line: Option<Line<Wire>>,
@@ -110,8 +135,8 @@ impl Dispatch {
             stranger: info.peer.is_none() && shared.credentials.has_identity(),
             source,
             stamp: RefCell::default(),
-            stack: RefCell::new(shared.stack.clone()),
-            peer: PeerHandle(shared.parts.stats.peer(info.peer.as_ref())),
+            service: RefCell::new(service),
+            peer: PeerHandle(shared.stats.peer(info.peer.as_ref())),
             shared: shared.clone(),
             info,
             line,
@@ -120,13 +145,13 @@ impl Dispatch {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Dispatch {
+impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
     type Response = Response<MeshBody>;
     /// Only of the connection: the stack always answers.
     type Error = io::Error;
-    type Future = DispatchFuture;
+    type Future = DispatchFuture<S::Future>;
 
-    fn call(&self, mut request: Request<Incoming>) -> DispatchFuture {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let version = request.version();
         let mut future = DispatchFuture {
             inner: None,
@@ -143,6 +168,12 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             return future;
         }
         future.upgradable = admit::is_upgradable(&request);
+        if self.shared.form == Form::Proxy {
+            // The application's own: nobody asks who it is, and it is counted by where it goes.
+            let request = request.map(MeshBody::new);
+            future.inner = Some(self.service.borrow_mut().call(request));
+            return future;
+        }
         if self.stranger {
             request.headers_mut().remove(metadata::ROUTED);
             request.headers_mut().remove(metadata::MIRROR);
@@ -155,14 +186,17 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let extensions = request.extensions_mut();
         extensions.insert(self.info.clone());
         extensions.insert(self.peer.clone());
-        future.inner = Some(self.stack.borrow_mut().call(request.map(MeshBody::new)));
+        future.inner = Some(self.service.borrow_mut().call(request.map(MeshBody::new)));
         future
     }
 }
 
 // === impl DispatchFuture ===
 
-impl Future for DispatchFuture {
+impl<F> Future for DispatchFuture<F>
+where
+    F: Future<Output = Result<Response<MeshBody>, Infallible>>,
+{
     type Output = Result<Response<MeshBody>, io::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

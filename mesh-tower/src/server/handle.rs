@@ -33,6 +33,8 @@ pub(super) struct Running {
     pub(super) announced: Option<ServingGuard>,
     pub(super) policy: Live<Snapshot>,
     pub(super) drain: Drain,
+    /// Whether it ends with the mesh's drain.
+    pub(super) drains: bool,
     pub(super) credentials: Credentials,
     pub(super) gauges: Gauges,
 }
@@ -91,7 +93,7 @@ impl ServerHandle {
 impl Running {
     async fn run(mut self, stop: CancellationToken) {
         let drain = self.drain.clone();
-        let hold = drain.hold();
+        let hold = self.drains.then(|| drain.hold());
         let gauge = self.gauges.drain.clone();
         let _phases = AbortOnDrop::spawn({
             let mut phase = drain.watch();
@@ -114,7 +116,7 @@ impl Running {
         tokio::select! {
             biased;
             () = self.connections.wait() => {}
-            () = out_of_time(&drain) => {
+            () = out_of_time(&drain, self.drains) => {
                 tracing::warn!(
                     target: "mesh::server",
                     left = self.connections.len(),
@@ -138,7 +140,7 @@ impl Running {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = &mut draining => return,
+                () = &mut draining, if self.drains => return,
                 () = &mut unready, if self.announced.is_some() => self.announced = None,
                 changed = self.policy.changed(), if policy_open => {
                     policy_open = changed.is_ok();
@@ -166,10 +168,10 @@ impl Running {
 }
 
 /// When what is still in flight is cut: the drain's time, also for a server that stops alone.
-async fn out_of_time(drain: &Drain) {
+async fn out_of_time(drain: &Drain, drains: bool) {
     let limit = drain.timing().in_flight;
     tokio::select! {
-        () = drain.done() => {}
+        () = drain.done(), if drains => {}
         () = tokio::time::sleep(limit) => {}
     }
 }

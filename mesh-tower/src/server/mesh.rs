@@ -32,7 +32,6 @@ impl Mesh {
             requests: Limits::default().requests,
             timeout: None,
             concurrency: None,
-            local: false,
         };
         ServerLayer::new(Parts::new(self, &own))
     }

@@ -108,10 +108,7 @@ impl Gate {
     /// Waits until there is something to do. Cancel safe: what is known is kept in `self`.
     pub(super) async fn next(&mut self) -> Cut {
         loop {
-            let end = match (self.last_call, self.exception) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            let end = self.last_call.into_iter().chain(self.exception).min();
             let changed = match end {
                 None => self.signal.changed().await,
                 Some(at) => match tokio::time::timeout_at(at, self.signal.changed()).await {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mesh_core::{
     live::Live,
     name::ServiceName,
-    policy::{ConcurrencyAlgorithm, ConcurrencyPolicy, InboundTraffic, model::Snapshot},
+    policy::{ConcurrencyPolicy, model::Snapshot},
 };
 use tower_layer::Layer;
 
@@ -21,7 +21,7 @@ use crate::{
     mesh::Mesh,
     metrics::inbound::{InboundMetrics, InboundMetricsLayer},
     overload::{Entrance, Overload, OverloadLayer},
-    ratelimit::{Limiters, RateLimitLayer, RateLimited},
+    ratelimit::{RateLimitLayer, RateLimited},
     report::InboundStats,
     rescue::inbound::{InboundRescue, InboundRescueLayer},
     telemetry::Tracing,
@@ -68,8 +68,6 @@ pub(super) struct Own {
     pub(super) requests: usize,
     pub(super) timeout: Option<Duration>,
     pub(super) concurrency: Option<ConcurrencyPolicy>,
-    /// Callers are the application itself: its calls to others are not what this server is limited to.
-    pub(super) local: bool,
 }
 
 // === impl Parts ===
@@ -139,20 +137,6 @@ struct LimitLayers {
 impl Own {
     fn limits(&self, mesh: &Mesh, policy: &Live<Snapshot>) -> LimitLayers {
         let (recorder, home) = (mesh.recorder(), Home::of(mesh.credentials()));
-        if self.local {
-            // What the application sends is bounded by what it calls, and by its own clients.
-            let off = ConcurrencyPolicy::default().with_algorithm(ConcurrencyAlgorithm::Off);
-            let traffic = Follow::fixed(InboundTraffic::default().with_concurrency(off));
-            let model = traffic.last().clone();
-            let limiters = Arc::new(Limiters::new(&model, recorder));
-            let entrance = Arc::new(Entrance::new(model.concurrency(), model.queue(), recorder));
-            return LimitLayers {
-                criticality: CriticalityLayer::follow(traffic.clone(), home.clone()).local(),
-                ratelimit: RateLimitLayer::follow(traffic.clone(), home, limiters),
-                overload: OverloadLayer::follow(traffic.clone(), entrance).at_most(self.requests),
-                timeout: InboundTimeoutLayer::follow(self.timeout, traffic),
-            };
-        }
         let traffic = Follow::live(policy.clone(), mesh.service_name().clone())
             .with_concurrency(self.concurrency);
         let model = traffic.last();

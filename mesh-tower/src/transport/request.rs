@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use http::header::InvalidHeaderValue;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+
+use crate::headers::{find, hop};
+use crate::upgrade;
 
 /// The authority of requests that name none, in the forms that are needed, made once.
 #[derive(Debug)]
@@ -84,7 +85,15 @@ impl Names {
                 headers.entry(HOST).or_insert_with(|| self.host.clone());
             }
         }
-        strip_hop_by_hop(headers);
+        // hyper frames the body by what it is: a length given beside another coding would be a second
+        // word on where it ends.
+        if find(headers, &TRANSFER_ENCODING).is_some() {
+            headers.remove(CONTENT_LENGTH);
+        }
+        hop::strip(headers, |headers| {
+            let asked = upgrade::is_asked(headers);
+            asked.then(|| headers.get(UPGRADE).cloned()).flatten()
+        });
     }
 
     /// RFC 9113 section 8.3.1: scheme and `:authority` in the target, no `Host`.
@@ -126,64 +135,11 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(grpc))
 }
 
-/// RFC 9110 section 7.6.1: fields for one connection only. `Connection` stays where it asks for an
-/// upgrade; the length of a chunked request is in its chunks.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let for_one = |name: &HeaderName| [CONNECTION, TE, TRANSFER_ENCODING].contains(name);
-    // A look-up hashes its name: a glance at the few names that most requests have costs less.
-    if headers.keys_len() <= 8 && !headers.keys().any(for_one) {
-        return;
-    }
-    const PLAIN: [HeaderName; 2] = [
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
-    if headers.contains_key(CONNECTION) {
-        let upgrade = headers.contains_key(UPGRADE)
-            && headers
-                .get_all(CONNECTION)
-                .iter()
-                .any(|value| names(value).any(|n| n == "upgrade"));
-        let named: Vec<_> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| {
-                names(value)
-                    .filter_map(|n| n.parse::<HeaderName>().ok())
-                    .collect::<Vec<_>>()
-            })
-            .filter(|name| *name != UPGRADE && *name != TE && *name != HOST)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        if upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        } else {
-            headers.remove(CONNECTION);
-            headers.remove(UPGRADE);
-        }
-        for name in PLAIN {
-            headers.remove(name);
-        }
-    }
-    if let Some(te) = headers.get(TE)
-        && te != "trailers"
-    {
-        headers.remove(TE);
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-    }
-}
-
-fn names(value: &HeaderValue) -> impl Iterator<Item = String> {
-    let text = value.to_str().unwrap_or("");
-    text.split(',').map(|name| name.trim().to_ascii_lowercase())
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+    use http::header::CONNECTION;
+
     use super::*;
 
     fn names() -> Names {
@@ -262,8 +218,8 @@ mod tests {
         );
         names().for_http1(&mut hop);
         let left: Vec<_> = hop.headers().keys().map(HeaderName::as_str).collect();
-        assert_eq!(left.len(), 3, "{left:?}");
-        for name in ["host", "transfer-encoding", "x-public"] {
+        assert_eq!(left.len(), 2, "{left:?}");
+        for name in ["host", "x-public"] {
             assert!(left.contains(&name), "{left:?}");
         }
         let mut upgrade = request("/", &[("connection", "Upgrade"), ("upgrade", "websocket")]);

@@ -1,20 +1,16 @@
 //! What a request asks for, and whether an answer gives that.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue};
+
+use crate::headers::hop::connection_lists;
 
 /// Protocols that carry requests of their own: in a tunnel they would pass no policy.
 const CARRY_REQUESTS: [&str; 5] = ["h2c", "h2", "h3", "http", "tls"];
 
 /// Whether the fields ask for an upgrade.
 pub(crate) fn is_asked(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE) && lists(headers, "upgrade")
-}
-
-/// Whether the Connection field lists a name.
-fn lists(headers: &HeaderMap, name: &str) -> bool {
-    let mut values = headers.get_all(CONNECTION).iter();
-    values.any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case(name)))
+    headers.contains_key(UPGRADE) && connection_lists(headers, "upgrade")
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {

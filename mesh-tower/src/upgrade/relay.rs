@@ -1,16 +1,17 @@
 //! A proxy's part in an upgrade.
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::UPGRADE;
+use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::{allowed, on};
 use crate::body::MeshBody;
+use crate::headers::find;
 
 /// Joins a tunnel that a caller asks for to the one that the service gives.
 ///
-/// Taken from the request, before its fields that belong to one connection are removed:
+/// Taken from the request that a server of ours has received:
 ///
 /// ```no_run
 /// # use http::{Request, Response};
@@ -31,27 +32,17 @@ use crate::body::MeshBody;
 #[derive(Debug)]
 pub struct Relay {
     caller: OnUpgrade,
-    asked: HeaderValue,
 }
 
 impl Relay {
     /// `None` if the request, which a server of ours has received, asks for no tunnel that may be
     /// made.
     pub fn of<B>(request: &mut Request<B>) -> Option<Self> {
-        if !request.headers().contains_key(UPGRADE) {
-            return None;
-        }
-        let asked = allowed(request.headers())?;
+        find(request.headers(), &UPGRADE)?;
+        allowed(request.headers())?;
         request.extensions().get::<OnUpgrade>()?;
         let caller = hyper::upgrade::on(request);
-        Some(Self { caller, asked })
-    }
-
-    /// Puts the fields that ask for it into a request that goes on, after all that belong to one
-    /// connection were removed.
-    pub fn ask(&self, headers: &mut HeaderMap) {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, self.asked.clone());
+        Some(Self { caller })
     }
 
     /// Whether the service has given it.
