@@ -18,6 +18,7 @@ pub mod discover;
 pub mod drain;
 pub mod ejection;
 pub mod endpoint;
+mod expect;
 pub mod fallback;
 mod fault;
 pub mod headers;

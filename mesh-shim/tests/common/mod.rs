@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod app;
+pub(crate) mod pair;
+pub(crate) mod wire;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -162,6 +166,31 @@ impl Shim {
             .find(|(found, _)| found == name)
             .unwrap()
             .1
+    }
+
+    /// The first explicit local port.
+    pub(crate) fn upstream(&self) -> SocketAddr {
+        self.port("upstream")
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let mut wire = wire::Wire::connect(self.port("metrics")).await;
+        let sent = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        wire.send(sent).await;
+        wire.answer().await.text()
+    }
+
+    /// Waits until the metrics say so.
+    pub(crate) async fn metric(&self, line: &str) {
+        let began = std::time::Instant::now();
+        loop {
+            let text = self.metrics().await;
+            if text.lines().any(|found| found == line) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "no {line:?} in:\n{text}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {

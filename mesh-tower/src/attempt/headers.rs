@@ -26,7 +26,8 @@ pub(super) fn inject(headers: &mut HeaderMap, call: &CallContext) -> TraceContex
         // What the application copied from somewhere is not what the call was decided to be.
         headers.remove(metadata::CRITICALITY);
     }
-    deadline::inject(headers, call.is_grpc(), call.left());
+    let to_the_end = call.is_grpc() && call.has_inherited_deadline();
+    deadline::inject(headers, to_the_end, call.left());
     if let Some(chosen) = call.chosen() {
         headers.insert(metadata::ROUTED, chosen.stamp());
     }

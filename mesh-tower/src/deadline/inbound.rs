@@ -1,9 +1,9 @@
 //! The caller's deadline on the callee's side: expired work is refused before the handler sees it,
 //! and a handler that is still at work when the caller stops waiting is dropped.
 //!
-//! A stream keeps its deadline: a gRPC stream ends with DEADLINE_EXCEEDED in its trailers, any
-//! other body with an error, which resets the stream (h2) or the connection (h1), so that a cut
-//! answer is never taken for a whole one.
+//! A gRPC stream keeps the deadline that its caller has set (`grpc-timeout`), and ends with
+//! DEADLINE_EXCEEDED in its trailers. Any other deadline (`x-mesh-timeout-ms`, a route's or the
+//! default) is one for the head of the answer: events, downloads and tunnels last as long as they do.
 
 use std::{
     future::Future,
@@ -51,7 +51,7 @@ pin_project! {
         #[pin]
         sleep: Option<Sleep>,
         budget: Duration,
-        grpc: bool,
+        to_the_end: bool,
     }
 }
 
@@ -62,7 +62,6 @@ pin_project! {
         inner: MeshBody,
         #[pin]
         sleep: Sleep,
-        grpc: bool,
         cut: bool,
     }
 }
@@ -113,22 +112,23 @@ where
             .extensions()
             .get::<RequestContext>()
             .and_then(|context| context.deadline);
-        let grpc = is_grpc(request.headers());
         let Some(deadline) = deadline else {
             return InboundDeadlineFuture {
                 inner: Some(self.inner.call(request)),
                 sleep: None,
                 budget: Duration::ZERO,
-                grpc,
+                to_the_end: false,
             };
         };
+        let headers = request.headers();
+        let to_the_end = is_grpc(headers) && headers.contains_key(metadata::GRPC_TIMEOUT);
         let budget = deadline.saturating_duration_since(runtime::now());
         InboundDeadlineFuture {
             inner: (!budget.is_zero()).then(|| self.inner.call(request)),
             // By duration, not by instant: tokio's clock may be paused, std's never is.
             sleep: Some(tokio::time::sleep(budget)),
             budget,
-            grpc,
+            to_the_end,
         }
     }
 }
@@ -172,15 +172,13 @@ where
         else {
             return Poll::Ready(Ok(response));
         };
-        if is_buffered(response.body()) {
+        if !*this.to_the_end || is_buffered(response.body()) {
             return Poll::Ready(Ok(response));
         }
-        let grpc = *this.grpc;
         Poll::Ready(Ok(response.map(|inner| {
             MeshBody::new(Bounded {
                 inner,
                 sleep: tokio::time::sleep_until(at),
-                grpc,
                 cut: false,
             })
         })))
@@ -207,17 +205,13 @@ impl Body for Bounded {
         ready!(this.sleep.poll(cx));
         *this.cut = true;
         this.inner.set(MeshBody::empty());
-        if *this.grpc {
-            let mut trailers = HeaderMap::with_capacity(2);
-            trailers.insert(metadata::GRPC_STATUS, HeaderValue::from_static("4"));
-            trailers.insert(
-                metadata::GRPC_MESSAGE,
-                HeaderValue::from_static("the caller's deadline passed [M2008]"),
-            );
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        let error = MeshError::new(ErrorKind::Deadline, "the caller's deadline passed");
-        Poll::Ready(Some(Err(error.into())))
+        let mut trailers = HeaderMap::with_capacity(2);
+        trailers.insert(metadata::GRPC_STATUS, HeaderValue::from_static("4"));
+        trailers.insert(
+            metadata::GRPC_MESSAGE,
+            HeaderValue::from_static("the caller's deadline passed [M2008]"),
+        );
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {

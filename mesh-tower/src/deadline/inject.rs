@@ -22,12 +22,14 @@ fn number(number: u64) -> HeaderValue {
     kept.unwrap_or_else(|_| HeaderValue::from(number))
 }
 
-/// Writes the time left into the header that the protocol has for it: `grpc-timeout` for gRPC,
-/// `x-mesh-timeout-ms` otherwise. Computed again at each send.
-pub(crate) fn inject(headers: &mut HeaderMap, grpc: bool, left: Option<Duration>) {
+/// Writes the time left into the header that means the same: `grpc-timeout` for a gRPC call whose
+/// caller has set a deadline, which holds to the end of its stream; `x-mesh-timeout-ms` otherwise,
+/// which is over with the answer's head. A limit of ours must not cut a stream. Computed again at each
+/// send.
+pub(crate) fn inject(headers: &mut HeaderMap, to_the_end: bool, left: Option<Duration>) {
     let Some(left) = left else { return };
     let left = left.max(Duration::from_millis(1));
-    if grpc {
+    if to_the_end {
         if let Ok(value) = HeaderValue::from_bytes(deadline::format_grpc_timeout(left).as_bytes()) {
             headers.insert(metadata::GRPC_TIMEOUT, value);
         }

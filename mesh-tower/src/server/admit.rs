@@ -2,8 +2,9 @@
 //! fields that belong to one hop.
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
+use http_body::Body as _;
 
-use super::Limits;
+use super::{Limits, ends::Phantom};
 use crate::{
     body::MeshBody,
     headers::{find, hop},
@@ -122,6 +123,10 @@ pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgr
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         return;
     }
+    if version < Version::HTTP_2 {
+        // What the application spoke is of its own connection. hyper makes it that of the request.
+        *response.version_mut() = Version::HTTP_11;
+    }
     let headers = response.headers_mut();
     if switching {
         hop::strip(headers, |headers| headers.get(header::UPGRADE).cloned());
@@ -130,8 +135,17 @@ pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgr
     }
     let close = version < Version::HTTP_2 && hop::connection_lists(headers, "close");
     hop::strip(headers, |_| None);
+    let phantom = match version < Version::HTTP_2 {
+        true => Phantom::of(status, headers),
+        false => None,
+    };
     if close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(phantom) = phantom
+        && response.body().is_end_stream()
+    {
+        *response.body_mut() = MeshBody::new(phantom);
     }
 }
 

@@ -23,12 +23,14 @@ use super::{
     admit::{self, Form},
     connection::Shared,
     detect::Rewind,
+    ends::{Endless, is_endless},
     is_buffered,
     pace::{BusyGuard, Line},
     tunnel::Tunnel,
 };
 use crate::{
     body::MeshBody,
+    expect::{self, Expectation},
     metrics::inbound::PeerHandle,
     report::{LastStamp, Source},
     rescue::inbound::refusal,
@@ -86,6 +88,8 @@ pin_project! {
         version: Version,
         upgradable: bool,
         connect: bool,
+        // Of a request whose body waits to be asked for.
+        expects: Option<Expectation>,
     }
 }
 
@@ -162,6 +166,7 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
             version,
             upgradable: false,
             connect: request.method() == Method::CONNECT,
+            expects: None,
         };
         if let Err(status) = admit::request(&mut request, self.shared.form, &self.shared.limits) {
             future.refused = Some(refusal(status, version));
@@ -183,7 +188,13 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
         }
         let stamps = self.peer.0.stamps();
         stamps.count(request.headers(), &mut self.stamp.borrow_mut());
+        if self.line.is_some() && expect::is_expected(&request) {
+            future.expects = Some(Expectation::default());
+        }
         let extensions = request.extensions_mut();
+        if let Some(expects) = &future.expects {
+            extensions.insert(expects.clone());
+        }
         extensions.insert(self.info.clone());
         extensions.insert(self.peer.clone());
         future.inner = Some(self.service.borrow_mut().call(request.map(MeshBody::new)));
@@ -209,7 +220,14 @@ where
         };
         let Poll::Ready(answered) = inner.poll(cx) else {
             if let Some(line) = this.line {
-                let error = ready!(line.poll_broken(cx));
+                let broken = line.poll_broken(cx);
+                if let Some(expects) = this.expects
+                    && line.has_more()
+                {
+                    expects.open();
+                    *this.expects = None;
+                }
+                let error = ready!(broken);
                 // Nobody is left to be answered: what works for it ends now.
                 this.inner.set(None);
                 return Poll::Ready(Err(error));
@@ -235,7 +253,14 @@ where
         if let Some(busy) = this.busy.take()
             && !is_buffered(response.body())
         {
-            response = response.map(|body| body.with_guard(busy));
+            let line = this.line.take().filter(|_| is_endless(response.headers()));
+            response = response.map(|body| {
+                let body = body.with_guard(busy);
+                match line {
+                    Some(line) => MeshBody::new(Endless::new(body, line)),
+                    None => body,
+                }
+            });
         }
         Poll::Ready(Ok(response))
     }

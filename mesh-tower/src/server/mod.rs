@@ -39,6 +39,7 @@ mod config;
 mod connection;
 mod detect;
 mod dispatch;
+mod ends;
 mod handle;
 mod layer;
 mod mesh;

@@ -142,6 +142,28 @@ impl<T: AsyncRead + Unpin> Line<T> {
     }
 }
 
+impl<T: AsyncRead + Unpin> Line<T> {
+    /// Whether the peer has said more than the head, or that it will not.
+    pub(super) fn has_more(&self) -> bool {
+        let wire = self.wire();
+        wire.ended || !wire.ahead.is_empty()
+    }
+
+    /// Ready when the peer has closed its half, or the connection is broken.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if let Poll::Ready(error) = self.poll_broken(cx) {
+            return Poll::Ready(error);
+        }
+        match self.wire().ended {
+            true => Poll::Ready(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the client has gone",
+            )),
+            false => Poll::Pending,
+        }
+    }
+}
+
 impl<T> Line<Lingering<T>> {
     /// Its halves end each by itself.
     pub(super) fn stop_lingering(&self) {

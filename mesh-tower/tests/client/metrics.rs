@@ -11,6 +11,11 @@ use crate::support::{call, get, post, status};
 /// Said by a server, by the control server, or only with an identity or a policy for it (tested
 /// there): not by a client alone.
 const ELSEWHERE: &[&str] = &[
+    names::TUNNELS,
+    names::TCP_CONNECTIONS,
+    names::TCP_OPEN,
+    names::TCP_BYTES,
+    names::TCP_DURATION,
     names::FALLBACKS,
     names::COALESCED,
     names::SERVER_REQUESTS,

@@ -588,7 +588,12 @@ async fn the_time_left_is_computed_anew_for_each_attempt() {
         let all = endpoints(&net, 1);
         let (_mesh, client) = mesh(&net, &all, policy);
         all[0].once(Reply::hang());
-        let request = if is_grpc { grpc("/a.B/C") } else { get("/") };
+        let mut request = if is_grpc { grpc("/a.B/C") } else { get("/") };
+        if is_grpc {
+            // A deadline of the caller's own goes on as what it is.
+            let own = http::HeaderValue::from_static("5S");
+            request.headers_mut().insert("grpc-timeout", own);
+        }
         let response = call(&client, request).await.unwrap();
         assert_eq!(response.status(), 200);
         let left = |at: usize| -> Duration {

@@ -177,7 +177,7 @@ async fn a_trailers_only_grpc_status_is_repeated_and_a_late_one_is_not() {
         if calls > 1 {
             assert_eq!(one.seen()[1].header("grpc-previous-rpc-attempts"), "1");
         }
-        assert!(one.seen()[0].header("grpc-timeout").len() > 1);
+        assert!(one.seen()[0].header("x-mesh-timeout-ms").len() > 1);
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) use self::terms::{Born, Terms};
 use super::request::is_grpc;
 use super::{ConnInfo, Connect, PoolConfig, Protocol, h1, h2};
 use crate::body::MeshBody;
+use crate::expect::{hold, is_expected};
 use crate::runtime::{self, worker_index};
 use crate::tls::Alpn;
 use crate::upgrade::is_asked;
@@ -99,12 +100,12 @@ impl EndpointPool {
     /// The same. `now` is the time of the call; `grpc` says whether it is one, if that is known.
     pub(crate) async fn call_at(
         &self,
-        request: Request<MeshBody>,
+        mut request: Request<MeshBody>,
         now: Instant,
         grpc: Option<bool>,
     ) -> Result<Response<MeshBody>, MeshError> {
         let shared = &self.0;
-        if is_asked(request.headers()) && shared.can_upgrade() {
+        if is_asked(request.headers()) && shared.speaks_http1() {
             return Box::pin(shared.call_upgrade(request)).await;
         }
         let shard = worker_index() % shared.shards.len();
@@ -120,6 +121,11 @@ impl EndpointPool {
                 return Err(super::error::unfit(shared.config.addr, what));
             }
         };
+        if is_expected(&request) && shared.speaks_http1() {
+            let answered = hold(&mut request);
+            let response = Box::pin(shared.call_h1(shard, request, now)).await?;
+            return Ok(response.map(|body| body.with_guard(answered)));
+        }
         if h2 {
             shared.call_h2(shard, request).await
         } else {

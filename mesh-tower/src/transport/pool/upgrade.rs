@@ -15,8 +15,12 @@ use crate::upgrade::{Lasting, Life, accepts};
 
 impl Shared {
     /// Not where HTTP/2 is spoken by prior knowledge: there the request goes on without asking.
-    pub(super) fn can_upgrade(&self) -> bool {
-        self.config.protocol != Protocol::Http2 || self.config.tls.is_some()
+    pub(super) fn speaks_http1(&self) -> bool {
+        match self.config.protocol {
+            Protocol::Http1 | Protocol::Auto => true,
+            Protocol::Http2 => self.config.tls.is_some(),
+            Protocol::Bytes => false,
+        }
     }
 
     pub(super) async fn call_upgrade(
