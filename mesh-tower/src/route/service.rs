@@ -311,13 +311,23 @@ impl MeshSource {
             Target::Authority => return Err(no_route("bytes name no service")),
             Target::Service(target, _) => target.clone(),
         };
-        let view = self.live.get();
-        if let Found::Here(service) = view.find(&target.service) {
-            return Ok((service.clone(), target.port));
+        if let Some(found) = self.service_now() {
+            return Ok(found);
         }
         let (began, wait) = (runtime::now(), self.settings.wait);
         let service = self.wait_within(&target.service, began, wait).await?;
         Ok((service, target.port))
+    }
+
+    /// The same, if it is there.
+    pub(crate) fn service_now(&mut self) -> Option<(Arc<ServiceView>, Option<u16>)> {
+        let Target::Service(target, _) = &self.target else {
+            return None;
+        };
+        match self.live.get().find(&target.service) {
+            Found::Here(service) => Some((service.clone(), target.port)),
+            Found::Never | Found::NotYet => None,
+        }
     }
 
     async fn wait_within(

@@ -5,7 +5,7 @@ use mesh_core::error::MeshError;
 use mesh_core::policy::model::AppProtocol;
 
 use super::connection::TcpConnection;
-use super::copy::{self, Carried, End};
+use super::copy::{self, End, Moved};
 use super::{open, record};
 use crate::Mesh;
 use crate::route::{MeshSource, Target};
@@ -40,6 +40,12 @@ impl TcpClient {
         service.protocol(port) == AppProtocol::Tcp
     }
 
+    /// The same, if it is known already.
+    pub fn declared_now(&mut self) -> Option<bool> {
+        let (service, port) = self.source.service_now()?;
+        Some(service.protocol(port) == AppProtocol::Tcp)
+    }
+
     /// Opens a connection to an endpoint.
     ///
     /// # Errors
@@ -63,7 +69,7 @@ impl TcpClient {
         client: BoxIo,
         from: SocketAddr,
         cut: impl Future<Output = ()>,
-    ) -> Result<Carried, MeshError> {
+    ) -> Result<Moved, MeshError> {
         let connection = match self.connect().await {
             Ok(connection) => connection,
             Err(error) => {
@@ -83,7 +89,7 @@ impl TcpConnection {
         client: BoxIo,
         from: SocketAddr,
         cut: impl Future<Output = ()>,
-    ) -> Carried {
+    ) -> Moved {
         let (idle, revoked) = (self.idle(), self.revoked());
         self.record_mut().from = Some(from);
         let meter = self.meter();
@@ -102,7 +108,7 @@ impl TcpConnection {
             abort(client);
             abort(endpoint);
         }
-        Carried {
+        Moved {
             sent: meter.sent(),
             received: meter.received(),
             end,

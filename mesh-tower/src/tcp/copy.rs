@@ -16,7 +16,7 @@ const BUFFER: usize = 16 * 1024;
 
 /// How a connection of bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Carried {
+pub struct Moved {
     /// Bytes from the client to the endpoint.
     pub sent: u64,
     /// Bytes from the endpoint to the client.

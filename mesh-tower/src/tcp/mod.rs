@@ -35,6 +35,7 @@ mod connection;
 mod copy;
 mod meter;
 mod open;
+mod port;
 mod record;
 mod server;
 #[cfg(test)]
@@ -42,7 +43,8 @@ mod tests;
 
 pub use self::client::TcpClient;
 pub use self::connection::TcpConnection;
-pub use self::copy::{Carried, End};
+pub use self::copy::{End, Moved};
+pub use self::port::{Carried, TcpPort};
 
 pub(crate) use self::open::knock;
 pub(crate) use self::server::{Application, Caller};

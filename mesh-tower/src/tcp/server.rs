@@ -9,7 +9,7 @@ use mesh_core::error::ErrorKind;
 use mesh_core::identity::SpiffeId;
 use tokio::io::AsyncWriteExt;
 
-use super::copy::{self, Carried, End};
+use super::copy::{self, End, Moved};
 use super::record::{self, Record};
 use crate::telemetry::Recorder;
 use crate::transport::{BoxIo, Connect, abort};
@@ -66,7 +66,7 @@ impl Application {
         &self,
         mut caller: Caller,
         cut: impl Future<Output = End>,
-    ) -> Option<Carried> {
+    ) -> Option<Moved> {
         let connecting = self.connect.connect(self.addr);
         let app = match tokio::time::timeout(CONNECT_WITHIN, connecting).await {
             Ok(Ok(app)) => app,
@@ -100,7 +100,7 @@ impl Application {
             abort(client);
             abort(app);
         }
-        Some(Carried {
+        Some(Moved {
             sent: meter.sent(),
             received: meter.received(),
             end,

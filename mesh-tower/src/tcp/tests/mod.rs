@@ -2,6 +2,7 @@
 
 mod carry;
 mod choose;
+mod port;
 mod refuse;
 
 use std::net::SocketAddr;
