@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -112,6 +113,11 @@ struct Flags {
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = parse_duration)]
     drain_in_flight: Duration,
 
+    /// Take the listeners over from the shim that runs with the same PATH, if there is one, and hand
+    /// them to the next that starts with it; a Unix socket
+    #[arg(long, value_name = "PATH")]
+    takeover: Option<PathBuf>,
+
     /// The control server, https://host:7443 [env: MESH_CONTROL]
     #[arg(long, value_name = "URL")]
     control: Option<String>,
@@ -185,6 +191,12 @@ impl Cli {
                 "give --port, --outbound or --upstream",
             ));
         }
+        if flags.takeover.is_some() && !command.is_empty() {
+            return Err(ShimError::configuration(
+                "--takeover with `run`: the application is the child of one shim and cannot be handed over",
+                "start the application by itself, and the shim with `proxy`",
+            ));
+        }
         Ok(Config {
             service,
             app,
@@ -206,6 +218,7 @@ impl Cli {
                 policy: flags.policy,
                 state: flags.state,
             },
+            takeover: flags.takeover,
         })
     }
 }

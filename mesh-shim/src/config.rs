@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub drain: DrainTimes,
     /// How the mesh is joined.
     pub join: JoinOptions,
+    /// The Unix socket by which a next version takes over; none if it cannot.
+    pub takeover: Option<PathBuf>,
 }
 
 /// The application that the shim speaks for.

@@ -20,6 +20,7 @@ mod listeners;
 mod logging;
 mod proxy;
 mod supervise;
+mod takeover;
 mod worker;
 
 use std::ffi::OsString;

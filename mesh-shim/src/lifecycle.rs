@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use mesh_tower::Mesh;
 use mesh_tower::drain::Timing;
-use mesh_tower::mesh::{Serving, ServingGuard};
-use mesh_tower::runtime::{Notice, notify};
+use mesh_tower::mesh::{AdminPages, Serving, ServingGuard};
+use mesh_tower::runtime::{AbortOnDrop, Notice, notify};
 use rustix::process::Signal;
 use tokio::sync::watch;
 
@@ -25,6 +25,7 @@ use crate::error::ShimError;
 use crate::listeners::{Listeners, Ports};
 use crate::proxy::Tunnels;
 use crate::supervise::{Child, Exit, Received, Signals, accepts};
+use crate::takeover::{self, Giving, Taken};
 use crate::{join, worker};
 
 /// With the application gone, answers that are on their way may still take this long.
@@ -38,11 +39,20 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
             "look at the process's limits",
         )
     })?;
-    let mut listeners = Listeners::open(&config)?;
+    let mut taken = match &config.takeover {
+        Some(path) => takeover::take(path).map_err(|error| {
+            ShimError::plain(
+                format!("cannot take over at {}: {error}", path.display()),
+                "end the shim that runs, or give another --takeover",
+            )
+        })?,
+        None => Taken::default(),
+    };
+    let mut listeners = Listeners::open(&config, &mut taken)?;
     let ports = listeners.ports().clone();
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let pages = admin::health(watched);
-    let health = tokio::spawn(pages.clone().serve(listeners.health()?));
+    let mut pages = Pages::new(pages, &mut listeners, &taken)?;
 
     let mesh = tokio::select! {
         mesh = join::join(&config) => mesh?,
@@ -51,8 +61,7 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
     let DrainTimes { unready, in_flight } = config.drain;
     mesh.drain().set_timing(Timing { unready, in_flight });
     let tunnels = Arc::new(Tunnels::default());
-    let pages = admin::metrics(pages, mesh.clone(), tunnels.clone());
-    let metrics = tokio::spawn(pages.serve(listeners.metrics()?));
+    pages.joined(&mesh, &tunnels);
 
     let gates = worker::Gates::default();
     let threads = worker::start(&config, &mesh, &tunnels, &mut listeners, &gates)?;
@@ -63,6 +72,10 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
         readiness,
         gates,
         announced: None,
+        pages,
+        taken,
+        kept: listeners.kept(),
+        giving: None,
     };
     let exit = shim.live(&ports, on_ready).await;
     shim.gates.end();
@@ -79,9 +92,63 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
     ) {
         tracing::error!("a worker did not end in order");
     }
-    health.abort();
-    metrics.abort();
     exit.map(Exit::code)
+}
+
+/// Health and metrics, each on a listener of its own. After a takeover they are the predecessor's
+/// until this shim is ready, and closed at once when a successor is.
+struct Pages {
+    waiting: Vec<(AdminPages, tokio::net::TcpListener)>,
+    health: AdminPages,
+    metrics: Option<tokio::net::TcpListener>,
+    held: bool,
+    running: Vec<AbortOnDrop>,
+}
+
+impl Pages {
+    fn new(
+        health: AdminPages,
+        listeners: &mut Listeners,
+        taken: &Taken,
+    ) -> Result<Self, ShimError> {
+        let mut pages = Self {
+            waiting: vec![(health.clone(), listeners.health()?)],
+            health,
+            metrics: Some(listeners.metrics()?),
+            held: taken.is_any(),
+            running: Vec::new(),
+        };
+        pages.serve();
+        Ok(pages)
+    }
+
+    /// There is something to measure.
+    fn joined(&mut self, mesh: &Mesh, tunnels: &Arc<Tunnels>) {
+        if let Some(listener) = self.metrics.take() {
+            let pages = admin::metrics(self.health.clone(), mesh.clone(), tunnels.clone());
+            self.waiting.push((pages, listener));
+        }
+        self.serve();
+    }
+
+    fn serve(&mut self) {
+        if self.held {
+            return;
+        }
+        for (pages, listener) in self.waiting.drain(..) {
+            self.running.push(AbortOnDrop::spawn(pages.serve(listener)));
+        }
+    }
+
+    /// Nobody else answers any more.
+    fn release(&mut self) {
+        self.held = false;
+        self.serve();
+    }
+
+    fn close(&mut self) {
+        self.running.clear();
+    }
 }
 
 struct Shim<'a> {
@@ -92,6 +159,11 @@ struct Shim<'a> {
     gates: worker::Gates,
     /// The entry in the registry, for as long as this is kept.
     announced: Option<ServingGuard>,
+    pages: Pages,
+    taken: Taken,
+    /// Copies of the listeners for a successor.
+    kept: takeover::Shared,
+    giving: Option<Giving>,
 }
 
 impl Shim<'_> {
@@ -117,7 +189,7 @@ impl Shim<'_> {
                     .announce(Serving::new(addr, self.mesh.service_name().clone()))
             });
         }
-        self.say(Readiness::Ready, Notice::Ready);
+        self.relieve()?;
         tracing::info!("ready: {ports}");
         on_ready(ports);
         let signal = loop {
@@ -135,6 +207,10 @@ impl Shim<'_> {
                     self.leave().await;
                     return Ok(exit);
                 }
+                () = handed_over(&mut self.giving) => {
+                    self.hand_over().await;
+                    return Ok(Exit::Code(0));
+                }
                 received = self.signals.next() => match received {
                     Received::Stop(signal) => break signal,
                     Received::Pass(signal) => {
@@ -148,6 +224,52 @@ impl Shim<'_> {
         self.say(Readiness::Draining, Notice::Stopping);
         tracing::info!(?signal, "draining");
         self.drain(&mut child, signal).await
+    }
+
+    /// Ready: whoever is taken over from stops accepting, and a successor may come.
+    fn relieve(&mut self) -> Result<(), ShimError> {
+        let succeeds = self.taken.is_any();
+        self.taken.ready().map_err(|error| {
+            ShimError::plain(
+                format!("the shim that is taken over from does not answer: {error}"),
+                "look whether it still runs, and start this one again",
+            )
+        })?;
+        self.pages.release();
+        if let Some(path) = &self.config.takeover {
+            let giving = Giving::start(path, self.kept.clone()).map_err(|error| {
+                ShimError::plain(
+                    format!("cannot listen on {}: {error}", path.display()),
+                    "give --takeover a path in a directory that the shim may write to",
+                )
+            })?;
+            self.giving = Some(giving);
+            // As long as a copy is open, the kernel completes connections that nobody accepts.
+            let (kept, draining) = (self.kept.clone(), self.mesh.drain().draining());
+            self.mesh.spawn(async move {
+                draining.await;
+                kept.let_go();
+            });
+        }
+        let notice = if succeeds {
+            Notice::Successor
+        } else {
+            Notice::Ready
+        };
+        self.say(Readiness::Ready, notice);
+        Ok(())
+    }
+
+    /// A successor accepts: what is in flight ends, and the registry hears nothing of it.
+    async fn hand_over(&mut self) {
+        tracing::info!("a successor is ready: draining");
+        self.pages.close();
+        self.mesh.hand_over();
+        self.mesh.drain().set_timing(Timing {
+            unready: Duration::ZERO,
+            in_flight: self.config.drain.in_flight,
+        });
+        self.mesh.shutdown().await;
     }
 
     /// On `/readyz`, and to the service manager.
@@ -263,6 +385,13 @@ impl Shim<'_> {
                 }
             }
         }
+    }
+}
+
+async fn handed_over(giving: &mut Option<Giving>) {
+    match giving {
+        Some(giving) => giving.handed_over().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use crate::config::Config;
 use crate::error::ShimError;
 use crate::proxy::{Share, bind};
+use crate::takeover::{Shared, Taken};
 
 /// The addresses as they are, with port 0 replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl fmt::Display for Ports {
 
 /// Listeners that nobody has taken yet.
 pub(crate) struct Listeners {
+    keep: Shared,
     ports: Ports,
     health: Option<std::net::TcpListener>,
     metrics: Option<std::net::TcpListener>,
@@ -55,9 +57,30 @@ pub(crate) struct WorkerListeners {
 }
 
 impl Listeners {
-    pub(crate) fn open(config: &Config) -> Result<Self, ShimError> {
-        let (health, health_addr) = open("health", config.health, Share::No)?;
-        let (metrics, metrics_addr) = open("metrics", config.metrics, Share::No)?;
+    /// Opens them, but for those that are taken over.
+    pub(crate) fn open(config: &Config, taken: &mut Taken) -> Result<Self, ShimError> {
+        let one = |taken: &mut Taken, what: &'static str, addr| match taken.listener(what, 0, addr)
+        {
+            Ok(Some(listener)) => known(what, addr, listener),
+            Ok(None) => open(what, addr, Share::No),
+            Err(error) => Err(ShimError::port(what, addr, &error)),
+        };
+        let (health, health_addr) = one(taken, "health", config.health)?;
+        let (metrics, metrics_addr) = one(taken, "metrics", config.metrics)?;
+        let keep = Shared::default();
+        let kept = |name: &str, worker, listener: &std::net::TcpListener| {
+            if config.takeover.is_none() {
+                return Ok(());
+            }
+            keep.keep(name, worker, listener).map_err(|error| {
+                ShimError::plain(
+                    format!("cannot copy the descriptor of {name}: {error}"),
+                    "raise the limit on open files",
+                )
+            })
+        };
+        kept("health", 0, &health)?;
+        kept("metrics", 0, &metrics)?;
         let mut ports = Ports {
             inbound: config.app.map(|_| config.inbound),
             outbound: config.outbound,
@@ -72,12 +95,22 @@ impl Listeners {
         let workers = (0..config.workers.get())
             .map(|index| {
                 // The first worker learns which port 0 became; the others open the same.
-                let one = |what, addr: &mut SocketAddr| {
+                let mut one = |what, name: &str, addr: &mut SocketAddr| {
+                    let found = taken.listener(name, index, *addr);
+                    if let Some(listener) =
+                        found.map_err(|error| ShimError::port(what, *addr, &error))?
+                    {
+                        let (listener, actual) = known(what, *addr, listener)?;
+                        kept(name, index, &listener)?;
+                        *addr = actual;
+                        return Ok(listener);
+                    }
                     if index == 0 && addr.port() != 0 {
                         // Another process's listener that shares too must not pass unnoticed.
                         open(what, *addr, Share::No)?;
                     }
                     let (listener, actual) = open(what, *addr, Share::Workers)?;
+                    kept(name, index, &listener)?;
                     *addr = actual;
                     Ok::<_, ShimError>(listener)
                 };
@@ -85,22 +118,33 @@ impl Listeners {
                     inbound: ports
                         .inbound
                         .as_mut()
-                        .map(|a| one("inbound", a))
+                        .map(|a| one("inbound", "inbound", a))
                         .transpose()?,
                     outbound: ports
                         .outbound
                         .as_mut()
-                        .map(|a| one("outbound", a))
+                        .map(|a| one("outbound", "outbound", a))
                         .transpose()?,
                     upstreams: ports
                         .upstreams
                         .iter_mut()
-                        .map(|addr| one("upstream", addr))
+                        .zip(&config.upstreams)
+                        .map(|(addr, upstream)| {
+                            one("upstream", &format!("upstream {}", upstream.service), addr)
+                        })
                         .collect::<Result<_, _>>()?,
                 }))
             })
             .collect::<Result<_, ShimError>>()?;
+        if let Some(workers) = taken.workers_left() {
+            return Err(ShimError::configuration(
+                format!("the shim that is taken over from has {workers} workers, and this one fewer: connections that wait at the others would be lost"),
+                format!("give --workers {workers}, or more"),
+            ));
+        }
+        taken.forget_rest();
         Ok(Self {
+            keep,
             ports,
             health: Some(health),
             metrics: Some(metrics),
@@ -110,6 +154,11 @@ impl Listeners {
 
     pub(crate) fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// Copies of all, for a successor; none unless it was asked for.
+    pub(crate) fn kept(&self) -> Shared {
+        self.keep.clone()
     }
 
     pub(crate) fn health(&mut self) -> Result<TcpListener, ShimError> {
@@ -135,6 +184,19 @@ fn open(
         Ok((listener, actual))
     });
     opened.map_err(|error| ShimError::port(what, addr, &error))
+}
+
+/// One that was taken over, ready for the runtime.
+fn known(
+    what: &'static str,
+    addr: SocketAddr,
+    listener: std::net::TcpListener,
+) -> Result<(std::net::TcpListener, SocketAddr), ShimError> {
+    listener
+        .set_nonblocking(true)
+        .and_then(|()| listener.local_addr())
+        .map(|actual| (listener, actual))
+        .map_err(|error| ShimError::port(what, addr, &error))
 }
 
 fn into_tokio(listener: Option<std::net::TcpListener>) -> Result<TcpListener, ShimError> {
@@ -175,12 +237,13 @@ mod tests {
                 in_flight: Duration::ZERO,
             },
             join: JoinOptions::default(),
+            takeover: None,
         }
     }
 
     #[test]
     fn all_workers_share_the_ports() {
-        let mut listeners = Listeners::open(&config(3)).unwrap();
+        let mut listeners = Listeners::open(&config(3), &mut Taken::default()).unwrap();
         let ports = listeners.ports().clone();
         for index in 0..3 {
             let worker = listeners.worker(index).unwrap();
@@ -199,18 +262,18 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut config = config(1);
         config.metrics = taken.local_addr().unwrap();
-        let error = Listeners::open(&config).err().unwrap();
+        let error = Listeners::open(&config, &mut Taken::default()).err().unwrap();
         assert_eq!(error.code(), Some("M1004"));
         assert!(error.to_string().contains("--metrics"), "{error}");
     }
 
     #[test]
     fn two_shims_do_not_share_a_port_unnoticed() {
-        let first = Listeners::open(&config(2)).unwrap();
+        let first = Listeners::open(&config(2), &mut Taken::default()).unwrap();
         let mut second = config(2);
         second.outbound = first.ports().outbound;
         assert_eq!(
-            Listeners::open(&second).err().unwrap().code(),
+            Listeners::open(&second, &mut Taken::default()).err().unwrap().code(),
             Some("M1004")
         );
     }

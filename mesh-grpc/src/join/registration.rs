@@ -97,7 +97,8 @@ async fn stream(
         });
     };
     let update = |registered: &mut Vec<Serving>, now: Vec<Serving>| {
-        for gone in registered.iter().filter(|one| !now.contains(one)) {
+        let leaves = !feed.is_handed_over();
+        for gone in registered.iter().filter(|one| leaves && !now.contains(one)) {
             let addr = about.reachable(gone.addr).to_string();
             say(Message::Deregister(Deregister {
                 service: gone.service.to_string(),
@@ -122,6 +123,10 @@ async fn stream(
         tokio::select! {
             biased;
             () = leaving.as_mut() => {
+                if feed.is_handed_over() {
+                    // The successor has registered the same addresses, or is about to.
+                    return Ok(());
+                }
                 say(Message::Deregister(Deregister::default()));
                 // Until it is confirmed: answers to earlier messages may come before.
                 let confirmed = async {

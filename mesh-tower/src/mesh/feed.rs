@@ -94,6 +94,12 @@ impl Feed {
         self.shared.serving().subscribe()
     }
 
+    /// Whether another process goes on at the addresses of this one, which is not to deregister
+    /// them then.
+    pub fn is_handed_over(&self) -> bool {
+        self.shared.is_handed_over()
+    }
+
     /// The gate in front of "ready": closed while the feed has not delivered what the process
     /// needs to serve (identity, inbound policy). Open from the start; a feed that needs it closed
     /// closes it before it starts.

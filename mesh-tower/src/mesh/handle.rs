@@ -188,6 +188,12 @@ impl Mesh {
         self.inner.tasks.spawn(task);
     }
 
+    /// Says that another process goes on at the addresses of this one. From now on nothing is taken
+    /// back from the registry: the successor's entries have the same addresses.
+    pub fn hand_over(&self) {
+        self.inner.shared.hand_over();
+    }
+
     /// Drains: unready, then no new work, then waits for what is in flight.
     pub async fn shutdown(&self) {
         self.inner.drain.start();

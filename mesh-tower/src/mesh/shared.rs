@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     fed: AtomicBool,
     connected: watch::Sender<bool>,
     ready: watch::Sender<bool>,
+    /// Another process goes on at the addresses of this one.
+    handed_over: AtomicBool,
 }
 
 #[derive(Default)]
@@ -131,6 +133,7 @@ impl Shared {
             fed: AtomicBool::new(false),
             connected: watch::Sender::new(false),
             ready: watch::Sender::new(true),
+            handed_over: AtomicBool::new(false),
         }
     }
 
@@ -245,6 +248,14 @@ impl Shared {
 
     pub(crate) fn ready(&self) -> &watch::Sender<bool> {
         &self.ready
+    }
+
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_fed(&self) {

@@ -11,6 +11,9 @@ pub enum Notice {
     Ready,
     /// The drain has begun.
     Stopping,
+    /// As [`Notice::Ready`], of a process that has taken over from the one that the manager knows
+    /// (`NotifyAccess=all`).
+    Successor,
 }
 
 /// Tells the service manager, if there is one: `NOTIFY_SOCKET` names its socket, which systemd sets
@@ -28,8 +31,9 @@ pub fn notify(notice: Notice) -> io::Result<()> {
 
 fn send(name: &[u8], notice: Notice) -> io::Result<()> {
     let text = match notice {
-        Notice::Ready => "READY=1",
-        Notice::Stopping => "STOPPING=1",
+        Notice::Ready => "READY=1".to_owned(),
+        Notice::Stopping => "STOPPING=1".to_owned(),
+        Notice::Successor => format!("MAINPID={}\nREADY=1", std::process::id()),
     };
     // `@name` is a socket without a file.
     let addr = match name.split_first() {
