@@ -41,6 +41,8 @@ pub(super) struct Line<T>(Arc<Shared<T>>);
 struct Shared<T> {
     /// Requests in work.
     busy: AtomicUsize,
+    /// Requests so far.
+    begun: AtomicUsize,
     /// Set once the connection is none of HTTP's any more.
     tunnel: OnceLock<Tunnel>,
     /// Only ever locked by the connection's own task.
@@ -64,6 +66,9 @@ pub(super) struct Paced<T> {
     head: Duration,
     idle: Duration,
     wait: Wait,
+    /// Requests that had begun at the last look: while one is in work nobody may read, so that a
+    /// head has ended is seen by this alone.
+    begun: usize,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -83,6 +88,7 @@ impl<T> Line<T> {
     pub(super) fn new(io: T) -> Self {
         Self(Arc::new(Shared {
             busy: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
             tunnel: OnceLock::new(),
             wire: Mutex::new(Wire {
                 io,
@@ -94,6 +100,7 @@ impl<T> Line<T> {
 
     pub(super) fn enter(&self) -> BusyGuard<T> {
         self.0.busy.fetch_add(1, Relaxed);
+        self.0.begun.fetch_add(1, Relaxed);
         BusyGuard(self.clone())
     }
 
@@ -196,6 +203,7 @@ impl<T> Paced<T> {
             wait: Wait::Head {
                 since: Instant::now(),
             },
+            begun: 0,
             timer: None,
         }
     }
@@ -234,6 +242,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
+        let begun = this.line.0.begun.load(Relaxed);
+        if begun != this.begun {
+            this.begun = begun;
+            this.wait = Wait::Busy;
+        }
         if let Some(tunnel) = this.line.tunnel() {
             tunnel.poll_cut(cx)?;
         }
@@ -324,6 +337,22 @@ mod tests {
         let error = io.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), HEAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_ends_with_its_request_though_nobody_reads_while_that_is_in_work() {
+        let (mut client, server) = duplex(64);
+        let line = Line::new(server);
+        let mut io = Paced::new(line.clone(), HEAD, IDLE);
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.write_u8(b'x').await.unwrap();
+            io.read_u8().await.unwrap();
+            // A request from its head to its answer, without a read between.
+            drop(line.enter());
+            let silent = tokio::time::timeout(Duration::from_secs(1), io.read_u8());
+            assert!(silent.await.is_err(), "it may be idle now");
+        }
     }
 
     #[tokio::test(start_paused = true)]

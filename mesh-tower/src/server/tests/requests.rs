@@ -425,3 +425,36 @@ async fn a_websocket_is_upgraded_and_may_be_silent() {
     soon("the tunnel", io.read_exact(&mut pong)).await.unwrap();
     assert_eq!(&pong, b"pong");
 }
+
+#[tokio::test]
+async fn a_connection_that_is_used_outlives_the_time_of_a_head() {
+    let limits = crate::server::Limits {
+        head: Duration::from_millis(200),
+        ..Default::default()
+    };
+    let mesh = mesh();
+    let server = mesh
+        .server()
+        .limits(limits)
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service_fn(echo))
+        .unwrap();
+    let mut io = TcpStream::connect(server.local_addr()).await.unwrap();
+    let began = std::time::Instant::now();
+    let mut asked = 0;
+    while began.elapsed() < Duration::from_millis(700) {
+        io.write_all(b"GET /x HTTP/1.1\r\nhost: reviews.shop\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = [0; 1024];
+        let got = soon("an answer", io.read(&mut answer)).await.unwrap();
+        assert!(
+            got > 0,
+            "cut after {:?} and {asked} requests",
+            began.elapsed()
+        );
+        asked += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
