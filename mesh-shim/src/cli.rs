@@ -89,8 +89,9 @@ struct Flags {
     #[arg(long, value_name = "ADDR", default_value_t = Outbound(Some(OUTBOUND)))]
     outbound: Outbound,
 
-    /// A local port whose requests all go to one service; may be repeated
-    #[arg(long = "upstream", value_name = "SERVICE=ADDR")]
+    /// A local port that is one service: requests, or bytes if the policy says `appProtocol: tcp` of
+    /// it or the name begins with tcp://; may be repeated
+    #[arg(long = "upstream", value_name = "[tcp://]SERVICE=ADDR")]
     upstreams: Vec<Upstream>,
 
     /// /livez and /readyz

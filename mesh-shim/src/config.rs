@@ -70,6 +70,8 @@ pub enum AppProtocol {
     H2c,
     /// gRPC: HTTP/2 with prior knowledge, and errors of the mesh as gRPC statuses.
     Grpc,
+    /// Bytes: whatever it is, it is carried.
+    Tcp,
 }
 
 /// One `--upstream NAME=ADDR`.
@@ -79,6 +81,8 @@ pub struct Upstream {
     pub service: String,
     /// The local listener.
     pub listen: SocketAddr,
+    /// Of bytes, whatever the policy says of the port (`tcp://`).
+    pub tcp: bool,
 }
 
 impl FromStr for Upstream {
@@ -91,7 +95,11 @@ impl FromStr for Upstream {
                 "write --upstream reviews=127.0.0.1:9001",
             )
         };
-        let (service, listen) = text.split_once('=').ok_or_else(|| bad("`=` is missing"))?;
+        let (tcp, rest) = match text.strip_prefix("tcp://") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (service, listen) = rest.split_once('=').ok_or_else(|| bad("`=` is missing"))?;
         if service.is_empty() {
             return Err(bad("the name of the service is missing"));
         }
@@ -99,6 +107,7 @@ impl FromStr for Upstream {
         Ok(Self {
             service: service.to_owned(),
             listen,
+            tcp,
         })
     }
 }
@@ -164,7 +173,13 @@ mod tests {
         let upstream: Upstream = "reviews.shop:8080=127.0.0.1:9001".parse().unwrap();
         assert_eq!(upstream.service, "reviews.shop:8080");
         assert_eq!(upstream.listen, "127.0.0.1:9001".parse().unwrap());
+        let upstream: Upstream = "tcp://redis:6379=127.0.0.1:6379".parse().unwrap();
+        assert_eq!(
+            (upstream.service.as_str(), upstream.tcp),
+            ("redis:6379", true)
+        );
         let upstream: Upstream = "reviews=9001".parse().unwrap();
+        assert!(!upstream.tcp);
         assert_eq!(upstream.listen, "127.0.0.1:9001".parse().unwrap());
     }
 

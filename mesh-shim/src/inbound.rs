@@ -59,7 +59,13 @@ pub(crate) fn serve(
     app: App,
     listener: std::net::TcpListener,
 ) -> Result<ServerHandle, MeshError> {
+    let listener = TcpAccept::from_std(listener).map_err(|error| {
+        MeshError::new(ErrorKind::Internal, format!("inbound listener: {error}"))
+    })?;
+    // Announced once for all workers, by the main thread.
+    let server = mesh.server().accept(listener).announce(false);
     let (protocol, version) = match app.protocol {
+        AppProtocol::Tcp => return server.serve_tcp(app.addr),
         AppProtocol::Http => (Protocol::Http1, Version::HTTP_11),
         AppProtocol::H2c | AppProtocol::Grpc => (Protocol::Http2, Version::HTTP_2),
     };
@@ -67,10 +73,6 @@ pub(crate) fn serve(
         PoolConfig::new(app.addr).with_protocol(protocol),
         mesh.connector().clone(),
     );
-    let listener = TcpAccept::from_std(listener).map_err(|error| {
-        MeshError::new(ErrorKind::Internal, format!("inbound listener: {error}"))
-    })?;
-    // Announced once for all workers, by the main thread.
     let app = LocalApp::new(Arc::new(pool), version);
-    mesh.server().accept(listener).announce(false).serve(app)
+    server.serve(app)
 }

@@ -138,7 +138,9 @@ impl Listeners {
             .collect::<Result<_, ShimError>>()?;
         if let Some(workers) = taken.workers_left() {
             return Err(ShimError::configuration(
-                format!("the shim that is taken over from has {workers} workers, and this one fewer: connections that wait at the others would be lost"),
+                format!(
+                    "the shim that is taken over from has {workers} workers, and this one fewer: connections that wait at the others would be lost"
+                ),
                 format!("give --workers {workers}, or more"),
             ));
         }
@@ -262,7 +264,9 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut config = config(1);
         config.metrics = taken.local_addr().unwrap();
-        let error = Listeners::open(&config, &mut Taken::default()).err().unwrap();
+        let error = Listeners::open(&config, &mut Taken::default())
+            .err()
+            .unwrap();
         assert_eq!(error.code(), Some("M1004"));
         assert!(error.to_string().contains("--metrics"), "{error}");
     }
@@ -273,7 +277,10 @@ mod tests {
         let mut second = config(2);
         second.outbound = first.ports().outbound;
         assert_eq!(
-            Listeners::open(&second, &mut Taken::default()).err().unwrap().code(),
+            Listeners::open(&second, &mut Taken::default())
+                .err()
+                .unwrap()
+                .code(),
             Some("M1004")
         );
     }

@@ -8,6 +8,7 @@ use http::uri::Authority;
 use mesh_core::error::MeshError;
 use mesh_tower::Mesh;
 use mesh_tower::server::ServerHandle;
+use mesh_tower::tcp::Carried;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,7 +16,7 @@ use crate::config::{App, Config};
 use crate::error::ShimError;
 use crate::inbound;
 use crate::listeners::{Listeners, WorkerListeners};
-use crate::proxy::{Named, Outbound, Tunnels};
+use crate::proxy::{Bytes, Named, Outbound, Tunnels};
 
 /// How the main thread tells the workers what time it is.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +43,7 @@ struct Work {
     mesh: Mesh,
     app: Option<App>,
     listeners: WorkerListeners,
-    services: Vec<Named>,
+    services: Vec<(Named, bool)>,
     tunnels: Arc<Tunnels>,
     gates: Gates,
 }
@@ -94,8 +95,8 @@ pub(crate) fn start(
     Ok(threads)
 }
 
-/// The name that each explicit port's requests are addressed to.
-fn services(config: &Config) -> Result<Vec<Named>, ShimError> {
+/// The name that each explicit port's requests are addressed to, and whether it is of bytes for good.
+fn services(config: &Config) -> Result<Vec<(Named, bool)>, ShimError> {
     let parse = |name: &str| {
         // `shop/reviews` is no host name; `reviews.shop` is.
         let name = name.split_once('/').map_or_else(
@@ -115,7 +116,7 @@ fn services(config: &Config) -> Result<Vec<Named>, ShimError> {
     config
         .upstreams
         .iter()
-        .map(|upstream| parse(&upstream.service))
+        .map(|upstream| Ok((parse(&upstream.service)?, upstream.tcp)))
         .collect()
 }
 
@@ -136,9 +137,12 @@ impl Work {
             let proxy = Outbound::proxy(mesh.proxy_client(), tunnels, tunnels_open.clone());
             outbound.push(proxy.serve(&mesh, listener)?);
         }
-        for (listener, service) in listeners.upstreams.into_iter().zip(services) {
+        let carried = Carried::new();
+        for (listener, (service, always)) in listeners.upstreams.into_iter().zip(services) {
+            let client = mesh.tcp(service.as_str());
+            let bytes = Bytes { client, always };
             let port = Outbound::port(mesh.client(service.as_str()), service);
-            outbound.push(port.serve(&mesh, listener)?);
+            outbound.push(port.serve_or_carry(&mesh, listener, bytes, &carried)?);
         }
         if let (Some(app), Some(listener)) = (app, listeners.inbound)
             && gates
@@ -154,7 +158,13 @@ impl Work {
             }
         }
         gates.end.cancelled().await;
-        futures_util::future::join_all(outbound.iter().map(ServerHandle::shutdown)).await;
+        // A little less than the main thread waits for this one.
+        let within = mesh.drain().timing().in_flight * 9 / 10;
+        futures_util::future::join(
+            futures_util::future::join_all(outbound.iter().map(ServerHandle::shutdown)),
+            carried.end(within),
+        )
+        .await;
         // Tunnels end with the application, which has ended.
         Ok(())
     }

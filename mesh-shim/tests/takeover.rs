@@ -6,8 +6,8 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -97,15 +97,17 @@ impl Plain {
 struct Score {
     calls: AtomicU64,
     failed: AtomicU64,
+    /// The first few.
+    errors: Mutex<Vec<String>>,
 }
 
 impl Score {
-    fn count(&self, what: &str, result: Result<(), String>) {
+    fn count(&self, result: Result<(), String>) {
         self.calls.fetch_add(1, Relaxed);
         if let Err(error) = result
             && self.failed.fetch_add(1, Relaxed) < 10
         {
-            println!("{what} failed: {error}");
+            self.errors.lock().unwrap().push(error);
         }
     }
 }
@@ -235,7 +237,7 @@ async fn three_takeovers_under_load_fail_no_call() {
                 Ok(answer) => Err(answer.status().to_string()),
                 Err(error) => Err(format!("{error:#}")),
             };
-            score.count("inbound", result);
+            score.count(result);
         })));
         let score = scores[1].clone();
         let mut client = Plain {
@@ -244,10 +246,15 @@ async fn three_takeovers_under_load_fail_no_call() {
         };
         callers.push(tokio::spawn(pace(stop.clone(), async move || {
             let result = client.get().await.map_err(|error| error.to_string());
-            score.count("outbound", result);
+            score.count(result);
         })));
     }
-    let total = || scores.iter().map(|one| one.calls.load(Relaxed)).sum::<u64>();
+    let total = || {
+        scores
+            .iter()
+            .map(|one| one.calls.load(Relaxed))
+            .sum::<u64>()
+    };
     for round in 1..=3 {
         while total() < most * round / 4 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -280,7 +287,10 @@ async fn three_takeovers_under_load_fail_no_call() {
         outbound.1,
         outbound.0
     );
-    assert_eq!((inbound.1, outbound.1), (0, 0));
+    let errors = scores
+        .each_ref()
+        .map(|one| one.errors.lock().unwrap().clone());
+    assert_eq!((inbound.1, outbound.1), (0, 0), "{errors:?}");
     shim.signal(Signal::TERM);
     assert_eq!(shim.end().await.code(), Some(0));
 }

@@ -16,6 +16,6 @@ mod tests;
 mod tunnel;
 
 pub(crate) use self::listen::{Share, bind};
-pub(crate) use self::outbound::Outbound;
+pub(crate) use self::outbound::{Bytes, Outbound};
 pub(crate) use self::target::Named;
 pub(crate) use self::tunnel::Tunnels;

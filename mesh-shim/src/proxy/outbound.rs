@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_tower::body::MeshBody;
 use mesh_tower::server::ServerHandle;
+use mesh_tower::tcp::{Carried, TcpClient, TcpPort};
 use mesh_tower::transport::TcpAccept;
 use mesh_tower::upgrade::Relay;
 use mesh_tower::{Mesh, MeshClient};
@@ -27,6 +28,13 @@ use super::{answer, chain};
 pub(crate) struct Outbound {
     client: MeshClient,
     kind: Kind,
+}
+
+/// What carries the bytes of a port that the policy, or its flag, makes one of bytes.
+pub(crate) struct Bytes {
+    pub(crate) client: TcpClient,
+    /// Whatever the policy says.
+    pub(crate) always: bool,
 }
 
 #[derive(Clone)]
@@ -69,17 +77,34 @@ impl Outbound {
         }
     }
 
+    /// The same, where the policy may say that the port is one of bytes.
+    pub(crate) fn serve_or_carry(
+        self,
+        mesh: &Mesh,
+        listener: TcpListener,
+        bytes: Bytes,
+        carried: &Carried,
+    ) -> Result<ServerHandle, MeshError> {
+        let mut port = TcpPort::new(accept(listener)?, bytes.client, carried.clone());
+        if bytes.always {
+            port = port.always();
+        }
+        mesh.server().accept(port).forward_proxy(self)
+    }
+
     /// Takes requests on `listener`, until the handle is told to stop.
     pub(crate) fn serve(
         self,
         mesh: &Mesh,
         listener: TcpListener,
     ) -> Result<ServerHandle, MeshError> {
-        let listener = TcpAccept::from_std(listener).map_err(|error| {
-            MeshError::new(ErrorKind::Internal, format!("local listener: {error}"))
-        })?;
-        mesh.server().accept(listener).forward_proxy(self)
+        mesh.server().accept(accept(listener)?).forward_proxy(self)
     }
+}
+
+fn accept(listener: TcpListener) -> Result<TcpAccept, MeshError> {
+    TcpAccept::from_std(listener)
+        .map_err(|error| MeshError::new(ErrorKind::Internal, format!("local listener: {error}")))
 }
 
 impl Service<Request<MeshBody>> for Outbound {

@@ -36,12 +36,7 @@ pub(crate) struct Giving {
 
 impl Shared {
     /// Keeps a copy of a listener.
-    pub(crate) fn keep(
-        &self,
-        name: &str,
-        worker: usize,
-        listener: &TcpListener,
-    ) -> io::Result<()> {
+    pub(crate) fn keep(&self, name: &str, worker: usize, listener: &TcpListener) -> io::Result<()> {
         let named = Named {
             name: name.to_owned(),
             worker,

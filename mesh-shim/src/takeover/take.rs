@@ -70,7 +70,10 @@ impl Taken {
             Some(at) if worker > 0 => Ok(Some(self.listeners.swap_remove(at).listener)),
             Some(at) => self.listeners[at].listener.try_clone().map(Some),
             None => {
-                let first = self.listeners.iter().find(|one| fits(one) && one.worker == 0);
+                let first = self
+                    .listeners
+                    .iter()
+                    .find(|one| fits(one) && one.worker == 0);
                 first.map(|one| one.listener.try_clone()).transpose()
             }
         }
