@@ -125,6 +125,11 @@ impl Wire {
         self.ahead.drain(..n).collect()
     }
 
+    /// What has come already, and was not asked for yet.
+    pub(crate) fn take_ahead(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ahead)
+    }
+
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.ahead).into_owned()
     }
@@ -269,7 +274,7 @@ impl Wire {
     }
 
     /// All that still comes, and whether it ended without a reset.
-    pub(crate) async fn to_end(&mut self) -> (Vec<u8>, bool) {
+    pub(crate) async fn until_end(&mut self) -> (Vec<u8>, bool) {
         let clean = loop {
             match self.more().await {
                 Ok(true) => {}

@@ -16,7 +16,7 @@ use common::pair::{Hop, Pair, Setup};
 /// What stands between client and application.
 pub(crate) enum Way {
     Hop(Hop),
-    Pair(Pair),
+    Pair(Box<Pair>),
 }
 
 impl Way {
@@ -44,5 +44,5 @@ pub(crate) async fn both_with(setup: Setup) -> [(RawApp, Way); 2] {
     let (one, two) = (RawApp::new().await, RawApp::new().await);
     let hop = Hop::start(one.addr, setup.clone()).await;
     let pair = Pair::start(two.addr, setup).await;
-    [(one, Way::Hop(hop)), (two, Way::Pair(pair))]
+    [(one, Way::Hop(hop)), (two, Way::Pair(Box::new(pair)))]
 }

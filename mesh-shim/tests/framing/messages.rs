@@ -216,7 +216,7 @@ async fn old_clients_and_old_applications_are_served() {
         assert_eq!(seen.head.line, "GET /close HTTP/1.1", "{name}");
         served.send(answered).await;
         client.answer().await;
-        assert_eq!(client.to_end().await, (Vec::new(), true), "{name}");
+        assert_eq!(client.until_end().await, (Vec::new(), true), "{name}");
 
         // An application of HTTP/1.0: no length, and the end is the end.
         let mut client = Wire::connect(way.front()).await;

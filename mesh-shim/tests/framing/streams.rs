@@ -38,7 +38,7 @@ async fn each_event_arrives_at_once_and_the_clients_end_reaches_the_application(
         assert!(slowest < Duration::from_millis(500), "{name}: {slowest:?}");
         drop(client);
         let began = Instant::now();
-        let (_, _) = served.to_end().await;
+        let (_, _) = served.until_end().await;
         println!(
             "{name}: the application was told after {:?}",
             began.elapsed()
@@ -138,6 +138,6 @@ async fn a_client_that_has_said_all_still_gets_its_answer() {
             .send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
             .await;
         assert_eq!(client.answer().await.text(), "late", "{}", way.name());
-        assert_eq!(client.to_end().await.0, b"", "{}", way.name());
+        assert_eq!(client.until_end().await.0, b"", "{}", way.name());
     }
 }

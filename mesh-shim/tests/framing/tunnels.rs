@@ -49,11 +49,11 @@ async fn a_websocket_passes_and_its_halves_end_each_by_itself() {
             );
         }
         served.shut().await;
-        assert_eq!(client.to_end().await, (Vec::new(), true), "{name}");
+        assert_eq!(client.until_end().await, (Vec::new(), true), "{name}");
         client.send("after your end").await;
         assert_eq!(served.exact(14).await, b"after your end", "{name}");
         client.shut().await;
-        assert_eq!(served.to_end().await, (Vec::new(), true), "{name}");
+        assert_eq!(served.until_end().await, (Vec::new(), true), "{name}");
     }
 }
 
@@ -135,9 +135,9 @@ async fn a_tunnel_gets_the_time_to_drain_and_no_more() {
         shim.line("draining").await;
         client.send("on its way").await;
         assert_eq!(served.exact(10).await, b"on its way");
-        let _ = client.to_end().await;
+        let _ = client.until_end().await;
         let took = began.elapsed();
-        let _ = served.to_end().await;
+        let _ = served.until_end().await;
         let code = shim.end().await.code();
         println!("{}: cut after {took:?}, code {code:?}", way.name());
         assert!(took >= Duration::from_secs(1), "{took:?}");
@@ -164,11 +164,11 @@ async fn connect_is_opaque_and_counted() {
     served.send(b"\x00any bytes\xff").await;
     assert_eq!(client.exact(11).await, b"\x00any bytes\xff");
     client.shut().await;
-    assert_eq!(served.to_end().await, (Vec::new(), true));
+    assert_eq!(served.until_end().await, (Vec::new(), true));
     served.send("still").await;
     assert_eq!(client.exact(5).await, b"still");
     drop(served);
-    client.to_end().await;
+    client.until_end().await;
 
     let free = crate::common::free_port();
     for (target, status) in [

@@ -2,6 +2,7 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -92,7 +93,13 @@ struct Answer {
 }
 
 /// The frames of a message that is not ours.
-struct Frames(Incoming);
+struct Frames {
+    frames: Incoming,
+    reading: Option<Reading>,
+}
+
+/// Says for as long as it exists that the frames of a request are still to be read.
+pub(crate) struct Reading(Arc<AtomicBool>);
 
 /// One buffer that keeps a guard.
 struct Buffer(Bytes);
@@ -225,7 +232,22 @@ impl MeshBody {
         if frames.is_end_stream() {
             return Self::empty();
         }
-        Self::of(Frames(frames))
+        Self::of(Frames {
+            frames,
+            reading: None,
+        })
+    }
+
+    /// The same for a request of which it is to be known whether all of it has been read.
+    pub(crate) fn request(frames: Incoming, reading: &Arc<AtomicBool>) -> Self {
+        if frames.is_end_stream() {
+            return Self::empty();
+        }
+        reading.store(true, Relaxed);
+        Self::of(Frames {
+            frames,
+            reading: Some(Reading(reading.clone())),
+        })
     }
 
     /// The body of an answer. It keeps the connection until the stream has ended.
@@ -531,6 +553,14 @@ impl<B: Source> Body for Guarded<B> {
     }
 }
 
+// === impl Reading ===
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
+}
+
 // === impl Frames ===
 
 impl Source for Frames {
@@ -547,15 +577,20 @@ impl Body for Frames {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(Into::into)
+        let frame = ready!(Pin::new(&mut self.frames).poll_frame(cx));
+        if self.reading.is_some() && (!matches!(frame, Some(Ok(_))) || self.frames.is_end_stream())
+        {
+            self.reading = None;
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.frames.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.frames.size_hint()
     }
 }
 

@@ -95,7 +95,7 @@ impl Expectation {
         self.0.reader.wake();
     }
 
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.0.open.load(Acquire)
     }
 }

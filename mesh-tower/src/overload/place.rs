@@ -3,7 +3,7 @@ use std::{
     time::Instant,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use mesh_core::{
     classify::grpc,
     context::{Criticality, RequestContext},
@@ -12,7 +12,12 @@ use mesh_core::{
 };
 
 use super::{Entrance, room::Permit};
-use crate::{body::MeshBody, context::CallContext, runtime, server::is_buffered};
+use crate::{
+    body::MeshBody,
+    context::CallContext,
+    runtime,
+    server::{is_buffered, is_endless},
+};
 
 /// A place in work, given back on drop.
 #[derive(Debug)]
@@ -58,6 +63,10 @@ impl Place {
         let response = result?;
         if is_buffered(response.body()) {
             return Ok(response);
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || is_endless(response.headers()) {
+            // Tunnels and events wait, as a rule: a hundred of them are no load to be limited.
+            return Ok(response.map(|body| body.with_guard(room)));
         }
         let entrance = self.entrance.clone();
         let stream = Arc::new(Stream(Mutex::new(Some(self))));

@@ -173,9 +173,18 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
             return future;
         }
         future.upgradable = admit::is_upgradable(&request);
+        if self.line.is_some() && expect::is_expected(&request) {
+            let expects = Expectation::default();
+            request.extensions_mut().insert(expects.clone());
+            future.expects = Some(expects);
+        }
+        let body = |frames| match &self.line {
+            Some(line) => MeshBody::request(frames, line.reading()),
+            None => MeshBody::incoming(frames),
+        };
         if self.shared.form == Form::Proxy {
             // The application's own: nobody asks who it is, and it is counted by where it goes.
-            let request = request.map(MeshBody::new);
+            let request = request.map(body);
             future.inner = Some(self.service.borrow_mut().call(request));
             return future;
         }
@@ -188,16 +197,10 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
         }
         let stamps = self.peer.0.stamps();
         stamps.count(request.headers(), &mut self.stamp.borrow_mut());
-        if self.line.is_some() && expect::is_expected(&request) {
-            future.expects = Some(Expectation::default());
-        }
         let extensions = request.extensions_mut();
-        if let Some(expects) = &future.expects {
-            extensions.insert(expects.clone());
-        }
         extensions.insert(self.info.clone());
         extensions.insert(self.peer.clone());
-        future.inner = Some(self.service.borrow_mut().call(request.map(MeshBody::new)));
+        future.inner = Some(self.service.borrow_mut().call(request.map(body)));
         future
     }
 }
@@ -219,7 +222,13 @@ where
             return Poll::Pending;
         };
         let Poll::Ready(answered) = inner.poll(cx) else {
+            if this.expects.as_ref().is_some_and(Expectation::is_open) {
+                *this.expects = None;
+            }
             if let Some(line) = this.line {
+                if this.expects.is_none() && line.reading().load(Relaxed) {
+                    return Poll::Pending;
+                }
                 let broken = line.poll_broken(cx);
                 if let Some(expects) = this.expects
                     && line.has_more()

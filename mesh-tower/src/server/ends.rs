@@ -13,7 +13,7 @@ use crate::{BoxError, body::MeshBody};
 /// Whether an answer has no end of its own: the client ends it, and says so by closing. Others that
 /// close their half may still wait for the answer (`nc`, and HTTP/1.0 programs), so that only here it
 /// counts as having gone.
-pub(super) fn is_endless(headers: &HeaderMap) -> bool {
+pub(crate) fn is_endless(headers: &HeaderMap) -> bool {
     let events = b"text/event-stream";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let kind = value.as_bytes().get(..events.len());

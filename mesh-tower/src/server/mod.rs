@@ -52,6 +52,7 @@ mod tests;
 mod tunnel;
 mod util;
 
+pub(crate) use self::ends::is_endless;
 pub(crate) use self::util::{is_buffered, with_rng};
 pub use self::{
     builder::ServerBuilder,

@@ -17,7 +17,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -43,6 +43,8 @@ struct Shared<T> {
     busy: AtomicUsize,
     /// Requests so far.
     begun: AtomicUsize,
+    /// The body of the request in work is still being read: hyper looks for itself.
+    reading: Arc<AtomicBool>,
     /// Set once the connection is none of HTTP's any more.
     tunnel: OnceLock<Tunnel>,
     /// Only ever locked by the connection's own task.
@@ -89,6 +91,7 @@ impl<T> Line<T> {
         Self(Arc::new(Shared {
             busy: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
+            reading: Arc::default(),
             tunnel: OnceLock::new(),
             wire: Mutex::new(Wire {
                 io,
@@ -109,6 +112,12 @@ impl<T> Line<T> {
         self.0.busy.fetch_add(1, Relaxed);
         // There is no second one.
         let _ = self.0.tunnel.set(tunnel);
+    }
+
+    /// Whether the request in work has a body that is not read yet. What is read ahead then would be
+    /// read in small pieces.
+    pub(super) fn reading(&self) -> &Arc<AtomicBool> {
+        &self.0.reading
     }
 
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
