@@ -180,9 +180,13 @@ impl Traceparent {
         self.as_str().get(3..35).unwrap_or_default()
     }
 
-    /// The text as a header value.
+    /// The text as a header value: one that HTTP/2 keeps out of its table of values (RFC 7541 7.1.3),
+    /// since none comes twice, and each would push out one that does.
     pub fn to_header(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or(HeaderValue::from_static(""))
+        let value = HeaderValue::from_bytes(&self.0);
+        let mut value = value.unwrap_or(HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
     }
 }
 

@@ -30,7 +30,10 @@ pub(crate) fn inject(headers: &mut HeaderMap, to_the_end: bool, left: Option<Dur
     let Some(left) = left else { return };
     let left = left.max(Duration::from_millis(1));
     if to_the_end {
-        if let Ok(value) = HeaderValue::from_bytes(deadline::format_grpc_timeout(left).as_bytes()) {
+        let text = deadline::format_grpc_timeout(left);
+        if let Ok(mut value) = HeaderValue::from_bytes(text.as_bytes()) {
+            // None comes twice: in HTTP/2's table of values it would push out one that does.
+            value.set_sensitive(true);
             headers.insert(metadata::GRPC_TIMEOUT, value);
         }
     } else {

@@ -24,21 +24,22 @@ struct Found {
     rest: bool,
 }
 
-/// Removes the fields of the connection from a request or an answer. `te: trailers` stays: gRPC needs
-/// it, and trailers are passed on.
+/// Removes the fields of the connection from a request or an answer, and says whether it was to be the
+/// last one on it. `te: trailers` stays: gRPC needs it, and trailers are passed on.
 ///
 /// `upgrade`, asked where the message offers one or has it, says which protocols stay.
 pub(crate) fn strip(
     headers: &mut HeaderMap,
     upgrade: impl FnOnce(&HeaderMap) -> Option<HeaderValue>,
-) {
+) -> bool {
     let mut found = Found::default();
     for name in headers.keys() {
         found.see(name);
     }
     let upgrade = found.upgrade.then(|| upgrade(headers)).flatten();
+    let mut close = false;
     if found.connection {
-        remove_named(headers);
+        close = remove_named(headers);
         headers.remove(CONNECTION);
     }
     if found.upgrade {
@@ -68,6 +69,7 @@ pub(crate) fn strip(
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
     }
+    close
 }
 
 /// Whether the `Connection` field lists a name.
@@ -83,16 +85,28 @@ fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .map(str::trim)
 }
 
-fn remove_named(headers: &mut HeaderMap) {
-    // `close` and `keep-alive` name no field as a rule, and are all that most messages list.
+/// Whether `close` was among the names.
+fn remove_named(headers: &mut HeaderMap) -> bool {
+    let mut values = headers.get_all(CONNECTION).iter();
+    if let (Some(only), None) = (values.next(), values.next()) {
+        // What nearly all messages say names no other field.
+        if only.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
+            headers.remove(KEEP_ALIVE);
+            return false;
+        }
+        if only.as_bytes().eq_ignore_ascii_case(b"close") {
+            return true;
+        }
+    }
+    let close = connection_lists(headers, "close");
     let named: Vec<HeaderName> = listed(headers, &CONNECTION)
-        .filter(|name| !name.eq_ignore_ascii_case("close"))
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         .filter(may_be_named)
         .collect();
     for name in named {
         headers.remove(name);
     }
+    close
 }
 
 fn may_be_named(name: &HeaderName) -> bool {
@@ -157,6 +171,22 @@ mod tests {
             ("accept", "*/*"),
         ]);
         assert_eq!(left, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn whether_it_is_the_last_message_is_said() {
+        for (listed, last) in [
+            ("close", true),
+            ("Close", true),
+            ("x-a, close", true),
+            ("keep-alive", false),
+            ("closed", false),
+        ] {
+            let mut headers = map(&[("connection", listed), ("keep-alive", "1"), ("x-a", "1")]);
+            assert_eq!(strip(&mut headers, |_| None), last, "{listed}");
+            assert_eq!(headers.contains_key("x-a"), !listed.contains("x-a"));
+            assert_eq!(headers.len(), usize::from(headers.contains_key("x-a")));
+        }
     }
 
     #[test]

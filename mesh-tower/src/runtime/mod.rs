@@ -3,11 +3,13 @@
 
 #[cfg(target_os = "linux")]
 mod notify;
+mod spawn;
 mod tasks;
 mod worker;
 
 #[cfg(target_os = "linux")]
 pub use self::notify::{Notice, notify};
+pub(crate) use self::spawn::{Spawner, spawn};
 pub use self::tasks::{AbortOnDrop, Tasks};
 pub use self::worker::{set_worker_index, worker_index};
 

@@ -133,8 +133,7 @@ pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgr
         headers.remove(header::CONTENT_LENGTH);
         return;
     }
-    let close = version < Version::HTTP_2 && hop::connection_lists(headers, "close");
-    hop::strip(headers, |_| None);
+    let close = hop::strip(headers, |_| None) && version < Version::HTTP_2;
     let phantom = match version < Version::HTTP_2 {
         true => Phantom::of(status, headers),
         false => None,

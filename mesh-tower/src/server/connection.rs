@@ -11,7 +11,7 @@ use std::{
 };
 
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_core::{
     error::{ErrorKind, MeshError},
     identity::SpiffeId,
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     access::Rules,
     report::{InboundStats, Source},
+    runtime::Spawner,
     tcp::Application,
     telemetry::{Counter, Gauge},
     tls::{Credentials, ServerTls},
@@ -407,7 +408,7 @@ impl Shared {
             }
             Http::Two => {
                 let dispatch = Dispatch::new(&self, service, info, source, None, phase.clone());
-                let connection = http2::Builder::new(TokioExecutor::new())
+                let connection = http2::Builder::new(Spawner)
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(limits.streams)
                     .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))

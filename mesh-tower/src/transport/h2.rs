@@ -315,9 +315,9 @@ where
     fn execute(&self, inner: F) {
         if self.first.swap(false, Relaxed) {
             let ran = self.ran.clone();
-            tokio::spawn(Driver { inner, ran });
+            runtime::spawn(Driver { inner, ran });
         } else {
-            tokio::spawn(inner);
+            runtime::spawn(inner);
         }
     }
 }
