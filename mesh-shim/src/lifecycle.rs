@@ -275,9 +275,7 @@ impl Shim<'_> {
     /// On `/readyz`, and to the service manager.
     fn say(&self, readiness: Readiness, notice: Notice) {
         self.readiness.send_replace(readiness);
-        if let Err(error) = notify(notice) {
-            tracing::warn!("the service manager was not told {notice:?}: {error}");
-        }
+        notify(notice);
     }
 
     /// Waits for the application's port. `Some` when the shim is to end instead.

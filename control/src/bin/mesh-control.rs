@@ -113,19 +113,12 @@ async fn run(args: Args) -> Result<(), Error> {
     config.admin_socket = args.admin_socket;
     let running = Server::start(config).await?;
     say(&where_it_is(&running));
-    tell(Notice::Ready);
+    notify(Notice::Ready);
     let signal = stop.await;
     tracing::info!("{signal}: stopping");
-    tell(Notice::Stopping);
+    notify(Notice::Stopping);
     running.shutdown().await;
     Ok(())
-}
-
-/// Tells the service manager, if there is one.
-fn tell(notice: Notice) {
-    if let Err(error) = notify(notice) {
-        tracing::warn!("the service manager was not told {notice:?}: {error}");
-    }
 }
 
 /// The first line of the log, for people and for those who start the server.

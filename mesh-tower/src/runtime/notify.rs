@@ -17,15 +17,12 @@ pub enum Notice {
 }
 
 /// Tells the service manager, if there is one: `NOTIFY_SOCKET` names its socket, which systemd sets
-/// for units of `Type=notify`.
-///
-/// # Errors
-///
-/// When the socket is named and does not take the message. A service goes on without.
-pub fn notify(notice: Notice) -> io::Result<()> {
-    match std::env::var_os("NOTIFY_SOCKET") {
-        Some(name) if !name.is_empty() => send(name.as_bytes(), notice),
-        _ => Ok(()),
+/// for units of `Type=notify`. A service whose manager does not listen says so in its log and goes on.
+pub fn notify(notice: Notice) {
+    let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
+    let told = name.map_or(Ok(()), |name| send(name.as_bytes(), notice));
+    if let Err(error) = told {
+        tracing::warn!("the service manager was not told {notice:?}: {error}");
     }
 }
 
