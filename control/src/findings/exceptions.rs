@@ -3,13 +3,11 @@
 use mesh_grpc::pb::control as pb;
 
 use super::finding::warning;
-use super::{Excepted, Observed};
+use super::{Excepted, Observed, some_of};
 use crate::cli::table::span;
 
 /// An exception that ends within this time is told about, in seconds: a week to move a caller.
 const SOON: i64 = 7 * 24 * 3600;
-/// The most addresses that a finding names.
-const NAMED: usize = 8;
 
 /// Those that end soon cut their callers off then; those that have ended already have.
 pub(super) fn ending(seen: &Observed, found: &mut Vec<pb::Finding>) {
@@ -58,10 +56,5 @@ fn users(each: &Excepted) -> String {
     if each.users.is_empty() {
         return "nobody has used it in the last hour".to_owned();
     }
-    let named = each.users.iter().take(NAMED).map(ToString::to_string);
-    let mut text = format!("used by {}", named.collect::<Vec<_>>().join(", "));
-    if each.users.len() > NAMED {
-        text.push_str(&format!(", {} more", each.users.len() - NAMED));
-    }
-    text
+    format!("used by {}", some_of(&each.users, ToString::to_string))
 }

@@ -1,7 +1,6 @@
 //! What `meshctl check` says: each finding names the fault, its code and the next step.
 //!
 //! A pure function of what was observed ([`Observed`]), so that each rule is a test.
-
 //!
 //! | module | tells about |
 //! | --- | --- |
@@ -30,6 +29,18 @@ use mesh_grpc::pb::control as pb;
 
 /// Fewest calls for which a share means something.
 const FEW_CALLS: u64 = 10;
+
+/// Names that a finding lists; of the others it gives the number.
+const NAMED: usize = 8;
+
+/// `a, b, 3 more`.
+fn some_of<T>(all: &[T], name: impl Fn(&T) -> String) -> String {
+    let mut listed: Vec<_> = all.iter().take(NAMED).map(name).collect();
+    if all.len() > NAMED {
+        listed.push(format!("{} more", all.len() - NAMED));
+    }
+    listed.join(", ")
+}
 
 /// All findings, worst first; what is well comes last.
 pub(crate) fn findings(seen: &Observed) -> Vec<pb::Finding> {

@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use mesh_grpc::pb::control as pb;
 
 use super::finding::{host, seconds, warning};
-use super::{FEW_CALLS, Observed, Share};
+use super::{FEW_CALLS, Observed, Share, some_of};
 use crate::cli::table::share;
 use crate::report::StrangerSum;
 
 /// A share may be this much larger than intended, in percent of all calls, before it is told.
 const SLACK: u64 = 1;
-/// The most callers that a finding names.
-const NAMED: usize = 8;
-
 /// Backends that receive more than their weight because of calls that no rule of the service sent.
 pub(super) fn splits(seen: &Observed, found: &mut Vec<pb::Finding>) {
     for split in &seen.splits {
@@ -57,15 +54,7 @@ fn received(target: &Share) -> u64 {
 fn names(callers: &[(String, u64)]) -> String {
     let mut callers: Vec<_> = callers.iter().collect();
     callers.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
-    let mut out: Vec<String> = callers
-        .iter()
-        .take(NAMED)
-        .map(|(from, calls)| format!("{from} ({calls})"))
-        .collect();
-    if callers.len() > NAMED {
-        out.push(format!("{} more", callers.len() - NAMED));
-    }
-    out.join(", ")
+    some_of(&callers, |(from, calls)| format!("{from} ({calls})"))
 }
 
 /// Callers without an identity at services that have one: a switch to `Strict` would cut them off,
@@ -113,13 +102,8 @@ fn addresses(mut strangers: Vec<&StrangerSum>, count: impl Fn(&StrangerSum) -> S
         let often = std::cmp::Reverse((each.calls, each.connections));
         (often, each.source)
     });
-    let named = strangers.iter().take(NAMED).map(|stranger| {
+    some_of(&strangers, |stranger| {
         let ago = seconds(std::time::Duration::from_secs(stranger.last));
         format!("{} ({}, last {ago} ago)", stranger.source, count(stranger))
-    });
-    let mut named = named.collect::<Vec<_>>().join(", ");
-    if strangers.len() > NAMED {
-        named.push_str(&format!(", {} more", strangers.len() - NAMED));
-    }
-    named
+    })
 }
