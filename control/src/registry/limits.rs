@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use mesh_core::policy::{MAX_PRIORITY, MAX_WEIGHT};
+
 use super::Instance;
 
 /// Entries of one stream. A process serves on a handful of addresses.
@@ -15,10 +17,6 @@ const MAX_LABELS: usize = 32;
 /// Longest label key or value, instance name or zone, in bytes (Kubernetes' label values are 63,
 /// its names 253).
 const MAX_TEXT: usize = 253;
-/// Largest weight (Gateway API's bound).
-const MAX_WEIGHT: u32 = 1_000_000;
-/// Highest number of a priority (Envoy's, and that of endpoints in policy).
-const MAX_PRIORITY: u32 = 127;
 
 /// Why an instance was not taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]

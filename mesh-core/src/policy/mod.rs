@@ -30,6 +30,11 @@ pub mod validate;
 mod check;
 mod error;
 
+/// Highest number of an endpoint's priority (Envoy's bound).
+pub const MAX_PRIORITY: u32 = 127;
+/// Largest weight of an endpoint or of a route's target (Gateway API's bound).
+pub const MAX_WEIGHT: u32 = 1_000_000;
+
 pub use check::{Checked, check};
 pub use error::{Location, PolicyError, PolicyErrors, Related, Severity};
 pub use spec::{Resource, ResourceId};

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::policy::{MAX_PRIORITY, MAX_WEIGHT};
 
 use crate::channel::{ControlAddr, code};
 
@@ -81,8 +82,10 @@ impl Settings {
                 "MESH_ADMIN" => settings.admin = Some(admin(&value)?),
                 "MESH_ZONE" => settings.zone = Some(value),
                 "MESH_LABELS" => settings.labels = labels(&value)?,
-                "MESH_WEIGHT" => settings.weight = Some(number(&name, &value, 1..=1_000_000)?),
-                "MESH_PRIORITY" => settings.priority = Some(number(&name, &value, 0..=127)?),
+                "MESH_WEIGHT" => settings.weight = Some(number(&name, &value, 1..=MAX_WEIGHT)?),
+                "MESH_PRIORITY" => {
+                    settings.priority = Some(number(&name, &value, 0..=MAX_PRIORITY)?)
+                }
                 _ => {}
             }
         }

@@ -9,7 +9,6 @@ use super::index::{Index, parents};
 use super::{attempts, filters, matches, session};
 use crate::error::Code;
 use crate::name::ServiceName;
-use crate::policy::defaults;
 use crate::policy::model::{
     BackendIx, DirectResponse, Fault, Filter, HashOn, HeaderEdit, Hostname, Mirror, Origin,
     RetryPolicy, Route, RouteMatch, RouteTimeouts, SessionPolicy, Split, Target,
@@ -17,6 +16,7 @@ use crate::policy::model::{
 use crate::policy::spec::{
     BackendRef, FilterType, ParentRef, Resource, ResourceId, Retry, SessionPersistence, Timeouts,
 };
+use crate::policy::{MAX_WEIGHT, defaults};
 
 /// A rule at one of its parents.
 pub(super) struct AttachedRoute<'a> {
@@ -441,15 +441,14 @@ fn targets(
     backends: &mut Backends<'_>,
     findings: &mut Findings,
 ) -> Vec<Target> {
-    const MOST: u32 = 1_000_000;
     let mut out = Vec::new();
     let mut total: u64 = 0;
     for (n, backend) in rule.backends.iter().enumerate() {
         let at = format!("{at}.backendRefs[{n}]");
         let weight = backend.weight.unwrap_or(defaults::BACKEND_WEIGHT);
         total += u64::from(weight);
-        if weight > MOST {
-            let message = format!("{weight} is not in the range 0 to {MOST}");
+        if weight > MAX_WEIGHT {
+            let message = format!("{weight} is not in the range 0 to {MAX_WEIGHT}");
             let at = format!("{at}.weight");
             findings.error(cx.resource, at, Code::POLICY_RANGE, message);
         }

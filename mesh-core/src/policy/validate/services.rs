@@ -10,12 +10,9 @@ use crate::balance::EndpointInfo;
 use crate::error::Code;
 use crate::identity::SpiffeId;
 use crate::name::ServiceName;
-use crate::policy::defaults;
 use crate::policy::model::{AppProtocol, Discovery, SubsetFallback, TlsMode};
 use crate::policy::spec::{self, Endpoints, Resource, ServiceSpec, StaticEndpoint};
-
-/// Highest number of a priority (Envoy's limit).
-const MAX_PRIORITY: u32 = 127;
+use crate::policy::{MAX_PRIORITY, defaults};
 
 /// What a service is, checked.
 pub(super) struct Defined {
