@@ -10,11 +10,10 @@
 
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt as _;
-use mesh_core::classify::grpc;
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::metadata;
 use mesh_tower::body::MeshBody;
-use mesh_tower::retry::RetriedBelow;
+use mesh_tower::retry::{RetriedBelow, push_back};
 
 /// Marks a failed answer that was tried again here.
 pub(super) fn mark(response: Response<MeshBody>, is_grpc: bool) -> Response<MeshBody> {
@@ -43,14 +42,5 @@ pub(super) fn mark_error(error: &MeshError, headers: &mut HeaderMap) {
     let retried = error.attempts().len() > 1 || error.kind() == ErrorKind::BudgetEmpty;
     if retried || error.flags().non_retryable {
         headers.insert(metadata::RETRIED, HeaderValue::from_static("1"));
-    }
-}
-
-/// What says how a gRPC call ended says "do not retry" too, unless it says more already.
-fn push_back(headers: &mut HeaderMap) {
-    let failed =
-        grpc::status(headers).is_some_and(|code| mesh_core::classify::grpc(code).is_failure());
-    if failed && !headers.contains_key(metadata::RETRY_PUSHBACK_MS) {
-        headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from_static("-1"));
     }
 }

@@ -16,6 +16,7 @@ use super::replay::Replay;
 use super::story::Story;
 use crate::body::MeshBody;
 use crate::context::{self, CallContext};
+use crate::live_view::BackendView;
 
 /// What is needed to send the request again.
 pub(super) struct Head {
@@ -163,16 +164,13 @@ fn elsewhere(call: &CallContext) -> bool {
         return false;
     };
     let backend = chosen.backend.newest();
-    let position = |id| backend.position(id).unwrap_or(usize::MAX);
-    let picked = call.pick(call.attempt());
-    let last = position(picked);
-    let [a, b, c, d] = call.earlier_picks().map(position);
+    let tried = tried(call, &backend);
     let set = backend.set();
     // One that discovery has taken away is not to be reached either.
     let gone = set
-        .get(last)
+        .get(tried[0])
         .is_none_or(|endpoint| !endpoint.is_reachable());
-    picked != 0 && gone && set.is_reachable_but(&[last, a, b, c, d])
+    call.pick(call.attempt()) != 0 && gone && set.is_reachable_but(&tried)
 }
 
 /// Whether an endpoint is in rotation that this call has not tried.
@@ -181,11 +179,17 @@ fn another(call: &CallContext) -> bool {
         return false;
     };
     let backend = chosen.backend.newest();
-    let position = |id| backend.position(id).unwrap_or(usize::MAX);
-    let [a, b, c, d] = call.earlier_picks().map(position);
-    let tried = [position(call.pick(call.attempt())), a, b, c, d];
+    let tried = tried(call, &backend);
     let mut set = backend.set().iter().enumerate();
     set.any(|(ix, one)| !tried.contains(&ix) && one.health() == EndpointHealth::Available)
+}
+
+/// Where the endpoints that the call has tried are in `backend`, the last one first; `usize::MAX` for
+/// one that is not there.
+fn tried(call: &CallContext, backend: &BackendView) -> [usize; 5] {
+    let [a, b, c, d] = call.earlier_picks();
+    let picks = [call.pick(call.attempt()), a, b, c, d];
+    picks.map(|id| backend.position(id).unwrap_or(usize::MAX))
 }
 
 fn note_stop(call: &CallContext, replay: &Replay, why: StopReason) {

@@ -27,6 +27,7 @@
 mod calls;
 mod hedged;
 mod kept;
+mod pushback;
 mod replay;
 mod run;
 mod service;
@@ -34,6 +35,7 @@ mod settle;
 mod story;
 
 pub use self::calls::RetriedBelow;
+pub use self::pushback::push_back;
 pub(crate) use self::run::{Rules, run};
 pub(crate) use self::service::RoutedRetry;
 pub use self::service::{RetryLayer, RetryService};

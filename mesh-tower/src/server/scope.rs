@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use mesh_core::{
-    classify::{self, grpc},
+    classify,
     context::RequestContext,
     error::{Flags, MeshError},
     metadata,
@@ -27,6 +27,7 @@ use crate::{
     body::MeshBody,
     context,
     rescue::inbound::is_mesh_peer,
+    retry::push_back,
     stack::{Describe, into_mesh_error, is_grpc},
     upgrade::{Lasting, Life},
 };
@@ -95,10 +96,7 @@ impl Peer {
             return;
         }
         if self.grpc {
-            let failed = grpc::status(headers).is_some_and(|code| grpc(code).is_failure());
-            if failed && !headers.contains_key(metadata::RETRY_PUSHBACK_MS) {
-                headers.insert(metadata::RETRY_PUSHBACK_MS, HeaderValue::from_static("-1"));
-            }
+            push_back(headers);
         } else if classify::http(status, headers).is_failure() {
             headers.insert(metadata::RETRIED, HeaderValue::from_static("1"));
         }
