@@ -100,14 +100,22 @@ impl FromStr for Scenario {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|one| one.word() == text)
-            .ok_or_else(|| {
-                let words = Self::ALL.map(Self::word).join(", ");
-                format!("`{text}` is no scenario; there are {words}")
-            })
+        by_word(&Self::ALL, Self::word, text)
+            .map_err(|known| format!("`{text}` is no scenario; {known}"))
     }
+}
+
+/// The one of `all` whose word is `text`, or which words there are.
+pub(super) fn by_word<T: Copy>(
+    all: &[T],
+    word: impl Fn(T) -> &'static str,
+    text: &str,
+) -> Result<T, String> {
+    let found = all.iter().copied().find(|one| word(*one) == text);
+    found.ok_or_else(|| {
+        let words: Vec<_> = all.iter().map(|one| word(*one)).collect();
+        format!("there are {}", words.join(", "))
+    })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use super::backend::Backends;
 use super::files::Files;
 use super::process::Process;
-use super::scenario::Scenario;
+use super::scenario::{Scenario, by_word};
 
 /// The core of the subject; the load has another.
 pub const CORE: usize = 1;
@@ -133,13 +133,8 @@ impl FromStr for Subject {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|one| one.word() == text)
-            .ok_or_else(|| {
-                let words = Self::ALL.map(Self::word).join(", ");
-                format!("`{text}` is no subject; there are {words}")
-            })
+        by_word(&Self::ALL, Self::word, text)
+            .map_err(|known| format!("`{text}` is no subject; {known}"))
     }
 }
 
