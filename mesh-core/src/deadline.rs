@@ -73,8 +73,8 @@ pub fn format_timeout_ms(left: Duration) -> u64 {
 
 /// The deadline of a call that is made for a request whose caller waits until `incoming`: earlier by
 /// a margin for the way back, so that the caller hears of a call that took too long, by its code,
-/// while it still listens. The margin is [`DEADLINE_MARGIN`]
-/// or a tenth of the time left, whichever is less: no chain of hops uses a short deadline up.
+/// while it still listens. The margin is [`DEADLINE_MARGIN`] or a tenth of the time left, whichever is
+/// less: no chain of hops uses a short deadline up.
 pub fn inherit(incoming: Instant, now: Instant) -> Instant {
     let left = incoming.saturating_duration_since(now);
     let margin = DEADLINE_MARGIN.min(left / 10);

@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use mesh_core::balance::EndpointInfo;
 use mesh_core::identity::SpiffeId;
+use mesh_tower::server::ServerHandle;
 use mesh_tower::tls::{Credentials, Identity, TrustRoots};
 use mesh_tower::{Mesh, MeshBody};
 use rustix::process::Signal;
@@ -144,6 +145,19 @@ impl World {
         shim
     }
 
+    /// A service that answers `five stars`.
+    fn ratings(&self) -> ServerHandle {
+        let mesh = Mesh::builder("shop/ratings")
+            .credentials(self.credentials("ratings"))
+            .build()
+            .unwrap();
+        let server = mesh.server().bind("127.0.0.1:0").unwrap();
+        let answer = tower::service_fn(async |_: Request<MeshBody>| {
+            Ok::<_, std::convert::Infallible>(Response::new(MeshBody::full("five stars")))
+        });
+        server.serve(answer).unwrap()
+    }
+
     fn credentials(&self, service: &str) -> Credentials {
         let leaf = self.authority.leaf("shop", service);
         let credentials = Credentials::new();
@@ -223,19 +237,8 @@ async fn an_unchanged_http_server_is_called_over_mutual_tls() {
 #[tokio::test]
 async fn the_application_calls_the_mesh_through_http_proxy() {
     let Some(world) = World::new() else { return };
-    let ratings = Mesh::builder("shop/ratings")
-        .credentials(world.credentials("ratings"))
-        .build()
-        .unwrap();
-    let server = ratings
-        .server()
-        .bind("127.0.0.1:0")
-        .unwrap()
-        .serve(tower::service_fn(async |_: Request<MeshBody>| {
-            Ok::<_, std::convert::Infallible>(Response::new(MeshBody::full("five stars")))
-        }))
-        .unwrap();
-    world.policy(Some(server.local_addr()));
+    let ratings = world.ratings();
+    world.policy(Some(ratings.local_addr()));
     let shim = world.start().await;
     let mesh = world.caller(&shim);
     assert_eq!(
@@ -276,19 +279,8 @@ sys.exit(23 if seen == ["usr1"] and stars == b"five stars" else 1)
 #[tokio::test]
 async fn a_job_starts_when_the_mesh_is_there_gets_its_signal_and_ends_the_shim_with_its_code() {
     let Some(world) = World::new() else { return };
-    let ratings = Mesh::builder("shop/ratings")
-        .credentials(world.credentials("ratings"))
-        .build()
-        .unwrap();
-    let server = ratings
-        .server()
-        .bind("127.0.0.1:0")
-        .unwrap()
-        .serve(tower::service_fn(async |_: Request<MeshBody>| {
-            Ok::<_, std::convert::Infallible>(Response::new(MeshBody::full("five stars")))
-        }))
-        .unwrap();
-    world.policy(Some(server.local_addr()));
+    let ratings = world.ratings();
+    world.policy(Some(ratings.local_addr()));
     world.scratch.write("job.py", JOB);
     let script = world.scratch.path().join("job.py").display().to_string();
     let dir = world.scratch.path().display().to_string();

@@ -10,6 +10,7 @@
 //! mean, as gRPC does.
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
 /// Weights are scaled to at most this.
 const MAX: u32 = u16::MAX as u32;
 /// An entry is at most this many times the mean weight.

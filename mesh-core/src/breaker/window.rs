@@ -1,4 +1,5 @@
 use crate::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering::Relaxed};
+
 /// The largest window: what policy allows, rounded up. A model steps through every place of it.
 const CAPACITY: u32 = if cfg!(loom) { 4 } else { 10_240 };
 

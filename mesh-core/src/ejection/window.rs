@@ -1,4 +1,5 @@
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 /// Slots of the window.
 const SLOTS: u64 = 10;
 const COUNT_BITS: u32 = 20;

@@ -1,8 +1,8 @@
 //! The deadline that a call inherits.
 //!
 //! The earlier of the caller's remaining time (from the request that this task serves, less a margin
-//! for the way back) and the default becomes the call's deadline. A call whose deadline has passed already fails at once:
-//! nobody waits for its answer any more.
+//! for the way back) and the default becomes the call's deadline. A call whose deadline has passed
+//! already fails at once: nobody waits for its answer any more.
 //!
 //! ```
 //! use std::time::Duration;

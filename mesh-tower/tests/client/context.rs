@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mesh_core::context::RequestContext;
 use mesh_core::deadline::{parse_grpc_timeout, parse_timeout_ms};
-use mesh_tower::MeshBody;
 use mesh_tower::context::{self, CallContext};
-use mesh_tower::testkit::{Reply, TestNet};
+use mesh_tower::testkit::{Reply, TestEndpoint, TestNet};
+use mesh_tower::{Mesh, MeshBody, MeshClient};
 use tower::ServiceBuilder;
 
 use crate::support::{call, code, get, status};
@@ -15,17 +15,20 @@ fn serving() -> RequestContext {
     RequestContext::start(&mut fastrand::Rng::with_seed(1))
 }
 
+/// A service whose only endpoint never answers.
+fn hanging(net: &TestNet) -> (Mesh, TestEndpoint, MeshClient) {
+    let one = net.endpoint("10.0.0.1:80");
+    one.reply(Reply::hang());
+    let mesh = net.mesh("web").endpoints("reviews", [one.addr()]);
+    let mesh = mesh.build().unwrap();
+    let client = mesh.client("reviews");
+    (mesh, one, client)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_inherits_deadline_and_trace_of_the_request_being_served() {
     let net = TestNet::new();
-    let one = net.endpoint("10.0.0.1:80");
-    one.reply(Reply::hang());
-    let mesh = net
-        .mesh("web")
-        .endpoints("reviews", [one.addr()])
-        .build()
-        .unwrap();
-    let client = mesh.client("reviews");
+    let (_mesh, one, client) = hanging(&net);
     let mut served = serving();
     let began = tokio::time::Instant::now();
     served.deadline = Some(began.into_std() + Duration::from_millis(700));
@@ -40,14 +43,7 @@ async fn a_call_inherits_deadline_and_trace_of_the_request_being_served() {
 #[tokio::test(start_paused = true)]
 async fn each_hop_waits_a_margin_less_than_its_caller_over_http_and_grpc() {
     let net = TestNet::new();
-    let one = net.endpoint("10.0.0.1:80");
-    one.reply(Reply::hang());
-    let mesh = net
-        .mesh("web")
-        .endpoints("reviews", [one.addr()])
-        .build()
-        .unwrap();
-    let client = mesh.client("reviews");
+    let (_mesh, one, client) = hanging(&net);
     for (left, sent, waited) in [
         (Some(700), 695, 695),
         (Some(20), 18, 18),     // A tenth of what is short.

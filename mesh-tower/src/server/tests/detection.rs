@@ -7,23 +7,22 @@ use tower::service_fn;
 
 use super::secured::{Authority, secured};
 use super::*;
-use crate::server::{Limits, TlsChoice};
+use crate::server::{Limits, ServerHandle, TlsChoice};
 
 /// What the failure case allows a detection to take.
 const BOUND: Duration = Duration::from_secs(1);
+
+fn serving(authority: &Authority, choice: TlsChoice) -> ServerHandle {
+    let server = secured(authority).server().tls(choice);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    server.serve(service_fn(echo)).unwrap()
+}
 
 #[tokio::test]
 async fn part13_protocol_detection_answers_within_a_second_and_waits_for_no_silent_client() {
     let authority = Authority::new();
     for choice in [TlsChoice::Disabled, TlsChoice::Permissive] {
-        let mesh = secured(&authority);
-        let server = mesh
-            .server()
-            .tls(choice)
-            .bind("127.0.0.1:0")
-            .unwrap()
-            .serve(service_fn(echo))
-            .unwrap();
+        let server = serving(&authority, choice);
         let addr = server.local_addr();
         let silent = TcpStream::connect(addr).await.unwrap();
         // Beside one that says nothing: both versions of HTTP, told apart by their first bytes.
@@ -56,14 +55,7 @@ async fn part13_protocol_detection_lets_a_client_go_that_never_speaks() {
     ] {
         // Nothing at all, and the beginning of what both HTTP/2 and TLS could be told by.
         for said in ["", "PRI * HT"] {
-            let mesh = secured(&authority);
-            let server = mesh
-                .server()
-                .tls(choice)
-                .bind("127.0.0.1:0")
-                .unwrap()
-                .serve(service_fn(echo))
-                .unwrap();
+            let server = serving(&authority, choice);
             let began = tokio::time::Instant::now();
             let _ = raw(server.local_addr(), said).await;
             let held = began.elapsed();
