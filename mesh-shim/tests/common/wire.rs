@@ -77,6 +77,16 @@ impl Head {
 }
 
 impl Message {
+    /// One whose end did not come.
+    pub(crate) fn stuck(head: Head) -> Self {
+        Self {
+            head,
+            body: Vec::new(),
+            trailers: Vec::new(),
+            whole: false,
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -116,6 +126,16 @@ impl Wire {
         tokio::time::timeout(time, self.io.readable())
             .await
             .is_err()
+    }
+
+    /// `None` if it ends before.
+    pub(crate) async fn try_exact(&mut self, n: usize) -> Option<Vec<u8>> {
+        while self.ahead.len() < n {
+            if !self.more().await.unwrap_or(false) {
+                return None;
+            }
+        }
+        Some(self.ahead.drain(..n).collect())
     }
 
     pub(crate) async fn exact(&mut self, n: usize) -> Vec<u8> {

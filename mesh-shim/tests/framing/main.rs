@@ -15,7 +15,7 @@ use common::pair::{Hop, Pair, Setup};
 
 /// What stands between client and application.
 pub(crate) enum Way {
-    Hop(Hop),
+    Hop(Box<Hop>),
     Pair(Box<Pair>),
 }
 
@@ -44,5 +44,8 @@ pub(crate) async fn both_with(setup: Setup) -> [(RawApp, Way); 2] {
     let (one, two) = (RawApp::new().await, RawApp::new().await);
     let hop = Hop::start(one.addr, setup.clone()).await;
     let pair = Pair::start(two.addr, setup).await;
-    [(one, Way::Hop(hop)), (two, Way::Pair(Box::new(pair)))]
+    [
+        (one, Way::Hop(Box::new(hop))),
+        (two, Way::Pair(Box::new(pair))),
+    ]
 }

@@ -248,3 +248,18 @@ async fn old_clients_and_old_applications_are_served() {
         assert_eq!(client.answer().await.head.status(), 200, "{name}");
     }
 }
+
+/// hyper drops trailers that the head has not named, and forgot to end the message then.
+#[tokio::test]
+async fn trailers_that_nobody_announced_end_the_message_all_the_same() {
+    for (app, way) in both().await {
+        let name = way.name();
+        let sent = "POST /up HTTP/1.1\r\nHost: app.shop\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n";
+        let answered = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: cache-control\r\n\r\n\
+                        2\r\nhi\r\n0\r\nCache-Control: x\r\nX-End: 1\r\n\r\n";
+        let (seen, got, ..) = exchange!(app, way, sent, answered);
+        assert_eq!((seen.text().as_str(), seen.whole), ("abc", true), "{name}");
+        assert_eq!((got.text().as_str(), got.whole), ("hi", true), "{name}");
+    }
+}

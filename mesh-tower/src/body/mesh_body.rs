@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::TRAILER;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
@@ -14,6 +16,7 @@ use pin_project_lite::pin_project;
 use crate::BoxError;
 use crate::context::CallContext;
 use crate::endpoint::Watch;
+use crate::headers::hop;
 use crate::transport::{ConnInfo, Held};
 use crate::upgrade::Lasting;
 
@@ -50,6 +53,8 @@ struct Rest {
 trait Stream: Source {
     fn keep(self: Pin<&mut Self>, guard: Guard);
 
+    fn limit(self: Pin<&mut Self>, trailers: Trailers);
+
     /// Where who watches the body has its place.
     fn watch(self: Pin<&mut Self>) -> &mut Option<Watch>;
 
@@ -73,12 +78,23 @@ trait Source: Body<Data = Bytes, Error = BoxError> + Send {
     }
 }
 
+/// Which trailers go on.
+#[derive(Default)]
+pub(crate) enum Trailers {
+    #[default]
+    All,
+    /// For HTTP/1.1, where those that the head has not named are dropped. hyper does that too, and then
+    /// never ends the message if none is left.
+    Named(Box<[HeaderName]>),
+}
+
 pin_project! {
     /// A body, what it keeps until its end, and who watches it: in one allocation.
     struct Guarded<B> {
         // `None`: given up.
         #[pin]
         inner: Option<B>,
+        trailers: Trailers,
         watch: Option<Watch>,
         guard: Option<Guard>,
     }
@@ -306,6 +322,21 @@ impl MeshBody {
         }
     }
 
+    /// For an HTTP/1.1 message with this head: its trailers are those that the head names, if
+    /// trailers are `welcome` at all.
+    #[must_use]
+    pub(crate) fn for_http1(mut self, head: &HeaderMap, welcome: bool) -> Self {
+        if let Inner::Rest(Rest {
+            stream: Some(stream),
+            ..
+        }) = &mut self.inner
+            && stream.size_hint().exact().is_none()
+        {
+            stream.as_mut().limit(Trailers::named(head, welcome));
+        }
+        self
+    }
+
     /// Keeps `guard` until the stream has ended, failed or been dropped. Guards that were there
     /// before stay.
     #[must_use]
@@ -341,6 +372,7 @@ impl MeshBody {
 fn stream(source: impl Source + 'static) -> Pin<Box<dyn Stream>> {
     Box::pin(Guarded {
         inner: Some(source),
+        trailers: Trailers::All,
         watch: None,
         guard: None,
     })
@@ -448,6 +480,29 @@ impl From<Incoming> for MeshBody {
     }
 }
 
+// === impl Trailers ===
+
+impl Trailers {
+    fn named(head: &HeaderMap, welcome: bool) -> Self {
+        if !welcome || !head.contains_key(TRAILER) {
+            return Self::Named(Box::default());
+        }
+        let names = hop::listed(head, &TRAILER).filter_map(|name| name.parse().ok());
+        Self::Named(names.filter(hop::may_trail).collect())
+    }
+
+    fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let Self::Named(names) = self else {
+            return Some(frame);
+        };
+        let mut trailers = frame.into_trailers().ok()?;
+        while let Some(name) = trailers.keys().find(|name| !names.contains(name)).cloned() {
+            trailers.remove(name);
+        }
+        (!trailers.is_empty()).then(|| Frame::trailers(trailers))
+    }
+}
+
 // === impl Inner ===
 
 impl Default for Inner {
@@ -477,6 +532,10 @@ impl<B: Source> Stream for Guarded<B> {
                 _later: guard,
             }),
         });
+    }
+
+    fn limit(self: Pin<&mut Self>, trailers: Trailers) {
+        *self.project().trailers = trailers;
     }
 
     fn watch(self: Pin<&mut Self>) -> &mut Option<Watch> {
@@ -525,6 +584,10 @@ impl<B: Source> Body for Guarded<B> {
             *this.guard = None;
             return Poll::Ready(Some(Err(error.into())));
         };
+        let frame = match frame {
+            Some(Ok(frame)) if frame.is_trailers() => this.trailers.of(frame).map(Ok),
+            frame => frame,
+        };
         let last = !matches!(frame, Some(Ok(_))) || inner.is_end_stream();
         if let Some(watch) = this.watch
             && watch.saw(&frame, last)
@@ -551,6 +614,19 @@ impl<B: Source> Body for Guarded<B> {
             None => SizeHint::with_exact(0),
         }
     }
+}
+
+/// A frame from the wire: trailers without what is none of theirs.
+fn clean(
+    frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+) -> Option<Result<Frame<Bytes>, BoxError>> {
+    let mut frame = frame?.map_err(BoxError::from);
+    if let Ok(frame) = &mut frame
+        && let Some(trailers) = frame.trailers_mut()
+    {
+        hop::strip_trailers(trailers);
+    }
+    Some(frame)
 }
 
 // === impl Reading ===
@@ -582,7 +658,7 @@ impl Body for Frames {
         {
             self.reading = None;
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        Poll::Ready(clean(frame))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -652,7 +728,7 @@ impl Body for Answer {
         if whole && let Some(held) = this.connection.take() {
             held.reuse();
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+        Poll::Ready(clean(frame))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,8 +5,9 @@
 //! next hop relies on.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, HOST, HeaderName, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -72,12 +73,53 @@ pub(crate) fn strip(
     close
 }
 
+/// Removes what trailers may not say: fields of the connection, and those that decide where a message
+/// ends or who is asked, which must be known with its head (RFC 9110 6.5.1).
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    while let Some(name) = trailers.keys().find(|name| is_of_the_head(name)).cloned() {
+        trailers.remove(name);
+    }
+}
+
+/// Whether a trailer of HTTP/1.1 may have this name: hyper's list is longer than what trailers must
+/// not say.
+pub(crate) fn may_trail(name: &HeaderName) -> bool {
+    const NOT: [HeaderName; 6] = [
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        MAX_FORWARDS,
+        SET_COOKIE,
+    ];
+    !is_of_the_head(name) && !NOT.contains(name)
+}
+
+fn is_of_the_head(name: &HeaderName) -> bool {
+    match name.as_str().len() {
+        2 => *name == TE,
+        4 => *name == HOST,
+        7 => *name == UPGRADE || *name == TRAILER,
+        10 => *name == CONNECTION || *name == KEEP_ALIVE,
+        13 => *name == AUTHORIZATION,
+        14 => *name == CONTENT_LENGTH,
+        16 => *name == PROXY_CONNECTION,
+        17 => *name == TRANSFER_ENCODING,
+        18 => *name == PROXY_AUTHENTICATE,
+        19 => *name == PROXY_AUTHORIZATION,
+        _ => false,
+    }
+}
+
 /// Whether the `Connection` field lists a name.
 pub(crate) fn connection_lists(headers: &HeaderMap, name: &str) -> bool {
     listed(headers, &CONNECTION).any(|one| one.eq_ignore_ascii_case(name))
 }
 
-fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(crate) fn listed<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).into_iter();
     values
         .filter_map(|value| value.to_str().ok())
@@ -187,6 +229,19 @@ mod tests {
             assert_eq!(headers.contains_key("x-a"), !listed.contains("x-a"));
             assert_eq!(headers.len(), usize::from(headers.contains_key("x-a")));
         }
+    }
+
+    #[test]
+    fn trailers_say_nothing_of_the_head() {
+        let mut trailers = map(&[
+            ("grpc-status", "0"),
+            ("host", "evil"),
+            ("connection", "close"),
+            ("content-length", "7"),
+            ("x-sum", "1"),
+        ]);
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("grpc-status", "0"), ("x-sum", "1")]));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What hyper leaves to us: requests that are well-formed bytes but not acceptable HTTP, and
 //! fields that belong to one hop.
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri,
+};
 use http_body::Body as _;
 
 use super::{Limits, ends::Phantom};
@@ -51,14 +53,39 @@ pub(super) fn request<B>(
     }
     check_host(request, h1)?;
     if h1 {
-        if request.uri().authority().is_some() && form == Form::Origin {
-            to_origin_form(request)?;
+        if request.uri().authority().is_some() {
+            match form {
+                Form::Origin => to_origin_form(request)?,
+                // The mesh encrypts by itself: `https` in the clear means something else.
+                Form::Proxy if request.uri().scheme() != Some(&uri::Scheme::HTTP) => {
+                    return Err(StatusCode::BAD_REQUEST);
+                }
+                Form::Proxy => {}
+            }
         }
         let is_11 = request.version() == Version::HTTP_11;
         // RFC 9110 7.8: a server ignores an upgrade in HTTP/1.0.
         hop::strip(request.headers_mut(), |headers| {
             is_11.then(|| upgrade::allowed(headers)).flatten()
         });
+    }
+    Ok(())
+}
+
+/// Where the body of an HTTP/1 request ends must be said in one way that everybody reads alike
+/// (RFC 9112 6.1 and 6.3): `chunked` and nothing else, without a length beside it. Codings other than
+/// that would be lost on the way, since the coding belongs to one connection.
+pub(super) fn framing(headers: &HeaderMap) -> Result<(), StatusCode> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    let chunked = coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
+    if !chunked || codings.next().is_some() || headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(StatusCode::BAD_REQUEST);
     }
     Ok(())
 }
@@ -80,6 +107,9 @@ fn check_host<B>(request: &Request<B>, h1: bool) -> Result<(), StatusCode> {
         };
     };
     let parsed = uri::Authority::try_from(host.as_bytes()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    if !has_good_port(&parsed) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
     if parsed.as_str().contains('@') {
         return Err(StatusCode::BAD_REQUEST);
     }
@@ -88,6 +118,13 @@ fn check_host<B>(request: &Request<B>, h1: bool) -> Result<(), StatusCode> {
         return Err(StatusCode::BAD_REQUEST);
     }
     Ok(())
+}
+
+/// No port, an empty one, or a number (RFC 3986 3.2.3): `a:x` is an authority to the parser.
+fn has_good_port(authority: &uri::Authority) -> bool {
+    let (text, host) = (authority.as_str(), authority.host());
+    let port = text.strip_prefix(host).unwrap_or_default();
+    port.is_empty() || port == ":" || authority.port_u16().is_some()
 }
 
 /// `GET http://a/b` to an origin: the target's authority replaces Host (RFC 9112 3.2.2).

@@ -131,7 +131,11 @@ pub(super) async fn serve<S: Answers>(
     let start = async {
         let secured = shared.secure(io, remote).await?;
         let (http, io) = match secured.http {
-            Some(http) => (http, Rewind::new(secured.io)),
+            Some(Http::Two) => {
+                let io = detect::two(secured.io).await.map_err(broken)?;
+                (Http::Two, io)
+            }
+            Some(Http::One) => (Http::One, Rewind::new(secured.io)),
             None => detect::http(secured.io).await.map_err(broken)?,
         };
         Ok::<_, MeshError>(Opened {

@@ -13,13 +13,15 @@ use crate::transport::BoxIo;
 
 /// What an HTTP/2 client says first (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// With the head of the frame that must follow: SETTINGS.
+const BEGUN: usize = PREFACE.len() + 9;
 /// The type byte of a TLS record that holds a handshake (RFC 8446 5.1).
 const HANDSHAKE: u8 = 0x16;
 
 /// A connection some of whose first bytes were read already.
 pub(super) struct Rewind<T> {
     io: T,
-    bytes: [u8; PREFACE.len()],
+    bytes: [u8; BEGUN],
     start: usize,
     end: usize,
 }
@@ -72,14 +74,23 @@ pub(super) async fn http<T: AsyncRead + Unpin>(io: T) -> io::Result<(Http, Rewin
     let mut io = Rewind::new(io);
     loop {
         let got = io.fill().await?;
-        let seen = &io.bytes[..io.end];
-        if got == 0 || !PREFACE.starts_with(seen) {
+        let seen = &io.bytes[..io.end.min(PREFACE.len())];
+        let whole = seen.len() == PREFACE.len();
+        if !PREFACE.starts_with(seen) || (got == 0 && !whole) {
             return Ok((Http::One, io));
         }
-        if io.end == PREFACE.len() {
+        if got == 0 || io.end == BEGUN {
             return Ok((Http::Two, io));
         }
     }
+}
+
+/// The same where TLS has agreed on HTTP/2: waits for as much, since a peer that says nothing after
+/// its handshake has nobody else to bound it.
+pub(super) async fn two<T: AsyncRead + Unpin>(io: T) -> io::Result<Rewind<T>> {
+    let mut io = Rewind::new(io);
+    while io.end < BEGUN && io.fill().await? > 0 {}
+    Ok(io)
 }
 
 // === impl Rewind ===
@@ -88,7 +99,7 @@ impl<T> Rewind<T> {
     pub(super) fn new(io: T) -> Self {
         Self {
             io,
-            bytes: [0; PREFACE.len()],
+            bytes: [0; BEGUN],
             start: 0,
             end: 0,
         }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use mesh_core::metadata;
 use pin_project_lite::pin_project;
@@ -88,6 +89,8 @@ pin_project! {
         version: Version,
         upgradable: bool,
         connect: bool,
+        // The client reads trailers.
+        trailers: bool,
         // Of a request whose body waits to be asked for.
         expects: Option<Expectation>,
     }
@@ -166,13 +169,21 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
             version,
             upgradable: false,
             connect: request.method() == Method::CONNECT,
+            trailers: false,
             expects: None,
         };
-        if let Err(status) = admit::request(&mut request, self.shared.form, &self.shared.limits) {
+        let framed = match version < Version::HTTP_2 && !request.body().is_end_stream() {
+            true => admit::framing(request.headers()),
+            false => Ok(()),
+        };
+        let admitted = framed
+            .and_then(|()| admit::request(&mut request, self.shared.form, &self.shared.limits));
+        if let Err(status) = admitted {
             future.refused = Some(refusal(status, version));
             return future;
         }
         future.upgradable = admit::is_upgradable(&request);
+        future.trailers = request.headers().contains_key(header::TE);
         if self.line.is_some() && expect::is_expected(&request) {
             let expects = Expectation::default();
             request.extensions_mut().insert(expects.clone());
@@ -258,6 +269,11 @@ where
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if *this.version < Version::HTTP_2 && !is_buffered(response.body()) {
+            let (head, body) = response.into_parts();
+            let body = body.for_http1(&head.headers, *this.trailers);
+            response = Response::from_parts(head, body);
         }
         if let Some(busy) = this.busy.take()
             && !is_buffered(response.body())

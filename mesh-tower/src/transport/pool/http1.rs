@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Instant;
 
 use http::{Request, Response};
+use http_body::Body as _;
 use mesh_core::error::MeshError;
 
 use super::{Held, Raw, Shared, answer};
@@ -19,6 +20,10 @@ impl Shared {
         now: Instant,
     ) -> Result<Response<MeshBody>, MeshError> {
         self.names.for_http1(&mut request);
+        if !request.body().is_end_stream() {
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = body.for_http1(request.headers(), true);
+        }
         let mut pooled = self.take_idle(shard, now).await;
         let mut second = false;
         loop {

@@ -267,9 +267,7 @@ impl Shared {
             remote: Some(remote),
             ..ConnInfo::default()
         };
-        let tls = self.config.tls.as_ref();
-        let tls = tls.filter(|(tls, _)| alpn != Alpn::Through || tls.is_mesh());
-        let Some((tls, expect)) = tls else {
+        let Some((tls, expect)) = &self.config.tls else {
             return Ok(Raw {
                 io,
                 info,
