@@ -13,6 +13,7 @@ use crate::config::{
     Upstream, parse_duration, parse_listen,
 };
 use crate::error::ShimError;
+use crate::transparent::Rules;
 
 /// The mesh beside an application that cannot link it.
 #[derive(Debug, Parser)]
@@ -44,6 +45,10 @@ enum Command {
     Run(Run),
     /// Proxy for an application that runs by itself (also without this word)
     Proxy(Flags),
+    /// Redirect the connections that this machine makes to the shim's transparent listener
+    Init(Init),
+    /// Take the rules of `init` away again
+    Undo(Undo),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +58,32 @@ struct Run {
     /// The application's command, after `--`
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The shim's transparent listener
+    #[arg(long, value_name = "PORT", default_value_t = 7141)]
+    port: u16,
+    /// The user that the shim runs as, whose connections are left alone
+    #[arg(long, value_name = "N")]
+    uid: Option<u32>,
+    /// The mark of the shim's connections (its own --mark), which are left alone
+    #[arg(long, value_name = "N")]
+    mark: Option<u32>,
+    /// A port that is left alone; may be repeated
+    #[arg(long = "exclude-port", value_name = "PORT")]
+    exclude: Vec<u16>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Undo {
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +124,18 @@ struct Flags {
     /// it or the name begins with tcp://; may be repeated
     #[arg(long = "upstream", value_name = "[tcp://]SERVICE=ADDR")]
     upstreams: Vec<Upstream>,
+
+    /// Listener for connections that `mesh-shim init` redirects, such as 127.0.0.1:7141
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    transparent: Option<SocketAddr>,
+
+    /// Listener for TLS that is passed on untouched, to the service that its SNI names
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    sni: Option<SocketAddr>,
+
+    /// Mark the shim's own connections (SO_MARK, needs CAP_NET_ADMIN), as `init --mark` leaves alone
+    #[arg(long, value_name = "N")]
+    mark: Option<u32>,
 
     /// /livez and /readyz
     #[arg(long, value_name = "ADDR", default_value_t = HEALTH, value_parser = parse_listen)]
@@ -162,11 +205,30 @@ impl std::str::FromStr for Outbound {
 }
 
 impl Cli {
+    /// What `init` and `undo` have to say; `None` for everything else.
+    pub(crate) fn rules(&self) -> Option<Result<String, ShimError>> {
+        match &self.command {
+            Some(Command::Init(init)) => {
+                let rules = Rules {
+                    port: init.port,
+                    uid: init.uid,
+                    mark: init.mark,
+                    exclude: init.exclude.clone(),
+                };
+                Some(rules.init(init.dry_run))
+            }
+            Some(Command::Undo(undo)) => Some(Rules::undo(undo.dry_run)),
+            _ => None,
+        }
+    }
+
     /// Checks what no single flag can know.
     pub(crate) fn into_config(self) -> Result<Config, ShimError> {
         let (flags, command) = match self.command {
             Some(Command::Run(run)) => (run.flags, run.command),
             Some(Command::Proxy(flags)) => (flags, Vec::new()),
+            // They end before there is anything to configure.
+            Some(Command::Init(_) | Command::Undo(_)) => (self.flags, Vec::new()),
             None => (self.flags, Vec::new()),
         };
         let service = flags.service.filter(|name| !name.is_empty()).ok_or_else(|| {
@@ -186,7 +248,12 @@ impl Cli {
             protocol: flags.app_protocol,
             ready_within: flags.app_ready,
         });
-        if app.is_none() && flags.outbound.0.is_none() && flags.upstreams.is_empty() {
+        let others = flags.transparent.or(flags.sni);
+        if app.is_none()
+            && flags.outbound.0.is_none()
+            && flags.upstreams.is_empty()
+            && others.is_none()
+        {
             return Err(ShimError::configuration(
                 "nothing to do: no --port to take requests in, no outbound listener",
                 "give --port, --outbound or --upstream",
@@ -206,6 +273,9 @@ impl Cli {
             advertise: flags.advertise,
             outbound: flags.outbound.0,
             upstreams: flags.upstreams,
+            transparent: flags.transparent,
+            sni: flags.sni,
+            mark: flags.mark,
             health: flags.health,
             metrics: flags.metrics,
             workers: flags.workers,

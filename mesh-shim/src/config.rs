@@ -35,6 +35,12 @@ pub struct Config {
     pub outbound: Option<SocketAddr>,
     /// Explicit local ports, one service each.
     pub upstreams: Vec<Upstream>,
+    /// Connections that the firewall redirects here; none when nothing is redirected.
+    pub transparent: Option<SocketAddr>,
+    /// TLS that is passed on by its server name; none without such a listener.
+    pub sni: Option<SocketAddr>,
+    /// Marks the shim's own connections (`SO_MARK`).
+    pub mark: Option<u32>,
     /// `/livez` and `/readyz`.
     pub health: SocketAddr,
     /// `/metrics`.

@@ -1,8 +1,11 @@
 //! The way into the mesh: through a control server, or by files alone.
 
+use std::sync::Arc;
+
 use mesh_core::error::MeshError;
 use mesh_grpc::Join;
 use mesh_tower::Mesh;
+use mesh_tower::transport::TcpConnect;
 
 use crate::config::Config;
 use crate::error::ShimError;
@@ -20,10 +23,16 @@ pub(crate) async fn join(config: &Config) -> Result<Mesh, ShimError> {
             "set MESH_CONTROL=https://host:7443 and MESH_IDENTITY=token:PATH, or give --policy FILE",
         ));
     }
-    let workers = config.workers.get();
+    let (workers, mark) = (config.workers.get(), config.mark);
     let mut join = Join::builder()
         .service(&config.service)
-        .adjust(move |mesh| mesh.workers(workers));
+        .adjust(move |mesh| {
+            let mesh = mesh.workers(workers);
+            match mark {
+                Some(mark) => mesh.connector(Arc::new(TcpConnect::new().with_mark(mark))),
+                None => mesh,
+            }
+        });
     if let Some(control) = &options.control {
         join = join.control(control);
     }

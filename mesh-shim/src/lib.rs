@@ -21,6 +21,7 @@ mod logging;
 mod proxy;
 mod supervise;
 mod takeover;
+mod transparent;
 mod worker;
 
 use std::ffi::OsString;
@@ -54,6 +55,17 @@ pub fn main_with(
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
+    if let Some(done) = cli.rules() {
+        let (code, told) = match done {
+            Ok(told) => (ExitCode::SUCCESS, told),
+            Err(error) => (ExitCode::FAILURE, format!("mesh-shim: {error}\n")),
+        };
+        let _ = match code == ExitCode::SUCCESS {
+            true => std::io::stdout().write_all(told.as_bytes()),
+            false => std::io::stderr().write_all(told.as_bytes()),
+        };
+        return code;
+    }
     logging::start();
     match cli.into_config().and_then(|config| run(config, on_ready)) {
         Ok(code) => ExitCode::from(code),

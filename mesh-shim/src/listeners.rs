@@ -19,6 +19,10 @@ pub struct Ports {
     pub outbound: Option<SocketAddr>,
     /// Explicit ports, in the order of the configuration.
     pub upstreams: Vec<SocketAddr>,
+    /// Redirected connections.
+    pub transparent: Option<SocketAddr>,
+    /// TLS by its server name.
+    pub sni: Option<SocketAddr>,
     /// `/livez` and `/readyz`.
     pub health: SocketAddr,
     /// `/metrics`.
@@ -35,6 +39,12 @@ impl fmt::Display for Ports {
         }
         for upstream in &self.upstreams {
             write!(f, "upstream={upstream} ")?;
+        }
+        if let Some(transparent) = self.transparent {
+            write!(f, "transparent={transparent} ")?;
+        }
+        if let Some(sni) = self.sni {
+            write!(f, "sni={sni} ")?;
         }
         write!(f, "health={} metrics={}", self.health, self.metrics)
     }
@@ -54,6 +64,8 @@ pub(crate) struct WorkerListeners {
     pub(crate) inbound: Option<std::net::TcpListener>,
     pub(crate) outbound: Option<std::net::TcpListener>,
     pub(crate) upstreams: Vec<std::net::TcpListener>,
+    pub(crate) transparent: Option<std::net::TcpListener>,
+    pub(crate) sni: Option<std::net::TcpListener>,
 }
 
 impl Listeners {
@@ -89,6 +101,8 @@ impl Listeners {
                 .iter()
                 .map(|upstream| upstream.listen)
                 .collect(),
+            transparent: config.transparent,
+            sni: config.sni,
             health: health_addr,
             metrics: metrics_addr,
         };
@@ -124,6 +138,16 @@ impl Listeners {
                         .outbound
                         .as_mut()
                         .map(|a| one("outbound", "outbound", a))
+                        .transpose()?,
+                    transparent: ports
+                        .transparent
+                        .as_mut()
+                        .map(|a| one("transparent", "transparent", a))
+                        .transpose()?,
+                    sni: ports
+                        .sni
+                        .as_mut()
+                        .map(|a| one("sni", "sni", a))
                         .transpose()?,
                     upstreams: ports
                         .upstreams
@@ -231,6 +255,9 @@ mod tests {
             advertise: None,
             outbound: Some(any),
             upstreams: vec!["reviews=127.0.0.1:0".parse().unwrap()],
+            transparent: None,
+            sni: None,
+            mark: None,
             health: any,
             metrics: any,
             workers: workers.try_into().unwrap(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use http::uri::Authority;
-use mesh_core::error::MeshError;
+use mesh_core::error::{ErrorKind, MeshError};
 use mesh_tower::Mesh;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::tcp::Carried;
@@ -17,6 +17,7 @@ use crate::error::ShimError;
 use crate::inbound;
 use crate::listeners::{Listeners, WorkerListeners};
 use crate::proxy::{Bytes, Named, Outbound, Tunnels};
+use crate::transparent::{self, Requests};
 
 /// How the main thread tells the workers what time it is.
 #[derive(Debug, Clone, Default)]
@@ -133,11 +134,31 @@ impl Work {
         } = self;
         let mut outbound = Vec::new();
         let tunnels_open = TaskTracker::new();
+        let carried = Carried::new();
+        let sorting = TaskTracker::new();
+        if let Some(listener) = listeners.transparent {
+            let listener = tokio_listener(listener)?;
+            let local = listener.local_addr().map_err(unusable)?;
+            let (tunnels, open) = (tunnels.clone(), tunnels_open.clone());
+            let requests = Arc::new(Requests::new(&mesh, local, tunnels, open)?);
+            let (carried, end) = (carried.clone(), gates.end.clone());
+            sorting.spawn(transparent::serve(
+                mesh.clone(),
+                listener,
+                requests,
+                carried,
+                end,
+            ));
+        }
+        if let Some(listener) = listeners.sni {
+            let listener = tokio_listener(listener)?;
+            let (carried, end) = (carried.clone(), gates.end.clone());
+            sorting.spawn(transparent::serve_sni(mesh.clone(), listener, carried, end));
+        }
         if let Some(listener) = listeners.outbound {
             let proxy = Outbound::proxy(mesh.proxy_client(), tunnels, tunnels_open.clone());
             outbound.push(proxy.serve(&mesh, listener)?);
         }
-        let carried = Carried::new();
         for (listener, (service, always)) in listeners.upstreams.into_iter().zip(services) {
             let client = mesh.tcp(service.as_str());
             let bytes = Bytes { client, always };
@@ -160,7 +181,9 @@ impl Work {
         gates.end.cancelled().await;
         // A little less than the main thread waits for this one.
         let within = mesh.drain().timing().in_flight * 9 / 10;
-        futures_util::future::join(
+        sorting.close();
+        futures_util::future::join3(
+            sorting.wait(),
             futures_util::future::join_all(outbound.iter().map(ServerHandle::shutdown)),
             carried.end(within),
         )
@@ -168,4 +191,12 @@ impl Work {
         // Tunnels end with the application, which has ended.
         Ok(())
     }
+}
+
+fn tokio_listener(listener: std::net::TcpListener) -> Result<tokio::net::TcpListener, MeshError> {
+    tokio::net::TcpListener::from_std(listener).map_err(unusable)
+}
+
+fn unusable(error: std::io::Error) -> MeshError {
+    MeshError::new(ErrorKind::Internal, format!("local listener: {error}"))
 }

@@ -12,7 +12,7 @@ use mesh_core::error::{ErrorKind, MeshError};
 use mesh_tower::body::MeshBody;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::tcp::{Carried, TcpClient, TcpPort};
-use mesh_tower::transport::TcpAccept;
+use mesh_tower::transport::{Accept, TcpAccept};
 use mesh_tower::upgrade::Relay;
 use mesh_tower::{Mesh, MeshClient};
 use pin_project_lite::pin_project;
@@ -89,7 +89,16 @@ impl Outbound {
         if bytes.always {
             port = port.always();
         }
-        mesh.server().accept(port).forward_proxy(self)
+        self.serve_on(mesh, port)
+    }
+
+    /// The same for anything that accepts.
+    pub(crate) fn serve_on(
+        self,
+        mesh: &Mesh,
+        listener: impl Accept,
+    ) -> Result<ServerHandle, MeshError> {
+        mesh.server().accept(listener).forward_proxy(self)
     }
 
     /// Takes requests on `listener`, until the handle is told to stop.

@@ -15,6 +15,8 @@ use crate::transport::{BoxIo, abort};
 #[derive(Clone)]
 pub struct TcpClient {
     source: MeshSource,
+    /// The bytes are TLS already.
+    through: bool,
 }
 
 impl Mesh {
@@ -24,6 +26,7 @@ impl Mesh {
         let target = Target::parse(target, self.default_namespace());
         TcpClient {
             source: MeshSource::new(self.inner(), target),
+            through: false,
         }
     }
 }
@@ -53,7 +56,13 @@ impl TcpClient {
     /// As a call has them: no endpoint, a ceiling or the breaker, a connection that could not be
     /// made, an access policy of the server. Nothing was written.
     pub async fn connect(&mut self) -> Result<TcpConnection, MeshError> {
-        open::open(&mut self.source).await
+        open::open(&mut self.source, self.through).await
+    }
+
+    /// The same for bytes that are TLS already.
+    pub(super) fn through(mut self) -> Self {
+        self.through = true;
+        self
     }
 
     /// Carries a client's bytes to an endpoint and back, until both have ended, one has broken off,

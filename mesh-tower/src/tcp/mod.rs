@@ -33,18 +33,23 @@
 mod client;
 mod connection;
 mod copy;
+mod find;
 mod meter;
 mod open;
+mod pass;
 mod port;
 mod record;
 mod server;
+mod sniff;
 #[cfg(test)]
 mod tests;
 
 pub use self::client::TcpClient;
 pub use self::connection::TcpConnection;
 pub use self::copy::{End, Moved};
+pub use self::find::Destination;
 pub use self::port::{Carried, TcpPort};
+pub use self::sniff::{Opening, sniff};
 
 pub(crate) use self::open::knock;
 pub(crate) use self::server::{Application, Caller};

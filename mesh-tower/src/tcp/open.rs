@@ -28,7 +28,10 @@ const RETRIES: u32 = 2;
 const WORD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Opens a connection to an endpoint of the client's service.
-pub(super) async fn open(source: &mut MeshSource) -> Result<TcpConnection, MeshError> {
+pub(super) async fn open(
+    source: &mut MeshSource,
+    through: bool,
+) -> Result<TcpConnection, MeshError> {
     let began = runtime::now();
     let (service, port) = match source.service().await {
         Ok(found) => found,
@@ -43,7 +46,7 @@ pub(super) async fn open(source: &mut MeshSource) -> Result<TcpConnection, MeshE
         }
     };
     let mut attempts = Vec::new();
-    let opened = attempt_all(source, &service, port, &mut attempts).await;
+    let opened = attempt_all(source, through, &service, port, &mut attempts).await;
     let took = runtime::now().saturating_duration_since(began);
     let edge = match route(&service, port) {
         Some(route) => service
@@ -72,6 +75,7 @@ pub(super) async fn open(source: &mut MeshSource) -> Result<TcpConnection, MeshE
 
 async fn attempt_all(
     source: &MeshSource,
+    through: bool,
     service: &Arc<ServiceView>,
     port: Option<u16>,
     attempts: &mut Vec<AttemptRecord>,
@@ -97,7 +101,7 @@ async fn attempt_all(
         let number = u32::try_from(attempts.len()).unwrap_or(u32::MAX) + 1;
         let began = runtime::now();
         let at = pick(&backend, &tried)?;
-        let error = match connect(source, &backend, at, permit).await {
+        let error = match connect(source, through, &backend, at, permit).await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
@@ -227,6 +231,7 @@ fn pick(backend: &BackendView, tried: &[u64]) -> Result<usize, MeshError> {
 /// Connects to one endpoint and records how that went.
 async fn connect(
     source: &MeshSource,
+    through: bool,
     backend: &Arc<BackendView>,
     at: usize,
     mut permit: Option<Permit>,
@@ -236,7 +241,7 @@ async fn connect(
     let state = backend.set().get(at).ok_or_else(inside)?;
     let in_flight = state.begin();
     let began = runtime::now();
-    let made = dial(endpoint.pool()).await;
+    let made = dial(endpoint.pool(), through).await;
     let now = runtime::now();
     let took = now.saturating_duration_since(began);
     let balance = backend.policy().balance();
@@ -300,7 +305,7 @@ fn recorded(
 
 /// Makes a connection as a client would, and closes it.
 pub(crate) async fn knock(pool: &crate::transport::EndpointPool) -> Result<(), MeshError> {
-    dial(pool).await.map(drop)
+    dial(pool, false).await.map(drop)
 }
 
 type Dialled = (
@@ -310,13 +315,13 @@ type Dialled = (
 );
 
 /// A connection on which the endpoint has said that bytes may follow.
-async fn dial(pool: &crate::transport::EndpointPool) -> Result<Dialled, MeshError> {
+async fn dial(pool: &crate::transport::EndpointPool, through: bool) -> Result<Dialled, MeshError> {
     let Bytes {
         mut io,
         info,
         late,
         kept,
-    } = pool.bytes().await?;
+    } = pool.bytes(through).await?;
     if info.peer.is_none() {
         return Ok((io, None, kept));
     }

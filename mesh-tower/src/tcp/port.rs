@@ -74,7 +74,7 @@ impl Carried {
 
     /// Runs what one connection needs, unless there are too many. It is to end when the token says
     /// so.
-    pub(crate) fn spawn<F>(&self, one: impl FnOnce(CancellationToken) -> F)
+    pub fn spawn<F>(&self, one: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {

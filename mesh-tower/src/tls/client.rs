@@ -57,6 +57,8 @@ pub enum Alpn {
     /// No HTTP: bytes. In the mesh the server must agree to that by name; a server outside is
     /// offered nothing.
     Bytes,
+    /// Bytes that are TLS already: as [`Alpn::Bytes`] in the mesh, nothing at all to the outside.
+    Through,
 }
 
 /// A finished handshake.
@@ -128,6 +130,11 @@ impl ClientTls {
         Self(Mode::Pinned(sha256))
     }
 
+    /// Whether its servers are of the mesh.
+    pub(crate) fn is_mesh(&self) -> bool {
+        matches!(self.0, Mode::Mesh(_))
+    }
+
     /// Takes a connection through the handshake, at most 10 s. `host` is the address as a fallback
     /// for the name.
     ///
@@ -170,7 +177,10 @@ impl ClientTls {
         };
         let (_, session) = stream.get_ref();
         let agreed = session.alpn_protocol();
-        if alpn == Alpn::Bytes && agreed != Some(BYTES) && !matches!(self.0, Mode::Roots(_)) {
+        if matches!(alpn, Alpn::Bytes | Alpn::Through)
+            && agreed != Some(BYTES)
+            && !matches!(self.0, Mode::Roots(_))
+        {
             let what = "the peer does not take bytes: its port is not a TCP port of the mesh";
             return Err(TlsFailure::Handshake(what.to_owned()));
         }
@@ -238,8 +248,8 @@ impl ClientTls {
             Alpn::Http1 => vec![b"http/1.1".to_vec()],
             Alpn::Http2 => vec![b"h2".to_vec()],
             Alpn::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            Alpn::Bytes if matches!(self.0, Mode::Roots(_)) => Vec::new(),
-            Alpn::Bytes => vec![BYTES.to_vec()],
+            Alpn::Bytes | Alpn::Through if matches!(self.0, Mode::Roots(_)) => Vec::new(),
+            Alpn::Bytes | Alpn::Through => vec![BYTES.to_vec()],
         };
         config.resumption = Resumption::disabled();
         Ok(config)

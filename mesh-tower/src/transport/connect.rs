@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::BoxIo;
 
@@ -18,6 +18,7 @@ pub trait Connect: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct TcpConnect {
     keepalive: Option<Duration>,
+    mark: Option<u32>,
 }
 
 // === impl TcpConnect ===
@@ -27,7 +28,16 @@ impl TcpConnect {
     pub const fn new() -> Self {
         Self {
             keepalive: Some(Duration::from_secs(30)),
+            mark: None,
         }
+    }
+
+    /// Marks each connection (`SO_MARK`), so that a firewall's rules can tell it: those that redirect
+    /// others must leave it alone. Needs `CAP_NET_ADMIN`.
+    #[must_use]
+    pub const fn with_mark(mut self, mark: u32) -> Self {
+        self.mark = Some(mark);
+        self
     }
 
     /// Silence before the first probe; `None` for no probes.
@@ -46,9 +56,20 @@ impl Default for TcpConnect {
 
 impl Connect for TcpConnect {
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<BoxIo>> {
-        let keepalive = self.keepalive;
+        let Self { keepalive, mark } = *self;
         Box::pin(async move {
-            let stream = TcpStream::connect(addr).await?;
+            let stream = match mark {
+                None => TcpStream::connect(addr).await?,
+                Some(mark) => {
+                    let socket = match addr {
+                        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+                    };
+                    #[cfg(target_os = "linux")]
+                    SockRef::from(&socket).set_mark(mark)?;
+                    socket.connect(addr).await?
+                }
+            };
             stream.set_nodelay(true)?;
             if let Some(after) = keepalive {
                 let probes = TcpKeepalive::new()

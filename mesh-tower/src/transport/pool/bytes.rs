@@ -23,15 +23,19 @@ pub(crate) struct Kept {
 }
 
 impl EndpointPool {
-    /// Makes a connection of one's own.
-    pub(crate) async fn bytes(&self) -> Result<Bytes, MeshError> {
+    /// Makes a connection of one's own. `through`: what will be sent is TLS already, of which a
+    /// server outside the mesh needs no second one.
+    pub(crate) async fn bytes(&self, through: bool) -> Result<Bytes, MeshError> {
         let Raw {
             io,
             info,
             place,
             late,
             ..
-        } = self.0.connect(Alpn::Bytes).await?;
+        } = self
+            .0
+            .connect(if through { Alpn::Through } else { Alpn::Bytes })
+            .await?;
         Ok(Bytes {
             io,
             info,

@@ -267,7 +267,9 @@ impl Shared {
             remote: Some(remote),
             ..ConnInfo::default()
         };
-        let Some((tls, expect)) = &self.config.tls else {
+        let tls = self.config.tls.as_ref();
+        let tls = tls.filter(|(tls, _)| alpn != Alpn::Through || tls.is_mesh());
+        let Some((tls, expect)) = tls else {
             return Ok(Raw {
                 io,
                 info,

@@ -1,0 +1,184 @@
+//! `kill -9` of one of two shims in front of two instances: what was in flight on it fails, and of
+//! that what may be repeated is rescued.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Authority, Scratch, Shim};
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Empty};
+use mesh_core::balance::EndpointInfo;
+use mesh_core::identity::SpiffeId;
+use mesh_tower::Mesh;
+use mesh_tower::tls::{Credentials, Identity, TrustRoots};
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
+use tower_service::Service as _;
+
+const CALLERS: u64 = 20;
+
+/// Answers each request after 5 ms, so that some are in flight at any time.
+async fn app() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((io, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut io = BufReader::new(io);
+                let mut line = String::new();
+                while io.read_line(&mut line).await.is_ok_and(|got| got > 0) {
+                    let head_ends = line == "\r\n";
+                    line.clear();
+                    if head_ends {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                        if io.write_all(answer).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    addr
+}
+
+async fn shim(scratch: &Scratch, app: SocketAddr) -> Shim {
+    let identity = format!("dir:{}", scratch.path().join("identity").display());
+    let policy = scratch.path().join("policy.yaml").display().to_string();
+    let (port, any) = (app.port().to_string(), "127.0.0.1:0");
+    let mut shim = Shim::spawn(&[
+        "proxy",
+        "--as",
+        "shop/legacy",
+        "--port",
+        &port,
+        "--inbound",
+        any,
+        "--outbound",
+        "off",
+        "--health",
+        any,
+        "--metrics",
+        any,
+        "--identity",
+        &identity,
+        "--policy",
+        &policy,
+    ]);
+    shim.ready().await;
+    shim
+}
+
+fn caller(authority: &Authority, inbound: &[SocketAddr]) -> Mesh {
+    let leaf = authority.leaf("shop", "web");
+    let credentials = Credentials::new();
+    credentials.set_trust(TrustRoots::from_pem([("mesh.local", authority.pem.as_str())]).unwrap());
+    credentials.set_identity(Identity::from_pem(&leaf.cert, &leaf.key).unwrap());
+    let id: SpiffeId = "spiffe://mesh.local/ns/shop/sa/legacy".parse().unwrap();
+    let endpoints = inbound.iter().map(|addr| EndpointInfo {
+        identity: Some(id.clone()),
+        ..EndpointInfo::new(*addr)
+    });
+    Mesh::builder("shop/web")
+        .credentials(credentials)
+        .policy_text("service: shop/legacy\nroute: [{ retry: { attempts: 2 } }]")
+        .endpoint_infos("shop/legacy", endpoints)
+        .build()
+        .unwrap()
+}
+
+#[derive(Default)]
+struct Score {
+    calls: AtomicU64,
+    failed: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    let leaf = authority.leaf("shop", "legacy");
+    scratch.write("identity/cert.pem", &leaf.cert);
+    scratch.write("identity/key.pem", &leaf.key);
+    scratch.write("identity/roots.pem", &authority.pem);
+    scratch.write(
+        "policy.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: { name: x, namespace: shop }\nspec: {}\n",
+    );
+    let (killed, mut other) = (
+        shim(&scratch, app().await).await,
+        shim(&scratch, app().await).await,
+    );
+    let mesh = caller(&authority, &[killed.port("inbound"), other.port("inbound")]);
+    let stop = Arc::new(AtomicBool::new(false));
+    // GET may be repeated, POST may not once it was written.
+    let scores: [Arc<Score>; 2] = Default::default();
+    let mut callers = Vec::new();
+    for n in 0..CALLERS {
+        let (client, stop) = (mesh.client("legacy.shop"), stop.clone());
+        let method = [Method::GET, Method::POST][(n % 2) as usize].clone();
+        let score = scores[(n % 2) as usize].clone();
+        callers.push(tokio::spawn(async move {
+            while !stop.load(Relaxed) {
+                let request = Request::builder()
+                    .method(method.clone())
+                    .uri("http://legacy.shop/x")
+                    .body(Empty::<Bytes>::new())
+                    .unwrap();
+                score.in_flight.fetch_add(1, Relaxed);
+                let ok = match client.clone().call(request).await {
+                    Ok(answer) => {
+                        answer.status().is_success() && answer.into_body().collect().await.is_ok()
+                    }
+                    Err(_) => false,
+                };
+                score.in_flight.fetch_sub(1, Relaxed);
+                score.calls.fetch_add(1, Relaxed);
+                score.failed.fetch_add(u64::from(!ok), Relaxed);
+            }
+        }));
+    }
+    let calls = || {
+        scores
+            .iter()
+            .map(|one| one.calls.load(Relaxed))
+            .sum::<u64>()
+    };
+    let until = async |most: u64| {
+        while calls() < most {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until(1_000).await;
+    let failed = || scores.each_ref().map(|one| one.failed.load(Relaxed));
+    assert_eq!(failed(), [0, 0], "before the kill");
+    killed.signal(Signal::KILL);
+    let in_flight = scores[1].in_flight.load(Relaxed);
+    until(calls() + 200).await;
+    let at_once = failed();
+    until(calls() + 2_000).await;
+    stop.store(true, Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let rescued: u64 = mesh.report().edges.iter().map(|edge| edge.rescued).sum();
+    println!(
+        "{} calls; {in_flight} POSTs in flight at the kill, {} of them failed; GET: {} failed, {rescued} rescued",
+        calls(),
+        failed()[1],
+        failed()[0],
+    );
+    assert_eq!(failed()[0], 0, "what may be repeated is rescued");
+    assert!(failed()[1] <= CALLERS / 2, "more than were in flight");
+    assert_eq!(failed(), at_once, "later calls go to the other instance");
+    assert!(rescued > 0, "nothing was in flight on the killed shim");
+    other.signal(Signal::TERM);
+    assert_eq!(other.end().await.code(), Some(0));
+}
