@@ -2,15 +2,8 @@
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use mesh_core::error::MeshError;
 use mesh_core::metadata;
 use mesh_tower::body::MeshBody;
-
-/// The status of the error's kind, `mesh-reason` with its code, and its one line as the body.
-pub(crate) fn of_mesh_error(error: &MeshError) -> Response<MeshBody> {
-    let reason = HeaderValue::from_str(&error.code().to_string()).ok();
-    text(error.http_status(), reason, format!("{error}\n"))
-}
 
 /// A request that no proxy may pass on.
 pub(crate) fn bad_request(why: &str) -> Response<MeshBody> {

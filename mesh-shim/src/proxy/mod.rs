@@ -8,6 +8,8 @@ mod answer;
 mod chain;
 #[cfg(test)]
 mod chain_tests;
+#[cfg(test)]
+mod differential;
 mod listen;
 mod outbound;
 mod target;

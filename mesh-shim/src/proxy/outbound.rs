@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use http::{Method, Request, Response, StatusCode};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_tower::body::MeshBody;
+use mesh_tower::rescue;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::tcp::{Carried, TcpClient, TcpPort};
 use mesh_tower::transport::{Accept, TcpAccept};
@@ -170,7 +171,7 @@ impl Future for Answering {
                 (Ok(response), Some(relay)) if Relay::is_given(&response) => relay.join(response),
                 (Ok(response), _) => chain::mark(response, *is_grpc),
                 (Err(error), _) => {
-                    let mut response = answer::of_mesh_error(&error);
+                    let mut response = rescue::http_answer(&error);
                     chain::mark_error(&error, response.headers_mut());
                     response
                 }

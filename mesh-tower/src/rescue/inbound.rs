@@ -52,6 +52,12 @@ pub(crate) fn is_mesh_peer<B>(request: &Request<B>) -> bool {
     identified || request.headers().contains_key(metadata::ROUTED)
 }
 
+/// What a proxy answers its application for an HTTP call that failed: the status of the error's kind,
+/// `mesh-reason` with its code, and its one line as the body.
+pub fn http_answer(error: &MeshError) -> Response<MeshBody> {
+    answer(error, false, true)
+}
+
 /// The answer to a request that failed in the mesh. With `reveal` it says why.
 pub(crate) fn answer(error: &MeshError, grpc: bool, reveal: bool) -> Response<MeshBody> {
     let message = match error.kind() {

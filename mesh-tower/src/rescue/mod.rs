@@ -19,4 +19,5 @@ mod service;
 
 pub use self::answer::grpc_response;
 pub(crate) use self::answer::percent_encoded;
+pub use self::inbound::http_answer;
 pub use self::service::{RescueFuture, RescueLayer, RescueService};

@@ -233,6 +233,8 @@ impl Kept {
             self.trailers = Some(trailers.clone());
             self.ended = true;
         }
+        // Who knows the length does not ask for the end that follows it.
+        self.ended |= self.original.is_end_stream();
         Poll::Ready(Some(Ok(frame)))
     }
 }
@@ -301,6 +303,17 @@ mod tests {
         assert_eq!(read(replay.again().unwrap()).await, 60_000);
         assert_eq!(read(replay.again().unwrap()).await, 60_000);
         assert!(!replay.is_too_large());
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_length_was_read_is_whole_without_being_asked_for_more() {
+        let known = http_body_util::Full::new(Bytes::from_static(b"five!"));
+        let mut first = MeshBody::new(known.map_err(BoxError::from).boxed());
+        let replay = Replay::new(&mut first, KEPT);
+        assert!(matches!(replay, Replay::Kept(_)) && replay.copy().is_none());
+        first.frame().await.unwrap().unwrap();
+        assert!(replay.is_sent());
+        assert_eq!(read(replay.copy().unwrap()).await, 5);
     }
 
     #[tokio::test]

@@ -146,8 +146,22 @@ fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), StatusCode> {
     Ok(())
 }
 
-/// Puts an answer into a form that may be sent. `upgradable`: the request asked for it.
-pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgradable: bool) {
+/// What of a request decides how it may be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) version: Version,
+    pub(super) head: bool,
+    /// It asked for an upgrade.
+    pub(super) upgradable: bool,
+}
+
+/// Puts an answer into a form that may be sent.
+pub(super) fn response(response: &mut Response<MeshBody>, asked: Asked) {
+    let Asked {
+        version,
+        head,
+        upgradable,
+    } = asked;
     let status = response.status();
     let switching = status == StatusCode::SWITCHING_PROTOCOLS;
     if status.as_u16() > 599 || (switching && !upgradable) {
@@ -183,6 +197,20 @@ pub(super) fn response(response: &mut Response<MeshBody>, version: Version, upgr
     {
         *response.body_mut() = MeshBody::new(phantom);
     }
+    let silent = head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if silent && version >= Version::HTTP_2 && !response.body().is_end_stream() {
+        without_body(response, head);
+    }
+}
+
+/// HTTP/1 keeps what must not follow a head to itself; in HTTP/2 hyper sends it, and the peer takes it
+/// for a broken stream (RFC 9113 8.1.1).
+fn without_body(response: &mut Response<MeshBody>, head: bool) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact().filter(|_| head) {
+        let headers = response.headers_mut().entry(header::CONTENT_LENGTH);
+        headers.or_insert_with(|| HeaderValue::from(length));
+    }
 }
 
 /// Whether a request (already checked) asks for an upgrade.
@@ -197,6 +225,12 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
+
+    const ASKED: Asked = Asked {
+        version: Version::HTTP_11,
+        head: false,
+        upgradable: false,
+    };
 
     fn check(target: &str, headers: &[(&str, &str)]) -> Result<Request<()>, u16> {
         check_as(Form::Origin, Method::GET, Version::HTTP_11, target, headers)
@@ -325,7 +359,7 @@ mod tests {
                 .status(status)
                 .body(MeshBody::empty())
                 .unwrap();
-            response(&mut answer, Version::HTTP_11, false);
+            response(&mut answer, ASKED);
             assert_eq!(answer.status(), 502);
         }
         let mut answer = Response::builder()
@@ -335,9 +369,36 @@ mod tests {
             .header("transfer-encoding", "chunked")
             .body(MeshBody::empty())
             .unwrap();
-        response(&mut answer, Version::HTTP_11, false);
+        response(&mut answer, ASKED);
         assert_eq!(answer.headers().len(), 1);
         assert_eq!(answer.headers()["connection"], "close");
+    }
+
+    #[test]
+    fn nothing_follows_a_head_where_nothing_may() {
+        for (head, status, length) in [
+            (true, 503, Some("6")),
+            (false, 204, None),
+            (false, 304, None),
+        ] {
+            let answer = Response::builder().status(status);
+            let mut answer = answer.body(MeshBody::full("failed")).unwrap();
+            let version = Version::HTTP_2;
+            response(
+                &mut answer,
+                Asked {
+                    version,
+                    head,
+                    ..ASKED
+                },
+            );
+            assert!(answer.body().is_end_stream(), "{status}");
+            let length_said = answer.headers().get(header::CONTENT_LENGTH);
+            assert_eq!(
+                length_said.map(HeaderValue::as_bytes),
+                length.map(str::as_bytes)
+            );
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    admit::{self, Form},
+    admit::{self, Asked, Form},
     connection::Shared,
     detect::Rewind,
     ends::{Endless, is_endless},
@@ -32,6 +32,7 @@ use super::{
 use crate::{
     body::MeshBody,
     expect::{self, Expectation},
+    headers::find,
     metrics::inbound::PeerHandle,
     report::{LastStamp, Source},
     rescue::inbound::refusal,
@@ -86,8 +87,7 @@ pin_project! {
         busy: Option<BusyGuard<Wire>>,
         line: Option<Line<Wire>>,
         phase: Phase,
-        version: Version,
-        upgradable: bool,
+        asked: Asked,
         connect: bool,
         // The client reads trailers.
         trailers: bool,
@@ -166,8 +166,11 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
             busy: self.line.as_ref().map(Line::enter),
             line: self.line.clone(),
             phase: self.phase.clone(),
-            version,
-            upgradable: false,
+            asked: Asked {
+                version,
+                head: request.method() == Method::HEAD,
+                upgradable: false,
+            },
             connect: request.method() == Method::CONNECT,
             trailers: false,
             expects: None,
@@ -182,8 +185,8 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
             future.refused = Some(refusal(status, version));
             return future;
         }
-        future.upgradable = admit::is_upgradable(&request);
-        future.trailers = request.headers().contains_key(header::TE);
+        future.asked.upgradable = admit::is_upgradable(&request);
+        future.trailers = find(request.headers(), &header::TE).is_some();
         if self.line.is_some() && expect::is_expected(&request) {
             let expects = Expectation::default();
             request.extensions_mut().insert(expects.clone());
@@ -258,19 +261,19 @@ where
             Ok(response) => response,
             Err(never) => match never {},
         };
-        admit::response(&mut response, *this.version, *this.upgradable);
-        if *this.upgradable
+        admit::response(&mut response, *this.asked);
+        if this.asked.upgradable
             && let Some(line) = this.line
             && is_tunnel(response.status(), *this.connect)
         {
             line.stop_lingering();
             line.unbound(Tunnel::begin(&mut response));
-        } else if *this.version < Version::HTTP_2 && this.phase.is_closing() {
+        } else if this.asked.version < Version::HTTP_2 && this.phase.is_closing() {
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if *this.version < Version::HTTP_2 && !is_buffered(response.body()) {
+        if this.asked.version < Version::HTTP_2 && !is_buffered(response.body()) {
             let (head, body) = response.into_parts();
             let body = body.for_http1(&head.headers, *this.trailers);
             response = Response::from_parts(head, body);
