@@ -104,6 +104,10 @@ struct Flags {
     #[arg(long, value_enum, default_value_t)]
     app_protocol: AppProtocol,
 
+    /// Tell the application who asked: Forwarded, X-Forwarded-For, -Proto, -Host and Via
+    #[arg(long)]
+    forwarded: bool,
+
     /// How long the application may take until its port accepts
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     app_ready: Duration,
@@ -246,6 +250,7 @@ impl Cli {
         let app = flags.port.map(|port| App {
             addr: SocketAddr::new(flags.app_address, port),
             protocol: flags.app_protocol,
+            forwarded: flags.forwarded,
             ready_within: flags.app_ready,
         });
         let others = flags.transparent.or(flags.sni);

@@ -62,6 +62,8 @@ pub struct App {
     pub addr: SocketAddr,
     /// What it speaks there.
     pub protocol: AppProtocol,
+    /// Whether it is told who asked: `Forwarded`, `X-Forwarded-*`, `Via`.
+    pub forwarded: bool,
     /// How long it may take until its port accepts a connection.
     pub ready_within: Duration,
 }

@@ -63,7 +63,11 @@ pub(crate) fn serve(
         MeshError::new(ErrorKind::Internal, format!("inbound listener: {error}"))
     })?;
     // Announced once for all workers, by the main thread.
-    let server = mesh.server().accept(listener).announce(false);
+    let server = mesh
+        .server()
+        .accept(listener)
+        .announce(false)
+        .forwarded(app.forwarded);
     let (protocol, version) = match app.protocol {
         AppProtocol::Tcp => return server.serve_tcp(app.addr),
         AppProtocol::Http => (Protocol::Http1, Version::HTTP_11),

@@ -248,6 +248,7 @@ mod tests {
             app: Some(App {
                 addr: "127.0.0.1:1".parse().unwrap(),
                 protocol: AppProtocol::Http,
+                forwarded: false,
                 ready_within: Duration::from_secs(1),
             }),
             command: Vec::new(),

@@ -91,6 +91,7 @@ async fn requests_at_the_leaf(copies: bool) -> u32 {
     let app = App {
         addr: middle.local_addr(),
         protocol: AppProtocol::Http,
+        forwarded: false,
         ready_within: Duration::from_secs(1),
     };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

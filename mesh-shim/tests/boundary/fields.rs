@@ -1,6 +1,8 @@
 //! Fields of one hop, fields that say who somebody is, and fields that only the mesh may set.
 
 use crate::Fronts;
+use crate::common::app::{Recorder, ok};
+use crate::common::pair::{Hop, Pair, Setup};
 use crate::common::wire::Wire;
 
 /// What is sent, what the application must have of it (name and value), and what it must not have.
@@ -139,6 +141,64 @@ async fn trailers_do_not_change_what_the_head_has_said() {
                 .any(|seen| seen.head.all("host") != ["app.shop"]);
             println!("{front}: trailer {name}: {status:?}, {} seen", seen.len());
             assert!(!leaked && !doubled, "{front}: {name}: {seen:?}");
+        }
+    }
+}
+
+/// What a client says of those before it, and of who it is.
+const SAYS: &str = "Forwarded: for=9.9.9.9\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: outside\r\n\
+                    X-Real-IP: 9.9.9.9\r\nX-Forwarded-Client-Cert: URI=spiffe://evil\r\nClient-Cert: :AA:\r\n";
+
+#[tokio::test]
+async fn only_a_verified_peer_says_who_came_before_and_nobody_who_it_is() {
+    for told in [false, true] {
+        let setup = Setup {
+            flags: if told {
+                vec!["--forwarded"]
+            } else {
+                Vec::new()
+            },
+            ..Setup::default()
+        };
+        let app = Recorder::new(|_| ok()).await;
+        let hop = Hop::start(app.addr, setup.clone()).await;
+        let pair = Pair::start(app.addr, setup).await;
+        // A stranger's word counts for nothing; a peer of the mesh hands on what its application says.
+        for (name, front, verified) in [
+            ("inbound", hop.front(), false),
+            ("port", pair.front(), true),
+        ] {
+            let mut client = Wire::connect(front).await;
+            let sent = format!("GET /case HTTP/1.1\r\nHost: app.shop\r\n{SAYS}\r\n");
+            client.send(sent).await;
+            assert_eq!(client.answer().await.head.status(), 200, "{name}");
+            let seen = app.take().remove(0).head;
+            println!("{name}, told {told}: {:?}", seen.fields);
+            for identity in ["x-forwarded-client-cert", "client-cert"] {
+                assert_eq!(seen.get(identity), None, "{name}");
+            }
+            assert_eq!(seen.get("x-real-ip").is_some(), verified, "{name}");
+            let expected = match (verified, told) {
+                (false, false) => None,
+                (false, true) => Some("127.0.0.1"),
+                (true, false) => Some("9.9.9.9"),
+                (true, true) => Some("9.9.9.9, 127.0.0.1"),
+            };
+            assert_eq!(seen.get("x-forwarded-for"), expected, "{name}");
+            let proto = match (verified, told) {
+                (true, _) => Some("https"),
+                (false, true) => Some("http"),
+                (false, false) => None,
+            };
+            assert_eq!(seen.get("x-forwarded-proto"), proto, "{name}");
+            let forwarded = seen.get("forwarded").map(|value| value.contains("9.9.9.9"));
+            assert_eq!(forwarded, (verified || told).then_some(verified), "{name}");
+            let via = seen.get("via");
+            assert_eq!(
+                via.is_some_and(|via| via.contains("mesh")),
+                told,
+                "{name}: {via:?}"
+            );
         }
     }
 }

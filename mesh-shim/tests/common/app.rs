@@ -85,13 +85,9 @@ impl Recorder {
                     while let Ok(Some(head)) =
                         tokio::time::timeout(Duration::from_secs(300), wire.try_head()).await
                     {
-                        let line = head.line.clone();
                         let rest = wire.rest(head.clone(), Kind::Request);
                         let read = tokio::time::timeout(Duration::from_secs(10), rest).await;
-                        let message = read.unwrap_or_else(|_| {
-                            println!("{line}: its body neither comes nor ends");
-                            Message::stuck(head)
-                        });
+                        let message = read.unwrap_or_else(|_| Message::stuck(head));
                         let (bytes, end) = say(&message);
                         let whole = message.whole;
                         seen.lock().unwrap().push(message);

@@ -13,6 +13,7 @@
 
 mod filters;
 mod find;
+pub(crate) mod forwarded;
 pub(crate) mod hop;
 mod service;
 mod trailers;

@@ -48,6 +48,7 @@ pub struct ServerBuilder {
     timeout: Option<Duration>,
     concurrency: Option<ConcurrencyPolicy>,
     announce: bool,
+    forwarded: bool,
     reports: LoadReports,
     layers: Vec<UserLayer>,
 }
@@ -64,6 +65,7 @@ impl ServerBuilder {
             timeout: None,
             concurrency: None,
             announce: true,
+            forwarded: false,
             reports: LoadReports::new(),
             layers: Vec::new(),
         }
@@ -140,6 +142,17 @@ impl ServerBuilder {
     /// On by default; off for admin, metrics and proxy listeners.
     pub fn announce(mut self, announce: bool) -> Self {
         self.announce = announce;
+        self
+    }
+
+    /// Whether the service is told what is known of the sender: an element is added to `Forwarded`,
+    /// `X-Forwarded-For` and `Via`, and `X-Forwarded-Proto` and `-Host` are set where nobody has. Off
+    /// by default.
+    ///
+    /// What the sender says of those before it is believed, and goes on, only where it has proved who
+    /// it is by mutual TLS; else it is removed. That holds either way.
+    pub fn forwarded(mut self, forwarded: bool) -> Self {
+        self.forwarded = forwarded;
         self
     }
 
@@ -305,6 +318,7 @@ impl ServerBuilder {
             stats,
             limits: self.limits,
             form,
+            forwarded: self.forwarded,
             choice: self.choice,
             credentials: mesh.credentials().clone(),
             tls: match bytes {

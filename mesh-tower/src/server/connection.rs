@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) stats: InboundStats,
     pub(super) limits: Limits,
     pub(super) form: Form,
+    /// The service is told who asked.
+    pub(super) forwarded: bool,
     pub(super) choice: TlsChoice,
     pub(super) credentials: Credentials,
     pub(super) tls: ServerTls,

@@ -32,7 +32,10 @@ use super::{
 use crate::{
     body::MeshBody,
     expect::{self, Expectation},
-    headers::find,
+    headers::{
+        find,
+        forwarded::{self, Sender},
+    },
     metrics::inbound::PeerHandle,
     report::{LastStamp, Source},
     rescue::inbound::refusal,
@@ -205,6 +208,16 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
         if self.stranger {
             request.headers_mut().remove(metadata::ROUTED);
             request.headers_mut().remove(metadata::MIRROR);
+        }
+        let verified = self.info.peer.is_some();
+        forwarded::scrub(request.headers_mut(), verified);
+        if self.shared.forwarded {
+            let sender = Sender {
+                remote: self.info.remote,
+                tls: self.info.tls,
+            };
+            let uri = request.uri().clone();
+            forwarded::append(request.headers_mut(), sender, &uri, version);
         }
         if let Some(source) = &self.source {
             source.called();
