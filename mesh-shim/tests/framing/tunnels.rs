@@ -193,3 +193,53 @@ async fn connect_is_opaque_and_counted() {
         "{text}"
     );
 }
+
+/// Times and retries for the pair's calling side.
+const POLICY: &str = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: app, namespace: shop }\n\
+    spec: { parentRefs: [{ kind: Service, name: app, group: \"\" }], rules: [{ timeouts: { request: 400ms }, retry: { attempts: 3, codes: [503], backoff: 1ms } }] }\n\
+    ---\napiVersion: policy.mesh/v1alpha1\nkind: BackendPolicy\nmetadata: { name: app, namespace: shop }\n\
+    spec: { targetRefs: [{ kind: Service, name: app, group: \"\" }], streamIdleTimeout: 1s }\n";
+
+#[tokio::test]
+async fn a_tunnel_outlives_the_timeout_of_its_handshake_and_ends_when_it_is_silent() {
+    let app = RawApp::new().await;
+    let setup = Setup {
+        policy: POLICY.to_owned(),
+        ..Setup::default()
+    };
+    let pair = Pair::start(app.addr, setup).await;
+    let (mut client, mut served) = tunnel(&app, pair.front(), "GET /ws HTTP/1.1").await;
+    let began = std::time::Instant::now();
+    // Never silent for a second, and longer than both limits.
+    while began.elapsed() < Duration::from_millis(2500) {
+        client.send("tick").await;
+        assert_eq!(served.exact(4).await, b"tick");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let quiet = std::time::Instant::now();
+    let _ = client.until_end().await;
+    let took = quiet.elapsed();
+    println!("a silent tunnel ended after {took:?}");
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let _ = served.until_end().await;
+
+    // A handshake that was answered is not tried again, whatever the route says of 503.
+    let mut client = Wire::connect(pair.front()).await;
+    client.send(format!("GET /ws HTTP/1.1\r\n{ASKS}")).await;
+    let mut served = app.accept().await;
+    served.head().await;
+    served
+        .send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno")
+        .await;
+    let got = client.answer().await;
+    assert_eq!((got.head.status(), got.text().as_str()), (503, "no"));
+    let again = tokio::time::timeout(Duration::from_millis(300), app.accept()).await;
+    assert!(again.is_err(), "asked again");
+    // Nor does one that is not answered have longer than the route's time.
+    let mut client = Wire::connect(pair.front()).await;
+    client.send(format!("GET /ws HTTP/1.1\r\n{ASKS}")).await;
+    let mut served = app.accept().await;
+    served.head().await;
+    assert_eq!(client.answer().await.head.status(), 504);
+}
