@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    App, AppProtocol, Config, DrainTimes, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND,
+    App, AppProtocol, Config, DrainTimes, Egress, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND,
     Upstream, parse_duration, parse_listen,
 };
 use crate::error::ShimError;
@@ -123,6 +123,10 @@ struct Flags {
     /// Forward proxy for the application, or `off`
     #[arg(long, value_name = "ADDR", default_value_t = Outbound(Some(OUTBOUND)))]
     outbound: Outbound,
+
+    /// Hosts that the policy does not know, asked for at the forward proxy
+    #[arg(long, value_enum, default_value_t)]
+    egress: Egress,
 
     /// A local port that is one service: requests, or bytes if the policy says `appProtocol: tcp` of
     /// it or the name begins with tcp://; may be repeated
@@ -281,6 +285,7 @@ impl Cli {
             transparent: flags.transparent,
             sni: flags.sni,
             mark: flags.mark,
+            egress: flags.egress,
             health: flags.health,
             metrics: flags.metrics,
             workers: flags.workers,

@@ -41,6 +41,8 @@ pub struct Config {
     pub sni: Option<SocketAddr>,
     /// Marks the shim's own connections (`SO_MARK`).
     pub mark: Option<u32>,
+    /// What becomes of hosts that the policy does not know.
+    pub egress: Egress,
     /// `/livez` and `/readyz`.
     pub health: SocketAddr,
     /// `/metrics`.
@@ -80,6 +82,16 @@ pub enum AppProtocol {
     Grpc,
     /// Bytes: whatever it is, it is carried.
     Tcp,
+}
+
+/// What becomes of a host that the policy does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Egress {
+    /// CONNECT to it is let out; it is counted and told of by its name.
+    #[default]
+    Report,
+    /// It is refused (M4007).
+    Deny,
 }
 
 /// One `--upstream NAME=ADDR`.

@@ -31,7 +31,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 pub use self::config::{
-    App, AppProtocol, Config, DrainTimes, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND, Upstream,
+    App, AppProtocol, Config, DrainTimes, Egress, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND,
+    Upstream,
 };
 pub use self::error::ShimError;
 pub use self::listeners::Ports;

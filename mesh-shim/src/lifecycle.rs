@@ -60,7 +60,7 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
     };
     let DrainTimes { unready, in_flight } = config.drain;
     mesh.drain().set_timing(Timing { unready, in_flight });
-    let tunnels = Arc::new(Tunnels::default());
+    let tunnels = Arc::new(Tunnels::new(config.egress));
     pages.joined(&mesh, &tunnels);
 
     let gates = worker::Gates::default();

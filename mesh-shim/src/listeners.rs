@@ -259,6 +259,7 @@ mod tests {
             transparent: None,
             sni: None,
             mark: None,
+            egress: crate::config::Egress::Report,
             health: any,
             metrics: any,
             workers: workers.try_into().unwrap(),

@@ -157,6 +157,7 @@ impl Work {
         }
         if let Some(listener) = listeners.outbound {
             let proxy = Outbound::proxy(mesh.proxy_client(), tunnels, tunnels_open.clone());
+            let proxy = proxy.with_policy_of(&mesh);
             outbound.push(proxy.serve(&mesh, listener)?);
         }
         for (listener, (service, always)) in listeners.upstreams.into_iter().zip(services) {

@@ -157,6 +157,8 @@ codes! {
     TOKEN_REFUSED = 4005;
     /// The certificate request was refused.
     CSR_REFUSED = 4006;
+    /// The shim lets nothing out to a host that the policy does not know.
+    EGRESS_DENIED = 4007;
     /// A lease ran out.
     LEASE_LOST = 5001;
     /// A client refused a policy update.

@@ -2,8 +2,17 @@
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
+use mesh_core::error::MeshError;
 use mesh_core::metadata;
 use mesh_tower::body::MeshBody;
+
+use super::tunnel::NoTunnel;
+
+/// The status of the error's kind, `mesh-reason` with its code, and its one line as the body.
+pub(crate) fn of_mesh_error(error: &MeshError) -> Response<MeshBody> {
+    let reason = HeaderValue::from_str(&error.code().to_string()).ok();
+    text(error.http_status(), reason, format!("{error}\n"))
+}
 
 /// A request that no proxy may pass on.
 pub(crate) fn bad_request(why: &str) -> Response<MeshBody> {
@@ -15,7 +24,11 @@ pub(crate) fn bad_request(why: &str) -> Response<MeshBody> {
 }
 
 /// A tunnel that could not be opened.
-pub(crate) fn no_tunnel(error: &std::io::Error) -> Response<MeshBody> {
+pub(crate) fn no_tunnel(error: &NoTunnel) -> Response<MeshBody> {
+    let error = match error {
+        NoTunnel::Mesh(error) => return of_mesh_error(error),
+        NoTunnel::Io(error) => error,
+    };
     let (status, code) = match error.kind() {
         std::io::ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, None),
         _ => (

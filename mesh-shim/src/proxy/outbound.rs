@@ -29,6 +29,8 @@ use super::{answer, chain};
 pub(crate) struct Outbound {
     client: MeshClient,
     kind: Kind,
+    /// Which hosts the policy knows, for what is not routed as a request.
+    mesh: Option<Mesh>,
 }
 
 /// What carries the bytes of a port that the policy, or its flag, makes one of bytes.
@@ -67,6 +69,25 @@ impl Outbound {
         Self {
             client,
             kind: Kind::Proxy(tunnels, open),
+            mesh: None,
+        }
+    }
+
+    /// Tunnels to hosts that the policy knows go by the engine, and others as `--egress` says.
+    pub(crate) fn with_policy_of(mut self, mesh: &Mesh) -> Self {
+        self.mesh = Some(mesh.clone());
+        self
+    }
+
+    /// The refusal of a request whose host is not let out.
+    fn egress(&self, request: &Request<MeshBody>) -> Option<MeshError> {
+        let (Kind::Proxy(tunnels, _), Some(mesh)) = (&self.kind, &self.mesh) else {
+            return None;
+        };
+        let authority = request.uri().authority().filter(|_| tunnels.denies())?;
+        match mesh.may_know_host(authority.host(), authority.port_u16()) {
+            true => None,
+            false => tunnels.unknown(authority.host()).err(),
         }
     }
 
@@ -75,6 +96,7 @@ impl Outbound {
         Self {
             client,
             kind: Kind::Port(service),
+            mesh: None,
         }
     }
 
@@ -129,7 +151,12 @@ impl Service<Request<MeshBody>> for Outbound {
     fn call(&mut self, mut request: Request<MeshBody>) -> Answering {
         let checked = match &self.kind {
             Kind::Proxy(tunnels, open) if request.method() == Method::CONNECT => {
-                let connect = Box::pin(connect(request, tunnels.clone(), open.clone()));
+                let connect = Box::pin(connect(
+                    request,
+                    self.mesh.clone(),
+                    tunnels.clone(),
+                    open.clone(),
+                ));
                 return Answering::Connecting { connect };
             }
             Kind::Proxy(..) => target::absolute(&mut request),
@@ -141,6 +168,10 @@ impl Service<Request<MeshBody>> for Outbound {
         };
         if let Err(BadTarget(why)) = checked {
             let response = Some(answer::bad_request(why));
+            return Answering::Refused { response };
+        }
+        if let Some(error) = self.egress(&request) {
+            let response = Some(answer::of_mesh_error(&error));
             return Answering::Refused { response };
         }
         Answering::Calling {
@@ -183,10 +214,11 @@ impl Future for Answering {
 
 async fn connect(
     mut request: Request<MeshBody>,
+    mesh: Option<Mesh>,
     tunnels: Arc<Tunnels>,
     open: TaskTracker,
 ) -> Response<MeshBody> {
-    match tunnels.open(request.uri().authority()).await {
+    match tunnels.open(mesh.as_ref(), request.uri().authority()).await {
         Ok(server) => {
             open.spawn(tunnel::copy(hyper::upgrade::on(&mut request), server));
             let mut response = Response::new(MeshBody::empty());

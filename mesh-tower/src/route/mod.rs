@@ -24,4 +24,4 @@ mod target;
 
 pub use self::future::RouteFuture;
 pub use self::service::{RouteLayer, RouteService};
-pub(crate) use self::target::{MeshSource, Source, Target};
+pub(crate) use self::target::{MeshSource, Source, Target, service_of};

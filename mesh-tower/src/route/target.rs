@@ -105,7 +105,7 @@ pub(super) fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Host
 }
 
 /// The service that a host names although no policy does: `reviews.shop` and its longer forms.
-pub(super) fn service_of(host: &str) -> Option<ServiceName> {
+pub(crate) fn service_of(host: &str) -> Option<ServiceName> {
     if !host.contains('.') || host.parse::<std::net::IpAddr>().is_ok() {
         return None;
     }

@@ -105,4 +105,19 @@ pub(super) const CODES: &[CodeInfo] = &[
             "Delete the old identity from `MESH_STATE` and join again with a token.",
         ],
     ),
+    other(
+        Code::EGRESS_DENIED,
+        "the host is not in the policy",
+        "The shim runs with `--egress deny` and was asked for a host that no service of the policy \
+         means. Nothing was sent.",
+        &[
+            "The service outside was never defined.",
+            "The host is misspelt, or the port is not one that the service has.",
+        ],
+        &[
+            "`mesh_shim_egress_total` in the shim's metrics lists what was asked for.",
+            "Define it: a `Service` with `endpoints: { external: { host: api.example.com } }`.",
+            "With `--egress report` such hosts are let out and only counted.",
+        ],
+    ),
 ];
