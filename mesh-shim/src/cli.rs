@@ -13,6 +13,7 @@ use crate::config::{
     Upstream, parse_duration, parse_listen,
 };
 use crate::error::ShimError;
+use crate::logging::LogFormat;
 use crate::transparent::Rules;
 
 /// The mesh beside an application that cannot link it.
@@ -27,7 +28,8 @@ use crate::transparent::Rules;
         by http_proxy (the host in the URL names the service), or by one local port per service.",
     after_help = "Examples:\n  \
         mesh-shim run --as legacy-stock --port 9000 -- python3 app.py\n  \
-        mesh-shim --as batch --upstream reviews=127.0.0.1:9001\n\n\
+        mesh-shim --as batch --upstream reviews=127.0.0.1:9001\n  \
+        mesh-shim --config shim.yaml --workers 4 --check\n\n\
         The mesh is joined as MESH_CONTROL and MESH_IDENTITY say; `meshctl explain M1002` when it is not.",
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
@@ -37,6 +39,9 @@ pub(crate) struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     flags: Flags,
+    /// What `--check` prints.
+    #[arg(skip)]
+    pub(crate) shown: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,8 +93,21 @@ pub(crate) struct Undo {
 
 #[derive(Debug, Args)]
 struct Flags {
-    /// The service that the application is, like legacy-stock or shop/legacy-stock
-    #[arg(long = "as", value_name = "SERVICE", env = "MESH_SERVICE")]
+    /// A YAML file with settings: each flag's name without the dashes. A flag is above its variable
+    /// (MESH_SHIM_ and its name), which is above the file
+    #[arg(long, value_name = "PATH", env = "MESH_SHIM_CONFIG", hide_env = true)]
+    config: Option<PathBuf>,
+
+    /// Print what is in force and where each value comes from, and end
+    #[arg(long)]
+    check: bool,
+
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t)]
+    log: LogFormat,
+
+    /// The service that the application is, like legacy-stock or shop/legacy-stock [env: MESH_SERVICE]
+    #[arg(long = "as", value_name = "SERVICE")]
     service: Option<String>,
 
     /// The application's own port, plaintext; without it nothing is taken in
@@ -130,7 +148,11 @@ struct Flags {
 
     /// A local port that is one service: requests, or bytes if the policy says `appProtocol: tcp` of
     /// it or the name begins with tcp://; may be repeated
-    #[arg(long = "upstream", value_name = "[tcp://]SERVICE=ADDR")]
+    #[arg(
+        long = "upstream",
+        value_name = "[tcp://]SERVICE=ADDR",
+        value_delimiter = ','
+    )]
     upstreams: Vec<Upstream>,
 
     /// Listener for connections that `mesh-shim init` redirects, such as 127.0.0.1:7141
@@ -213,6 +235,24 @@ impl std::str::FromStr for Outbound {
 }
 
 impl Cli {
+    fn flags(&self) -> &Flags {
+        match &self.command {
+            Some(Command::Run(run)) => &run.flags,
+            Some(Command::Proxy(flags)) => flags,
+            _ => &self.flags,
+        }
+    }
+
+    /// Whether the settings are only to be looked at.
+    pub(crate) fn is_check(&self) -> bool {
+        self.flags().check
+    }
+
+    /// How log lines look.
+    pub(crate) fn log(&self) -> LogFormat {
+        self.flags().log
+    }
+
     /// What `init` and `undo` have to say; `None` for everything else.
     pub(crate) fn rules(&self) -> Option<Result<String, ShimError>> {
         match &self.command {
@@ -294,14 +334,19 @@ impl Cli {
                 in_flight: flags.drain_in_flight,
             },
             join: JoinOptions {
-                control: flags.control,
-                identity: flags.identity,
-                policy: flags.policy,
-                state: flags.state,
+                control: given(flags.control),
+                identity: given(flags.identity),
+                policy: given(flags.policy),
+                state: given(flags.state),
             },
             takeover: flags.takeover,
         })
     }
+}
+
+/// An empty variable says nothing.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

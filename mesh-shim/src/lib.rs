@@ -19,6 +19,7 @@ mod lifecycle;
 mod listeners;
 mod logging;
 mod proxy;
+mod settings;
 mod supervise;
 mod takeover;
 mod transparent;
@@ -28,14 +29,13 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 pub use self::config::{
     App, AppProtocol, Config, DrainTimes, Egress, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND,
     Upstream,
 };
 pub use self::error::ShimError;
 pub use self::listeners::Ports;
+use self::settings::Failure;
 
 /// The binary: the arguments of this process, its exit code.
 pub fn main() -> ExitCode {
@@ -48,9 +48,13 @@ pub fn main_with(
     args: impl IntoIterator<Item = OsString>,
     on_ready: impl FnOnce(&Ports),
 ) -> ExitCode {
-    let cli = match cli::Cli::try_parse_from(args) {
+    let cli = match settings::parse(args.into_iter().collect()) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(Failure::Shim(error)) => {
+            let _ = writeln!(std::io::stderr(), "mesh-shim: {error}");
+            return ExitCode::from(2);
+        }
+        Err(Failure::Clap(error)) => {
             // `--help` is an "error" with code 0. Nobody listening is no reason to fail.
             let _ = error.print();
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
@@ -67,7 +71,20 @@ pub fn main_with(
         };
         return code;
     }
-    logging::start();
+    if cli.is_check() {
+        let mut told = cli.shown.join("\n");
+        told.push('\n');
+        let code = match cli.into_config() {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                told = format!("{told}mesh-shim: {error}\n");
+                ExitCode::from(2)
+            }
+        };
+        let _ = std::io::stdout().write_all(told.as_bytes());
+        return code;
+    }
+    logging::start(cli.log());
     match cli.into_config().and_then(|config| run(config, on_ready)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

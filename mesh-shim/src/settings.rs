@@ -1,0 +1,429 @@
+//! Where a value comes from: a flag, else the environment (`MESH_SHIM_*`), else the file of
+//! `--config`, else the default. The file's values become the defaults of the flags, so that there is
+//! one list of settings and one parser of each.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use mesh_core::policy::text::closest;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use crate::cli::Cli;
+use crate::error::ShimError;
+
+const PREFIX: &str = "MESH_SHIM_";
+/// A file of settings is short.
+const MOST: u64 = 1 << 20;
+
+/// The flags in groups, for `--help`; what is in none is about the shim itself.
+const HEADINGS: [(&str, &[&str]); 5] = [
+    (
+        "Application",
+        &["as", "port", "app-address", "app-protocol", "app-ready"],
+    ),
+    ("Inbound", &["inbound", "advertise"]),
+    (
+        "Outbound",
+        &[
+            "outbound",
+            "egress",
+            "upstream",
+            "transparent",
+            "sni",
+            "mark",
+        ],
+    ),
+    ("Mesh", &["control", "identity", "policy", "state"]),
+    (
+        "Life",
+        &[
+            "health",
+            "metrics",
+            "workers",
+            "drain-unready",
+            "drain-in-flight",
+            "takeover",
+        ],
+    ),
+];
+
+/// Settings of a file, with the place of each.
+#[derive(Debug, Default)]
+struct File {
+    entries: Vec<(Spanned<String>, Values)>,
+}
+
+/// A scalar, or several.
+#[derive(Debug, Default)]
+struct Values(Vec<String>);
+
+struct FileVisitor;
+struct ValuesVisitor;
+
+impl<'de> Deserialize<'de> for File {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FileVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for FileVisitor {
+    type Value = File;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("settings, such as `workers: 2`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<File, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            entries.push((key, map.next_value()?));
+        }
+        Ok(File { entries })
+    }
+}
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a number, or a list of them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Values, E> {
+        Ok(Values(vec![text.to_owned()]))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Values, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Values, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_bool<E: de::Error>(self, is: bool) -> Result<Values, E> {
+        self.visit_str(if is { "true" } else { "false" })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Values, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Values(some)) = items.next_element()? {
+            all.extend(some);
+        }
+        Ok(Values(all))
+    }
+}
+
+/// Why there are no settings.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Of the command line, `--help` included.
+    Clap(clap::Error),
+    Shim(ShimError),
+}
+
+/// The command with headings and variables, and its values.
+pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, Failure> {
+    let mut command = each(Cli::command(), &mut |arg, long| {
+        let heading = HEADINGS.iter().find(|(_, names)| names.contains(&long));
+        let arg = match heading {
+            Some((heading, _)) => arg.help_heading(*heading),
+            None => arg,
+        };
+        let variable = variable(long);
+        arg.env(clap::builder::Str::from(leak(variable)))
+            .hide_env(true)
+    });
+    unknown_variables(&longs(&command)).map_err(Failure::Shim)?;
+    let mut places = BTreeMap::new();
+    if let Some(path) = config_path(&args) {
+        let file = read(&path).map_err(Failure::Shim)?;
+        let values = check(&command, &path, file, &mut places).map_err(Failure::Shim)?;
+        command = each(command, &mut |arg, long| match values.get(long) {
+            Some(values) => arg.default_values(values.iter().copied()),
+            None => arg,
+        });
+    }
+    let matches = command
+        .clone()
+        .try_get_matches_from(args)
+        .map_err(Failure::Clap)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(Failure::Clap)?;
+    let chosen = match matches.subcommand() {
+        Some((_, matches)) => matches,
+        None => &matches,
+    };
+    cli.shown = shown(&command, chosen, &places);
+    Ok(cli)
+}
+
+/// The variable of a flag. Those of the library have its names.
+fn variable(long: &str) -> String {
+    match long {
+        "as" => "MESH_SERVICE".to_owned(),
+        "control" | "identity" | "policy" | "state" => format!("MESH_{}", long.to_uppercase()),
+        _ => format!("{PREFIX}{}", long.to_uppercase().replace('-', "_")),
+    }
+}
+
+/// clap keeps what it is built from for as long as the process lives.
+fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+/// Changes each setting, wherever it is given.
+fn each(command: Command, change: &mut dyn FnMut(clap::Arg, &str) -> clap::Arg) -> Command {
+    let mut settings = |command: Command| {
+        command.mut_args(|arg| match arg.get_long().map(str::to_owned) {
+            Some(long) if !["help", "version", "config", "check"].contains(&long.as_str()) => {
+                change(arg, &long)
+            }
+            _ => arg,
+        })
+    };
+    settings(command)
+        .mut_subcommand("run", &mut settings)
+        .mut_subcommand("proxy", &mut settings)
+}
+
+fn longs(command: &Command) -> Vec<String> {
+    let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+    longs
+        .filter(|long| !["help", "version", "config", "check"].contains(long))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The file that the command line names, else the environment.
+fn config_path(args: &[OsString]) -> Option<String> {
+    let mut args = args
+        .iter()
+        .map_while(|arg| arg.to_str().filter(|arg| *arg != "--"));
+    while let Some(arg) = args.next() {
+        if arg == "--config" {
+            return args.next().map(str::to_owned);
+        }
+        if let Some(path) = arg.strip_prefix("--config=") {
+            return Some(path.to_owned());
+        }
+    }
+    let path = std::env::var(format!("{PREFIX}CONFIG")).ok();
+    path.filter(|path| !path.is_empty())
+}
+
+fn unknown_variables(longs: &[String]) -> Result<(), ShimError> {
+    let mut known: Vec<String> = longs.iter().map(|long| variable(long)).collect();
+    known.push(format!("{PREFIX}CONFIG"));
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+            continue;
+        };
+        if !known.iter().any(|one| one == name) {
+            let meant = closest(name, known.iter().map(String::as_str));
+            let hint = meant.map_or(String::new(), |meant| format!(", did you mean `{meant}`?"));
+            return Err(ShimError::new(
+                "M1001",
+                format!("unknown variable `{name}`{hint}"),
+                "`mesh-shim --help` lists the flags; a variable is MESH_SHIM_ and the flag's name",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &str) -> Result<File, ShimError> {
+    let bad = |what: String| ShimError::configuration(what, "see docs/shim.md for an example");
+    let length = std::fs::metadata(path).map(|file| file.len());
+    let text = match length {
+        Ok(length) if length > MOST => return Err(bad(format!("{path} is larger than 1 MiB"))),
+        Ok(_) => std::fs::read_to_string(path),
+        Err(error) => Err(error),
+    };
+    let text = text.map_err(|error| bad(format!("cannot read {path}: {error}")))?;
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
+    serde_saphyr::from_str(&text).map_err(|error| {
+        let place = error.location().map_or(String::new(), |at| {
+            format!(":{}:{}", at.line(), at.column())
+        });
+        let text = error.without_snippet().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        bad(format!("{path}{place}: {first}"))
+    })
+}
+
+/// Every value alone, so that the place of a bad one is known.
+fn check(
+    command: &Command,
+    path: &str,
+    file: File,
+    places: &mut BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Vec<&'static str>>, ShimError> {
+    let known = longs(command);
+    let mut values = BTreeMap::new();
+    for (key, Values(given)) in file.entries {
+        let at = key.referenced;
+        let place = format!("{path}:{}:{}", at.line(), at.column());
+        let long = key.value;
+        if !known.contains(&long) {
+            let meant = closest(&long, known.iter().map(String::as_str));
+            let hint = meant.map_or(String::new(), |meant| format!(", did you mean `{meant}`?"));
+            return Err(ShimError::configuration(
+                format!("{place}: unknown key `{long}`{hint}"),
+                "`mesh-shim --help` lists the flags; a key is a flag's name without the dashes",
+            ));
+        }
+        if places.insert(long.clone(), place.clone()).is_some() {
+            return Err(ShimError::configuration(
+                format!("{place}: `{long}` is there twice"),
+                "keep one of the two",
+            ));
+        }
+        let alone = given.iter().map(|value| format!("--{long}={value}"));
+        let args = std::iter::once("mesh-shim".to_owned()).chain(alone);
+        if let Err(error) = command.clone().try_get_matches_from(args) {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let first = first.trim_start_matches("error: ");
+            return Err(ShimError::configuration(
+                format!("{place}: {first}"),
+                "mend it there; `mesh-shim --check` shows what is in force and where it comes from",
+            ));
+        }
+        values.insert(long, given.into_iter().map(leak).collect());
+    }
+    Ok(values)
+}
+
+/// One line for each setting: what is in force, and who says so.
+fn shown(
+    command: &Command,
+    matches: &ArgMatches,
+    places: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for arg in command.get_arguments() {
+        let Some(long) = arg.get_long() else { continue };
+        let id = arg.get_id().as_str();
+        let Ok(Some(raw)) = matches.try_get_raw(id) else {
+            continue;
+        };
+        if ["config", "check"].contains(&long) {
+            continue;
+        }
+        let values: Vec<_> = raw.map(|value| value.to_string_lossy()).collect();
+        let from = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => "flag".to_owned(),
+            Some(ValueSource::EnvVariable) => variable(long),
+            _ => places.get(long).cloned().unwrap_or("default".to_owned()),
+        };
+        lines.push(format!("{long:<16} {:<40} {from}", values.join(" ")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(file: &str, args: &[&str]) -> Result<Cli, String> {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mesh-shim-config-{}-{next}.yaml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, file).unwrap();
+        let text = path.display().to_string();
+        let all = ["mesh-shim"]
+            .into_iter()
+            .chain(args.iter().copied())
+            .chain(["--config", text.as_str()]);
+        let parsed = parse(all.map(OsString::from).collect());
+        let _ = std::fs::remove_file(&path);
+        parsed.map_err(|failure| match failure {
+            Failure::Clap(error) => error.to_string(),
+            Failure::Shim(error) => error.to_string().replace(&text, "shim.yaml"),
+        })
+    }
+
+    #[test]
+    fn a_flag_is_above_the_file_and_the_file_above_the_default() {
+        let file = "as: shop/web\nworkers: 3\ndrain-unready: 2s\n\
+                    upstream:\n- reviews=9001\n- tcp://redis:6379=6379\n";
+        let cli = with(file, &["--workers", "2", "--outbound", "off"]).unwrap();
+        let shown = cli.shown.join("\n");
+        let line = |name: &str| {
+            let mut lines = shown.lines();
+            let line = lines.find(|line| line.starts_with(&format!("{name} ")));
+            line.unwrap_or_else(|| panic!("{name} in {shown}"))
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(line("workers"), "workers 2 flag");
+        assert!(line("drain-unready").ends_with(".yaml:3:1"), "{shown}");
+        assert_eq!(line("drain-in-flight"), "drain-in-flight 25s default");
+        let config = cli.into_config().unwrap();
+        assert_eq!(config.workers.get(), 2);
+        assert_eq!(config.service, "shop/web");
+        assert_eq!(config.drain.unready, std::time::Duration::from_secs(2));
+        assert_eq!(config.upstreams.len(), 2);
+        assert!(config.upstreams[1].tcp);
+    }
+
+    #[test]
+    fn the_file_serves_run_and_proxy_too() {
+        let args = ["proxy", "--workers", "2"];
+        let config = with("as: shop/web\nport: 9000\n", &args).unwrap();
+        let config = config.into_config().unwrap();
+        assert_eq!(
+            (config.workers.get(), config.app.unwrap().addr.port()),
+            (2, 9000)
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        for (file, expected) in [
+            (
+                "as: shop/web\nwrokers: 2\n",
+                "shim.yaml:2:1: unknown key `wrokers`, did you mean `workers`? [M1003]",
+            ),
+            (
+                "as: x\n\nworkers: none\n",
+                "shim.yaml:3:1: invalid value 'none'",
+            ),
+            ("drain-unready: 5\n", "shim.yaml:1:1: invalid value '5'"),
+            ("workers: 1\nworkers: 2\n", "shim.yaml:2:1"),
+            ("- a\n", "shim.yaml:1:1"),
+            ("a: [\n", "shim.yaml:"),
+        ] {
+            let error = with(file, &[]).map(|cli| cli.shown).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+            assert!(error.contains("M1003"), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_is_in_groups() {
+        let args = ["mesh-shim", "--help"].map(OsString::from).to_vec();
+        let Err(Failure::Clap(help)) = parse(args) else {
+            panic!("no help");
+        };
+        let help = help.to_string();
+        for heading in ["Application:", "Outbound:", "Mesh:", "Life:", "Examples:"] {
+            assert!(help.contains(heading), "{heading} in {help}");
+        }
+    }
+}
