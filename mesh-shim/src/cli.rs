@@ -226,7 +226,8 @@ impl std::str::FromStr for Outbound {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
+        // YAML reads `off` as a boolean.
+        if text == "off" || text == "false" {
             Ok(Self(None))
         } else {
             parse_listen(text).map(|addr| Self(Some(addr)))

@@ -88,7 +88,12 @@ fn caller(authority: &Authority, inbound: &[SocketAddr]) -> Mesh {
     });
     Mesh::builder("shop/web")
         .credentials(credentials)
-        .policy_text("service: shop/legacy\nroute: [{ retry: { attempts: 2 } }]")
+        // All that is in flight may be on one of the two: more retries at a time than the default
+        // ceiling (3 and a fifth of the calls) lets through.
+        .policy_text(
+            "service: shop/legacy\nbackend: { ceilings: { maxRetries: 20 } }\n\
+             route: [{ retry: { attempts: 2 } }]",
+        )
         .endpoint_infos("shop/legacy", endpoints)
         .build()
         .unwrap()

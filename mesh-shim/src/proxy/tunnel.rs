@@ -40,7 +40,7 @@ pub(crate) struct Tunnels {
 /// The other end of a tunnel.
 pub(crate) enum Way {
     /// A service of the policy.
-    Mesh(TcpConnection),
+    Mesh(Box<TcpConnection>),
     /// Around the mesh.
     Outside(TcpStream),
 }
@@ -152,7 +152,7 @@ impl Tunnels {
                 return client
                     .connect()
                     .await
-                    .map(Way::Mesh)
+                    .map(|connection| Way::Mesh(Box::new(connection)))
                     .map_err(NoTunnel::Mesh);
             }
             self.unknown(host).map_err(NoTunnel::Mesh)?;
