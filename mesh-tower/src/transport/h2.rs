@@ -18,6 +18,7 @@ use mesh_core::error::MeshError;
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
+use super::coalesce::Coalesced;
 use super::ends::ReadsOn;
 use super::error;
 use super::pool::{Born, Raw, Room, Shared, Terms};
@@ -121,7 +122,7 @@ pub(super) async fn open(
         .keep_alive_interval(shared.terms.ping_after())
         .keep_alive_timeout(policy.keepalive_timeout())
         .keep_alive_while_idle(policy.keepalive_while_idle())
-        .handshake(TokioIo::new(ReadsOn::new(io)))
+        .handshake(TokioIo::new(Coalesced::new(ReadsOn::new(io))))
         .await
         .map_err(|error| error::handshake(addr, error, late.as_ref()))?;
     let limit = Arc::new(AtomicUsize::new(UNTOLD));

@@ -5,6 +5,7 @@
 //! whether a request that failed was written at all, and what a GOAWAY means for the calls on it.
 
 mod accept;
+mod coalesce;
 mod config;
 mod connect;
 mod ends;
