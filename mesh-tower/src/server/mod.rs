@@ -39,12 +39,14 @@ mod config;
 mod connection;
 mod detect;
 mod dispatch;
+mod drive;
 mod ends;
 mod handle;
 mod layer;
 mod mesh;
 mod pace;
 mod scope;
+mod secure;
 mod signal;
 mod stack;
 #[cfg(test)]
