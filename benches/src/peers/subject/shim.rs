@@ -22,9 +22,6 @@ access:
 ";
 
 pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, Missing> {
-    if matches!(scenario, Scenario::Tcp | Scenario::WebSocket) {
-        return Err(Missing::CannotDo("the shim takes HTTP requests"));
-    }
     let shim = places
         .own
         .parent()
@@ -35,7 +32,11 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
     if !scenario.is_pair() {
         let addr = process::free_port()?;
         let policy = policy(places, "outbound", &backends, None)?;
-        let upstream = format!("answers.bench:8080={addr}");
+        let scheme = match scenario.traffic() {
+            Traffic::Tcp => "tcp://",
+            _ => "",
+        };
+        let upstream = format!("{scheme}answers.bench:8080={addr}");
         let own = ["--as", "bench/web", "--upstream", &upstream];
         let mut one = spawn(&shim, places, "outbound", &own, policy)?;
         one.wait_for(addr)?;
