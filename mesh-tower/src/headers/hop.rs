@@ -53,10 +53,14 @@ pub(crate) fn strip(
         headers.insert(UPGRADE, protocols);
     }
     if found.rest {
+        // hyper frames a message by its body: a length beside another coding would be a second word on
+        // where it ends (RFC 9112 6.3).
+        if headers.remove(TRANSFER_ENCODING).is_some() {
+            headers.remove(CONTENT_LENGTH);
+        }
         for name in [
             KEEP_ALIVE,
             PROXY_CONNECTION,
-            TRANSFER_ENCODING,
             PROXY_AUTHENTICATE,
             PROXY_AUTHORIZATION,
         ] {

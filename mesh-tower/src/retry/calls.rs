@@ -16,6 +16,7 @@ use super::replay::Replay;
 use super::story::Story;
 use crate::body::MeshBody;
 use crate::context::{self, CallContext};
+use crate::headers::find;
 use crate::live_view::BackendView;
 
 /// What is needed to send the request again.
@@ -226,7 +227,7 @@ impl Head {
             headers: Kept::of(request.headers()),
             extensions: request.extensions().clone(),
             beside: request.body().call().is_some(),
-            upgrade: request.headers().contains_key(UPGRADE),
+            upgrade: find(request.headers(), &UPGRADE).is_some(),
         }
     }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use http::header::InvalidHeaderValue;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_TYPE, HOST, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
-use crate::headers::{find, hop};
+use crate::headers::hop;
 use crate::upgrade;
 
 /// The authority of requests that name none, in the forms that are needed, made once.
@@ -84,11 +84,6 @@ impl Names {
             _ => {
                 headers.entry(HOST).or_insert_with(|| self.host.clone());
             }
-        }
-        // hyper frames the body by what it is: a length given beside another coding would be a second
-        // word on where it ends.
-        if find(headers, &TRANSFER_ENCODING).is_some() {
-            headers.remove(CONTENT_LENGTH);
         }
         hop::strip(headers, |headers| {
             let asked = upgrade::is_asked(headers);

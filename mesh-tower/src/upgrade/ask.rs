@@ -3,6 +3,7 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 
+use crate::headers::find;
 use crate::headers::hop::connection_lists;
 
 /// Protocols that carry requests of their own: in a tunnel they would pass no policy.
@@ -10,7 +11,7 @@ const CARRY_REQUESTS: [&str; 5] = ["h2c", "h2", "h3", "http", "tls"];
 
 /// Whether the fields ask for an upgrade.
 pub(crate) fn is_asked(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE) && connection_lists(headers, "upgrade")
+    find(headers, &UPGRADE).is_some() && connection_lists(headers, "upgrade")
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
