@@ -231,9 +231,17 @@ fn decisions(metrics: &str) -> BTreeMap<String, u64> {
         let metric = name.split('{').next()?;
         let wanted = metric.ends_with("_total") && words.iter().any(|word| metric.contains(word));
         let value = value.parse::<u64>().ok()?;
+        // Two rules may see the same failure at one moment: which of them says so has no order.
+        let name = match metric.contains("ejections") {
+            true => metric,
+            false => name,
+        };
         (wanted && value > 0).then(|| (name.to_owned(), value))
     });
-    counted.collect()
+    counted.fold(BTreeMap::new(), |mut sums, (name, value)| {
+        *sums.entry(name).or_default() += value;
+        sums
+    })
 }
 
 impl Accept for Memory {
