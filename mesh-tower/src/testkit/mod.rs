@@ -25,7 +25,9 @@ mod net;
 mod script;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod time;
 
 pub use self::endpoint::TestEndpoint;
 pub use self::net::TestNet;
 pub use self::script::{Reply, Seen};
+pub use self::time::begin_windows;

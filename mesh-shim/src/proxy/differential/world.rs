@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::policy::{Layer, Source};
 use mesh_tower::body::MeshBody;
 use mesh_tower::server::ServerHandle;
-use mesh_tower::testkit::{Seen, TestEndpoint, TestNet};
+use mesh_tower::testkit::{Seen, TestEndpoint, TestNet, begin_windows};
 use mesh_tower::transport::{Accept, BoxIo};
 use mesh_tower::{Mesh, MeshClient, MeshError};
 use tokio::sync::mpsc;
@@ -69,6 +69,7 @@ struct Memory(mpsc::Receiver<BoxIo>);
 
 /// Calls until the trace is over, and all answers are there.
 pub(super) async fn play(trace: &Trace, way: Way) -> Record {
+    begin_windows().await;
     let net = TestNet::new();
     let endpoints: BTreeMap<_, _> = ('a'..='d')
         .zip(1..)
@@ -231,17 +232,9 @@ fn decisions(metrics: &str) -> BTreeMap<String, u64> {
         let metric = name.split('{').next()?;
         let wanted = metric.ends_with("_total") && words.iter().any(|word| metric.contains(word));
         let value = value.parse::<u64>().ok()?;
-        // Two rules may see the same failure at one moment: which of them says so has no order.
-        let name = match metric.contains("ejections") {
-            true => metric,
-            false => name,
-        };
         (wanted && value > 0).then(|| (name.to_owned(), value))
     });
-    counted.fold(BTreeMap::new(), |mut sums, (name, value)| {
-        *sums.entry(name).or_default() += value;
-        sums
-    })
+    counted.collect()
 }
 
 impl Accept for Memory {

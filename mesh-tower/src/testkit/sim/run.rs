@@ -26,6 +26,7 @@ use super::{Change, Load, Scenario, SimError};
 use crate::body::MeshBody;
 use crate::client::MeshClient;
 use crate::mesh::Mesh;
+use crate::testkit::begin_windows;
 
 /// How often the endpoints' states are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -76,9 +77,7 @@ pub(super) fn run(scenario: &Scenario) -> Result<Outcome, SimError> {
 }
 
 async fn simulate(scenario: &Scenario) -> Result<Outcome, SimError> {
-    // Windows begin at whole multiples of their length on the core's clock: so must every run.
-    let phase = mesh_core::clock::into_the_hour(crate::runtime::now());
-    tokio::time::advance(Duration::from_secs(3600) - phase).await;
+    begin_windows().await;
 
     let record = Arc::new(Record {
         start: Instant::now(),
