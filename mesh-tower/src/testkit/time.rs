@@ -6,5 +6,5 @@ use mesh_core::clock;
 /// Without it two runs of one process are at different places in them, and need not decide alike.
 pub async fn begin_windows() {
     let into = clock::into_the_hour(crate::runtime::now());
-    tokio::time::advance(Duration::from_secs(3600) - into).await;
+    tokio::time::sleep(Duration::from_secs(3600) - into).await;
 }
