@@ -12,7 +12,8 @@ pub const REASON: HeaderName = HeaderName::from_static("mesh-reason");
 /// Time left for a gRPC call, at most 8 digits and a unit (gRPC over HTTP/2, "Requests").
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Time left for an HTTP call in milliseconds, relative to when it was sent.
+/// Time left for an HTTP call in milliseconds, relative to when it was sent: to its last piece, if it has a body
+/// that is longer on its way.
 pub const TIMEOUT_MS: HeaderName = HeaderName::from_static("x-mesh-timeout-ms");
 
 /// Number of earlier attempts of a gRPC call (gRFC A6); 0 is not sent.

@@ -7,6 +7,7 @@
 mod arrival;
 mod b3;
 mod baggage;
+mod body_clock;
 mod request;
 mod stamp;
 mod trace;
@@ -15,6 +16,7 @@ mod tracestate;
 pub use arrival::Arrival;
 pub use b3::{parse_b3, parse_b3_multi};
 pub use baggage::{MAX_BAGGAGE, accept_baggage};
+pub use body_clock::{BodyClock, Deadline};
 pub use request::{Criticality, Exhausted, RequestContext};
 pub use stamp::Stamp;
 pub use trace::{TraceContext, Traceparent, parse_traceparent};

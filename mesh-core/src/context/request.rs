@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
 
-use super::{TraceContext, accept_baggage};
+use super::{BodyClock, Deadline, TraceContext, accept_baggage};
 use crate::identity::SpiffeId;
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::{deadline, metadata};
@@ -36,8 +36,13 @@ pub struct Exhausted(Arc<AtomicBool>);
 /// What a server learnt from a request and a client sends on.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
-    /// When the caller stops waiting.
+    /// When the caller stops waiting if no body moves it: see [`held_to`](Self::held_to).
     pub deadline: Option<Instant>,
+    /// Whether that holds whatever is sent, as a gRPC deadline does; any other counts from the last piece of
+    /// the request's body.
+    pub is_fixed: bool,
+    /// When that was.
+    pub body: BodyClock,
     /// Where the request stands in its trace.
     pub trace: TraceContext,
     /// Passed on as it came.
@@ -109,6 +114,8 @@ impl RequestContext {
     pub fn start(rng: &mut fastrand::Rng) -> Self {
         Self {
             deadline: None,
+            is_fixed: true,
+            body: BodyClock::default(),
             trace: TraceContext::start(false, rng),
             baggage: None,
             criticality: Criticality::default(),
@@ -128,11 +135,13 @@ impl RequestContext {
         rng: &mut fastrand::Rng,
     ) -> Self {
         let text = |name: &http::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
-        let left = text(&metadata::GRPC_TIMEOUT)
-            .and_then(deadline::parse_grpc_timeout)
-            .or_else(|| text(&metadata::TIMEOUT_MS).and_then(deadline::parse_timeout_ms));
+        let fixed = text(&metadata::GRPC_TIMEOUT).and_then(deadline::parse_grpc_timeout);
+        let left =
+            fixed.or_else(|| text(&metadata::TIMEOUT_MS).and_then(deadline::parse_timeout_ms));
         Self {
             deadline: left.and_then(|left: Duration| now.checked_add(left)),
+            is_fixed: fixed.is_some(),
+            body: BodyClock::default(),
             trace: TraceContext::extract(headers, rng).0,
             baggage: headers.get(metadata::BAGGAGE).and_then(accept_baggage),
             criticality: Criticality::default(),
@@ -140,6 +149,17 @@ impl RequestContext {
             peer,
             exhausted: Exhausted::default(),
         }
+    }
+}
+
+impl RequestContext {
+    /// The caller's deadline, if it said one, as the request's body moves it.
+    pub fn held_to(&self) -> Option<Deadline> {
+        let body = match self.is_fixed {
+            true => BodyClock::default(),
+            false => self.body.clone(),
+        };
+        Some(Deadline::new(self.deadline?, body))
     }
 }
 

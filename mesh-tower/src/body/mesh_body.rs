@@ -11,12 +11,14 @@ use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
+use mesh_core::context::BodyClock;
 use pin_project_lite::pin_project;
 
 use crate::BoxError;
 use crate::context::CallContext;
 use crate::endpoint::Watch;
 use crate::headers::hop;
+use crate::runtime;
 use crate::transport::{ConnInfo, Held};
 use crate::upgrade::Lasting;
 
@@ -59,6 +61,9 @@ trait Stream: Source {
     fn watch(self: Pin<&mut Self>) -> &mut Option<Watch>;
 
     fn is_watched(&self) -> bool;
+
+    /// Where the clock of a request's body has its place.
+    fn clock(self: Pin<&mut Self>) -> &mut Option<BodyClock>;
 }
 
 /// A body that a [`MeshBody`] is made of.
@@ -96,6 +101,7 @@ pin_project! {
         inner: Option<B>,
         trailers: Trailers,
         watch: Option<Watch>,
+        clock: Option<BodyClock>,
         guard: Option<Guard>,
     }
 }
@@ -310,6 +316,22 @@ impl MeshBody {
         }
     }
 
+    /// The clock of a request whose body is still to come; one that never moves if there is none, or if it
+    /// is there.
+    pub(crate) fn clock(&mut self) -> BodyClock {
+        match &mut self.inner {
+            Inner::Rest(Rest {
+                stream: Some(stream),
+                ..
+            }) if stream.buffer().is_none() => {
+                let clock = stream.as_mut().clock();
+                let start = || BodyClock::start(runtime::now());
+                clock.get_or_insert_with(start).clone()
+            }
+            _ => BodyClock::default(),
+        }
+    }
+
     fn from_full(body: Full<Bytes>) -> Self {
         let mut body = body;
         let waker = std::task::Waker::noop();
@@ -374,6 +396,7 @@ fn stream(source: impl Source + 'static) -> Pin<Box<dyn Stream>> {
         inner: Some(source),
         trailers: Trailers::All,
         watch: None,
+        clock: None,
         guard: None,
     })
 }
@@ -545,6 +568,10 @@ impl<B: Source> Stream for Guarded<B> {
     fn is_watched(&self) -> bool {
         self.watch.is_some()
     }
+
+    fn clock(self: Pin<&mut Self>) -> &mut Option<BodyClock> {
+        self.project().clock
+    }
 }
 
 impl<B: Source> Source for Guarded<B> {
@@ -588,6 +615,9 @@ impl<B: Source> Body for Guarded<B> {
             Some(Ok(frame)) if frame.is_trailers() => this.trailers.of(frame).map(Ok),
             frame => frame,
         };
+        if let Some(clock) = this.clock {
+            clock.piece(runtime::now());
+        }
         let last = !matches!(frame, Some(Ok(_))) || inner.is_end_stream();
         if let Some(watch) = this.watch
             && watch.saw(&frame, last)

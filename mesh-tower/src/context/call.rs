@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 use mesh_core::ceiling::Permit;
-use mesh_core::context::{Criticality, TraceContext};
+use mesh_core::context::{BodyClock, Criticality, TraceContext};
 use mesh_core::metadata;
 use mesh_core::route::session::Session;
 
@@ -53,6 +53,9 @@ pub(crate) struct CallState {
     deadline: AtomicU64,
     /// The part of it that the caller of this process set, in the same terms.
     inherited: AtomicU64,
+    /// What holds whatever is sent, in the same terms. All else counts from the last piece of the body.
+    fixed: AtomicU64,
+    body: BodyClock,
     attempt: AtomicU32,
     /// Attempts of which no byte was sent.
     unsent: AtomicU32,
@@ -122,6 +125,7 @@ impl CallContext {
             told(request),
             sampled,
             Bytes::new(),
+            BodyClock::default(),
             u64::MAX,
         );
         request.extensions_mut().insert(made.clone());
@@ -143,7 +147,8 @@ impl CallContext {
         // Of another call, whose body this one sends on.
         body.take_call();
         let buffer = body.take_buffer();
-        let made = Self::new(request.headers(), told(request), sampled, buffer, 0);
+        let clock = body.clock();
+        let made = Self::new(request.headers(), told(request), sampled, buffer, clock, 0);
         request.body_mut().carry_own(made);
     }
 
@@ -167,6 +172,7 @@ impl CallContext {
         told: Option<Criticality>,
         sampled: bool,
         buffer: Bytes,
+        body: BodyClock,
         clock: u64,
     ) -> Self {
         let inherited = super::with(|context| {
@@ -210,6 +216,8 @@ impl CallContext {
             arrived_attempt,
             deadline: AtomicU64::new(u64::MAX),
             inherited: AtomicU64::new(u64::MAX),
+            fixed: AtomicU64::new(u64::MAX),
+            body,
             attempt: AtomicU32::new(1),
             unsent: AtomicU32::new(0),
             picks: Default::default(),
@@ -289,9 +297,27 @@ impl CallContext {
         self.0.arrived_attempt
     }
 
-    /// When the call must be over, if anything limits it.
+    /// Nanoseconds after the start that the call has as of now; `u64::MAX` for no limit. Nobody answers
+    /// before the request is there: a limit counts from its last piece, but for a caller's that holds
+    /// whatever is sent.
+    fn limit(&self) -> u64 {
+        let limit = self.0.deadline.load(Ordering::Relaxed);
+        if limit == u64::MAX {
+            return limit;
+        }
+        let moved = nanos(self.0.body.moved(self.0.started));
+        let limit = limit.saturating_add(moved).min(u64::MAX - 1);
+        limit.min(self.0.fixed.load(Ordering::Relaxed))
+    }
+
+    /// From the start to the last piece of the request's body.
+    pub(crate) fn sent_for(&self) -> Duration {
+        self.0.body.moved(self.0.started)
+    }
+
+    /// When the call must be over, if anything limits it. The pieces of a request's body move it.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.0.deadline.load(Ordering::Relaxed) {
+        match self.limit() {
             u64::MAX => None,
             nanos => self.0.started.checked_add(Duration::from_nanos(nanos)),
         }
@@ -313,7 +339,7 @@ impl CallContext {
 
     /// What is left until the deadline as of this step.
     pub(crate) fn left(&self) -> Option<Duration> {
-        match self.0.deadline.load(Ordering::Relaxed) {
+        match self.limit() {
             u64::MAX => None,
             nanos => Some(Duration::from_nanos(nanos).saturating_sub(self.elapsed())),
         }
@@ -324,19 +350,22 @@ impl CallContext {
         self.0.deadline.fetch_min(nanos(limit), Ordering::Relaxed);
     }
 
-    /// Brings the deadline forward; a later one than there is changes nothing.
+    /// Brings the deadline forward, to an instant that holds whatever is sent; a later one than there is
+    /// changes nothing.
     pub fn limit_deadline(&self, deadline: Instant) {
-        self.0
-            .deadline
-            .fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
+        let nanos = self.nanos_until(deadline);
+        self.0.fixed.fetch_min(nanos, Ordering::Relaxed);
+        self.0.deadline.fetch_min(nanos, Ordering::Relaxed);
     }
 
-    /// The deadline that the caller of this process set; nothing local may extend it.
-    pub(crate) fn limit_inherited(&self, deadline: Instant) {
-        self.0
-            .inherited
-            .fetch_min(self.nanos_until(deadline), Ordering::Relaxed);
-        self.limit_deadline(deadline);
+    /// The deadline that the caller of this process set; no policy extends it.
+    pub(crate) fn limit_inherited(&self, deadline: Instant, is_fixed: bool) {
+        let nanos = self.nanos_until(deadline);
+        self.0.inherited.fetch_min(nanos, Ordering::Relaxed);
+        self.0.deadline.fetch_min(nanos, Ordering::Relaxed);
+        if is_fixed {
+            self.0.fixed.fetch_min(nanos, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn has_inherited_deadline(&self) -> bool {

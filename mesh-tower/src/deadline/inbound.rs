@@ -3,7 +3,8 @@
 //!
 //! A gRPC stream keeps the deadline that its caller has set (`grpc-timeout`), and ends with
 //! DEADLINE_EXCEEDED in its trailers. Any other deadline (`x-mesh-timeout-ms`, a route's or the
-//! default) is one for the head of the answer: events, downloads and tunnels last as long as they do.
+//! default) is one for the head of the answer: events, downloads and tunnels last as long as they do, and so
+//! do uploads, since it counts from the last piece of the request.
 
 use std::{
     future::Future,
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use mesh_core::{
-    context::RequestContext,
+    context::{Deadline, RequestContext},
     error::{ErrorKind, MeshError},
     metadata,
 };
@@ -50,6 +51,7 @@ pin_project! {
         inner: Option<F>,
         #[pin]
         sleep: Option<Sleep>,
+        deadline: Option<Deadline>,
         budget: Duration,
         to_the_end: bool,
     }
@@ -63,6 +65,22 @@ pin_project! {
         #[pin]
         sleep: Sleep,
         cut: bool,
+    }
+}
+
+/// Ready when the time is over, and no piece of the request's body has moved its end.
+fn poll_over(
+    sleep: &mut Pin<&mut Sleep>,
+    deadline: Option<&Deadline>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        ready!(sleep.as_mut().poll(cx));
+        let left = deadline.map_or(Duration::ZERO, |deadline| deadline.left(runtime::now()));
+        if left.is_zero() {
+            return Poll::Ready(());
+        }
+        sleep.as_mut().reset(tokio::time::Instant::now() + left);
     }
 }
 
@@ -111,22 +129,24 @@ where
         let deadline = request
             .extensions()
             .get::<RequestContext>()
-            .and_then(|context| context.deadline);
+            .and_then(RequestContext::held_to);
         let Some(deadline) = deadline else {
             return InboundDeadlineFuture {
                 inner: Some(self.inner.call(request)),
                 sleep: None,
+                deadline: None,
                 budget: Duration::ZERO,
                 to_the_end: false,
             };
         };
         let headers = request.headers();
         let to_the_end = is_grpc(headers) && headers.contains_key(metadata::GRPC_TIMEOUT);
-        let budget = deadline.saturating_duration_since(runtime::now());
+        let budget = deadline.left(runtime::now());
         InboundDeadlineFuture {
             inner: (!budget.is_zero()).then(|| self.inner.call(request)),
             // By duration, not by instant: tokio's clock may be paused, std's never is.
             sleep: Some(tokio::time::sleep(budget)),
+            deadline: Some(deadline),
             budget,
             to_the_end,
         }
@@ -155,8 +175,8 @@ where
             return Poll::Ready(Err(expired(*this.budget)));
         };
         let Poll::Ready(result) = inner.poll(cx) else {
-            if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
-                ready!(sleep.poll(cx));
+            if let Some(mut sleep) = this.sleep.as_mut().as_pin_mut() {
+                ready!(poll_over(&mut sleep, this.deadline.as_ref(), cx));
                 // Dropped here and not with the answer: cancelling is the point.
                 this.inner.set(None);
                 return Poll::Ready(Err(expired(*this.budget)));

@@ -87,11 +87,12 @@ where
         let started = call.started();
         call.limit_to(self.default);
         if let Some(limit) = from_headers(call.is_grpc(), request.headers(), started) {
-            call.limit_inherited(limit);
+            call.limit_inherited(limit, call.is_grpc());
         }
-        if let Some(inherited) = context::with(|context| context.deadline).flatten() {
+        let inherited = context::with(|context| Some((context.held_to()?.at(), context.is_fixed)));
+        if let Some((inherited, is_fixed)) = inherited.flatten() {
             // Read from the clock once, with the call.
-            call.limit_inherited(deadline::inherit(inherited, call.now()));
+            call.limit_inherited(deadline::inherit(inherited, call.now()), is_fixed);
             if inherited <= call.now() {
                 let message = "the deadline inherited from the caller had passed before the call";
                 let error = MeshError::new(ErrorKind::Deadline, message)

@@ -3,12 +3,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use http::{Request, Response};
 use mesh_core::{
-    context::{Criticality, RequestContext},
+    context::{Criticality, Deadline, RequestContext},
     error::{ErrorKind, MeshError},
     overload::Ticket,
 };
@@ -40,7 +39,7 @@ pin_project! {
         #[pin]
         state: State<S, B>,
         room: Option<Permit>,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
     }
 }
 
@@ -83,7 +82,7 @@ struct Queued {
 /// The place of a call that is not answered yet.
 struct Work {
     place: Option<Place>,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
 }
 
 // === impl Entered ===
@@ -109,13 +108,13 @@ impl<'a> Entered<'a> {
         let deadline = request
             .extensions()
             .get::<RequestContext>()
-            .and_then(|context| context.deadline);
+            .and_then(RequestContext::held_to);
         let state = match self.entrance.arrive(self.level) {
             Arrived::Enter(place) => State::Working {
                 inner: service.call(request),
                 work: Work {
                     place: Some(place),
-                    deadline,
+                    deadline: deadline.clone(),
                 },
             },
             Arrived::Wait(ticket, told) => {
@@ -184,7 +183,7 @@ where
                         Ok(place) => place,
                         Err(error) => return Poll::Ready(Err(error)),
                     };
-                    if this.deadline.is_some_and(|at| at <= runtime::now()) {
+                    if is_over(this.deadline.as_ref()) {
                         let what =
                             "the caller's deadline passed while the request waited for a place";
                         return Poll::Ready(Err(MeshError::new(ErrorKind::Deadline, what)));
@@ -196,7 +195,7 @@ where
                         inner: waiting.service.call(request),
                         work: Work {
                             place: Some(place),
-                            deadline: *this.deadline,
+                            deadline: this.deadline.clone(),
                         },
                     }
                 }
@@ -244,13 +243,17 @@ impl Drop for Queued {
     }
 }
 
+fn is_over(deadline: Option<&Deadline>) -> bool {
+    deadline.is_some_and(|deadline| deadline.left(runtime::now()).is_zero())
+}
+
 // === impl Work ===
 
 impl Drop for Work {
     fn drop(&mut self) {
         // Dropped unanswered: its caller went, or its deadline passed, which overload may have done.
         if let Some(place) = &self.place
-            && self.deadline.is_some_and(|at| at <= runtime::now())
+            && is_over(self.deadline.as_ref())
         {
             place.timed_out();
         }

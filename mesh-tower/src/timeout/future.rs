@@ -64,6 +64,8 @@ where
             return Poll::Pending;
         };
         if this.sleep.is_none() {
+            // The body may have moved it while the timer of an attempt ran.
+            *at = cause.at(*at);
             match cause {
                 // An attempt's timer comes first, and brings the call back here.
                 Cause::Call { call } if call.is_timed() => return Poll::Pending,
@@ -73,8 +75,16 @@ where
             let sleep = tokio::time::sleep_until(tokio::time::Instant::from_std(*at));
             this.sleep.set(Some(sleep));
         }
-        if let Some(sleep) = this.sleep.as_pin_mut() {
-            ready!(sleep.poll(cx));
+        if let Some(mut sleep) = this.sleep.as_pin_mut() {
+            loop {
+                ready!(sleep.as_mut().poll(cx));
+                let moved = cause.at(*at);
+                if moved <= *at {
+                    break;
+                }
+                *at = moved;
+                sleep.as_mut().reset(tokio::time::Instant::from_std(moved));
+            }
         }
         *this.timed = None;
         Poll::Ready(Err(cause.error()))
@@ -84,6 +94,21 @@ where
 // === impl Cause ===
 
 impl Cause {
+    /// When the time is over as of now: a request's body moves it.
+    fn at(&self, at: Instant) -> Instant {
+        match self {
+            Self::Fixed { .. } => at,
+            Self::Call { call } => call.deadline().unwrap_or(at),
+            Self::Attempt { limit, call } => {
+                let sent = call.started() + call.sent_for();
+                let moved = sent.checked_add(*limit).unwrap_or(at);
+                // Not past what holds whatever is sent: the call relies on this timer.
+                let most = call.deadline().unwrap_or(moved);
+                at.max(moved.min(most))
+            }
+        }
+    }
+
     fn error(&self) -> MeshError {
         match self {
             Self::Fixed { limit } => {

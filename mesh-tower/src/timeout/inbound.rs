@@ -4,11 +4,12 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{Request, Response};
 use mesh_core::{
+    context::{BodyClock, RequestContext},
     error::{ErrorKind, MeshError},
     policy::InboundTraffic,
 };
@@ -20,12 +21,13 @@ use tower_service::Service;
 use crate::{
     BoxError,
     body::MeshBody,
+    runtime,
     stack::{Describe, into_mesh_error},
     traffic::Follow,
 };
 
-/// Bounds the time until the head of the answer. A body may take longer: the caller's deadline
-/// bounds that.
+/// Bounds the time from the last piece of the request to the head of the answer. A body may take longer: the
+/// caller's deadline bounds that.
 #[derive(Clone, Debug)]
 pub struct InboundTimeoutLayer {
     own: Option<Duration>,
@@ -46,7 +48,9 @@ pin_project! {
         inner: F,
         #[pin]
         sleep: Option<Sleep>,
+        began: Instant,
         limit: Duration,
+        body: BodyClock,
     }
 }
 
@@ -93,10 +97,14 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let InboundTimeoutLayer { own, traffic } = &mut self.layer;
         let limit = traffic.now().timeout().or(*own);
+        let context = limit.and_then(|_| request.extensions().get::<RequestContext>());
+        let body = context.map_or_else(BodyClock::default, |context| context.body.clone());
         InboundTimeoutFuture {
             inner: self.inner.call(request),
             sleep: limit.map(tokio::time::sleep),
+            began: runtime::now(),
             limit: limit.unwrap_or_default(),
+            body,
         }
     }
 }
@@ -122,10 +130,18 @@ where
         if let Poll::Ready(result) = this.inner.poll(cx) {
             return Poll::Ready(result.map_err(into_mesh_error));
         }
-        let Some(sleep) = this.sleep.as_pin_mut() else {
+        let Some(mut sleep) = this.sleep.as_pin_mut() else {
             return Poll::Pending;
         };
-        ready!(sleep.poll(cx));
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            let limit = this.body.moved(*this.began).saturating_add(*this.limit);
+            let left = limit.saturating_sub(runtime::now().saturating_duration_since(*this.began));
+            if left.is_zero() {
+                break;
+            }
+            sleep.as_mut().reset(tokio::time::Instant::now() + left);
+        }
         let what = format!("the application gave no answer within {:?}", this.limit);
         Poll::Ready(Err(MeshError::new(ErrorKind::Deadline, what)))
     }

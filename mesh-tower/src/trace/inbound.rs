@@ -5,6 +5,7 @@
 //! pass through unchanged, so that a trace has no hole.
 
 use std::{
+    any::Any,
     borrow::Cow,
     future::Future,
     pin::Pin,
@@ -79,6 +80,7 @@ impl<S> Layer<S> for InboundTraceLayer {
 impl<S, B> Service<Request<B>> for InboundTrace<S>
 where
     S: Service<Request<B>, Response = Response<MeshBody>>,
+    B: 'static,
 {
     type Response = Response<MeshBody>;
     type Error = S::Error;
@@ -96,6 +98,10 @@ where
         let mut context = crate::server::with_rng(|rng| {
             RequestContext::extract(request.headers(), peer, runtime::now(), rng)
         });
+        let body: &mut dyn Any = request.body_mut();
+        if let Some(body) = body.downcast_mut::<MeshBody>() {
+            context.body = body.clock();
+        }
         let mut parent = Some(context.trace.span_id());
         if self.tracing.is_enabled() && TraceContext::from_headers(request.headers()).is_none() {
             // The trace begins here: whether it is recorded is for us to say.

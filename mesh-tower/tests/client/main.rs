@@ -19,3 +19,4 @@ mod sessions;
 mod sticky;
 mod streams;
 mod support;
+mod uploads;

@@ -117,7 +117,8 @@ pub(super) const CODES: &[CodeInfo] = &[
         "the deadline passed",
         "The time for the whole call was over before an answer came: the caller's remaining time, \
          or the route's `timeouts.request` (15 s unless the policy says otherwise), whichever is \
-         shorter. All attempts and pauses between them count.",
+         shorter. All attempts and pauses between them count, and of an upload the time since its last \
+         piece (`grpc-timeout`: since the start).",
         &[
             "The service is slow, or waits for something that is.",
             "The caller gave too little time; the story says who set the deadline.",

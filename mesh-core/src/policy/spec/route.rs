@@ -368,9 +368,10 @@ schema! {
     /// Time limits of a rule.
     #[derive(Default)]
     pub struct Timeouts {
-        /// The whole call with all its attempts; `0s` means none.
+        /// The whole call with all its attempts, up to the head of the answer; `0s` means none. While the request's
+        /// body is on its way it counts from the last piece.
         request: Option<Interval> = "request" default;
-        /// One attempt; not longer than `request`.
+        /// One attempt, by the same rule; not longer than `request`.
         backend_request: Option<Interval> = "backendRequest" default;
     }
 }

@@ -11,6 +11,7 @@ mod requests;
 mod secured;
 mod stack;
 mod upgrade;
+mod uploads;
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
 
