@@ -171,8 +171,7 @@ impl Work {
             sorting.spawn(transparent::serve_sni(mesh.clone(), listener, carried, end));
         }
         if let Some(listener) = listeners.outbound {
-            let proxy = Outbound::proxy(mesh.proxy_client(), tunnels, tunnels_open.clone());
-            let proxy = proxy.with_policy_of(&mesh);
+            let proxy = Outbound::proxy(&mesh, tunnels, tunnels_open.clone());
             outbound.push(proxy.serve(&mesh, listener)?);
         }
         for (listener, (service, always)) in listeners.upstreams.into_iter().zip(services) {

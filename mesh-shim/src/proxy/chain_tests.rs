@@ -81,7 +81,7 @@ async fn requests_at_the_leaf(copies: bool) -> u32 {
         .endpoints("leaf.shop", [leaf.local_addr()])
         .build()
         .unwrap();
-    let outbound = Outbound::proxy(below.proxy_client(), Arc::default(), TaskTracker::new());
+    let outbound = Outbound::proxy(&below, Arc::default(), TaskTracker::new());
     let proxy = listen(&below, outbound);
     let middle = Middle {
         proxy: proxy.local_addr(),

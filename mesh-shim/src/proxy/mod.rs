@@ -10,8 +10,11 @@ mod chain;
 mod chain_tests;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod egress_tests;
 mod listen;
 mod outbound;
+mod outside;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_tower::body::MeshBody;
 use mesh_tower::rescue;
+use mesh_tower::route::Hosts;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::tcp::{Carried, TcpClient, TcpPort};
 use mesh_tower::transport::{Accept, TcpAccept};
@@ -20,6 +21,7 @@ use pin_project_lite::pin_project;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use super::outside::Outside;
 use super::target::{self, BadTarget, Named};
 use super::tunnel::{self, Tunnels};
 use super::{answer, chain};
@@ -29,8 +31,17 @@ use super::{answer, chain};
 pub(crate) struct Outbound {
     client: MeshClient,
     kind: Kind,
-    /// Which hosts the policy knows, for what is not routed as a request.
-    mesh: Option<Mesh>,
+}
+
+/// What the forward proxy knows beside the mesh's services.
+#[derive(Clone)]
+struct Proxy {
+    mesh: Mesh,
+    hosts: Hosts,
+    tunnels: Arc<Tunnels>,
+    outside: Arc<Outside>,
+    /// The tunnels that are open.
+    open: TaskTracker,
 }
 
 /// What carries the bytes of a port that the policy, or its flag, makes one of bytes.
@@ -43,7 +54,7 @@ pub(crate) struct Bytes {
 #[derive(Clone)]
 enum Kind {
     /// The forward proxy: the request names its target.
-    Proxy(Arc<Tunnels>, TaskTracker),
+    Proxy(Proxy),
     /// An explicit port: everything goes to one service, and is addressed to it.
     Port(Named),
 }
@@ -64,30 +75,49 @@ pin_project! {
 // === impl Outbound ===
 
 impl Outbound {
-    /// The forward proxy. `client` routes by authority.
-    pub(crate) fn proxy(client: MeshClient, tunnels: Arc<Tunnels>, open: TaskTracker) -> Self {
+    /// The forward proxy. Hosts that the policy knows are reached by the engine, and others as `--egress`
+    /// says.
+    pub(crate) fn proxy(mesh: &Mesh, tunnels: Arc<Tunnels>, open: TaskTracker) -> Self {
+        let outside = Arc::new(Outside::new(mesh));
         Self {
-            client,
-            kind: Kind::Proxy(tunnels, open),
-            mesh: None,
+            client: mesh.proxy_client(),
+            kind: Kind::Proxy(Proxy {
+                mesh: mesh.clone(),
+                hosts: mesh.hosts(),
+                tunnels,
+                outside,
+                open,
+            }),
         }
     }
 
-    /// Tunnels to hosts that the policy knows go by the engine, and others as `--egress` says.
-    pub(crate) fn with_policy_of(mut self, mesh: &Mesh) -> Self {
-        self.mesh = Some(mesh.clone());
-        self
+    /// By the engine.
+    fn calling(&mut self, mut request: Request<MeshBody>) -> Answering {
+        Answering::Calling {
+            relay: Relay::of(&mut request).map(Box::new),
+            is_grpc: mesh_core::classify::grpc::is_grpc(request.headers()),
+            call: self.client.call(request),
+        }
     }
 
-    /// The refusal of a request whose host is not let out.
-    fn egress(&self, request: &Request<MeshBody>) -> Option<MeshError> {
-        let (Kind::Proxy(tunnels, _), Some(mesh)) = (&self.kind, &self.mesh) else {
-            return None;
-        };
-        let authority = request.uri().authority().filter(|_| tunnels.denies())?;
-        match mesh.may_know_host(authority.host(), authority.port_u16()) {
-            true => None,
-            false => tunnels.unknown(authority.host()).err(),
+    /// A request for a host that the control server may know, or nobody.
+    async fn ask_or_let_out(mut self, request: Request<MeshBody>) -> Response<MeshBody> {
+        if let (Kind::Proxy(proxy), Some(authority)) =
+            (&mut self.kind, request.uri().authority().cloned())
+            && !proxy
+                .hosts
+                .knows(authority.host(), authority.port_u16())
+                .await
+        {
+            let answer = match proxy.tunnels.unknown(authority.host()) {
+                Ok(()) => proxy.outside.call(request).await,
+                Err(error) => Err(error),
+            };
+            return answer.unwrap_or_else(|error| answer::of_mesh_error(&error));
+        }
+        match self.calling(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         }
     }
 
@@ -96,7 +126,6 @@ impl Outbound {
         Self {
             client,
             kind: Kind::Port(service),
-            mesh: None,
         }
     }
 
@@ -150,13 +179,8 @@ impl Service<Request<MeshBody>> for Outbound {
 
     fn call(&mut self, mut request: Request<MeshBody>) -> Answering {
         let checked = match &self.kind {
-            Kind::Proxy(tunnels, open) if request.method() == Method::CONNECT => {
-                let connect = Box::pin(connect(
-                    request,
-                    self.mesh.clone(),
-                    tunnels.clone(),
-                    open.clone(),
-                ));
+            Kind::Proxy(proxy) if request.method() == Method::CONNECT => {
+                let connect = Box::pin(proxy.clone().connect(request));
                 return Answering::Connecting { connect };
             }
             Kind::Proxy(..) => target::absolute(&mut request),
@@ -170,15 +194,13 @@ impl Service<Request<MeshBody>> for Outbound {
             let response = Some(answer::bad_request(why));
             return Answering::Refused { response };
         }
-        if let Some(error) = self.egress(&request) {
-            let response = Some(answer::of_mesh_error(&error));
-            return Answering::Refused { response };
+        if let Kind::Proxy(proxy) = &mut self.kind
+            && !proxy.has_host_of(&request)
+        {
+            let connect = Box::pin(self.clone().ask_or_let_out(request));
+            return Answering::Connecting { connect };
         }
-        Answering::Calling {
-            relay: Relay::of(&mut request).map(Box::new),
-            is_grpc: mesh_core::classify::grpc::is_grpc(request.headers()),
-            call: self.client.call(request),
-        }
+        self.calling(request)
     }
 }
 
@@ -212,19 +234,31 @@ impl Future for Answering {
     }
 }
 
-async fn connect(
-    mut request: Request<MeshBody>,
-    mesh: Option<Mesh>,
-    tunnels: Arc<Tunnels>,
-    open: TaskTracker,
-) -> Response<MeshBody> {
-    match tunnels.open(mesh.as_ref(), request.uri().authority()).await {
-        Ok(server) => {
-            open.spawn(tunnel::copy(hyper::upgrade::on(&mut request), server));
-            let mut response = Response::new(MeshBody::empty());
-            *response.status_mut() = StatusCode::OK;
-            response
+// === impl Proxy ===
+
+impl Proxy {
+    /// Whether the policy that is here knows whom the request is for.
+    fn has_host_of(&mut self, request: &Request<MeshBody>) -> bool {
+        let Some(authority) = request.uri().authority() else {
+            return false;
+        };
+        self.hosts.has(authority.host(), authority.port_u16())
+    }
+
+    async fn connect(self, mut request: Request<MeshBody>) -> Response<MeshBody> {
+        match self
+            .tunnels
+            .open(&self.mesh, request.uri().authority())
+            .await
+        {
+            Ok(server) => {
+                self.open
+                    .spawn(tunnel::copy(hyper::upgrade::on(&mut request), server));
+                let mut response = Response::new(MeshBody::empty());
+                *response.status_mut() = StatusCode::OK;
+                response
+            }
+            Err(error) => answer::no_tunnel(&error),
         }
-        Err(error) => answer::no_tunnel(&error),
     }
 }

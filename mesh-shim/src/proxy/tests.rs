@@ -32,7 +32,7 @@ async fn proxy(reviews: SocketAddr) -> Proxy {
         .build()
         .unwrap();
     let tunnels = Arc::new(Tunnels::default());
-    let outbound = Outbound::proxy(mesh.proxy_client(), tunnels.clone(), TaskTracker::new());
+    let outbound = Outbound::proxy(&mesh, tunnels.clone(), TaskTracker::new());
     let server = listen(&mesh, outbound);
     Proxy {
         addr: server.local_addr(),
@@ -61,7 +61,7 @@ async fn canned(answer: &'static str) -> (SocketAddr, JoinHandle<String>) {
 }
 
 /// Reads to the end of the fields.
-async fn head(stream: &mut TcpStream) -> String {
+pub(super) async fn head(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         bytes.push(stream.read_u8().await.unwrap());
@@ -148,21 +148,6 @@ async fn head_204_and_304_have_no_body_and_keep_their_framing() {
         assert!(got.contains(kept) && got.ends_with("\r\n\r\n"), "{got}");
         assert!(!got.contains("transfer-encoding"), "{got}");
     }
-}
-
-#[tokio::test]
-async fn a_host_outside_the_mesh_is_answered_with_its_code() {
-    let proxy = proxy("127.0.0.1:1".parse().unwrap()).await;
-    let answer = ask(
-        proxy.addr,
-        "GET http://nobody.example/ HTTP/1.1\r\nHost: nobody.example\r\nConnection: close\r\n\r\n",
-    )
-    .await;
-    assert!(answer.starts_with("http/1.1 404"), "{answer}");
-    assert!(
-        answer.contains("mesh-reason: m2001") && answer.contains("[m2001]"),
-        "{answer}"
-    );
 }
 
 #[tokio::test]
@@ -377,83 +362,4 @@ async fn a_websocket_passes_through_a_local_port() {
     let (request, said) = backend.await.unwrap();
     assert!(request.contains("\r\nupgrade: websocket\r\n"), "{request}");
     assert_eq!((&said, &answer), (b"ping", b"pong"));
-}
-
-#[tokio::test]
-async fn connect_goes_by_the_policy_and_unknown_hosts_as_egress_says() {
-    let (echo, heard) = tunnel_end().await;
-    let policy = format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{ name: db, namespace: shop }}\n\
-         spec:\n  ports: [{{ port: 5432, appProtocol: tcp }}]\n  \
-         endpoints: {{ static: [{{ address: \"{echo}\" }}] }}\n"
-    );
-    for (egress, code) in [
-        (crate::config::Egress::Report, "200"),
-        (crate::config::Egress::Deny, "403"),
-    ] {
-        let mesh = Mesh::builder("shop/app")
-            .policy_text(&policy)
-            .build()
-            .unwrap();
-        let tunnels = Arc::new(Tunnels::new(egress));
-        let proxy = Outbound::proxy(mesh.proxy_client(), tunnels.clone(), TaskTracker::new());
-        let server = listen(&mesh, proxy.with_policy_of(&mesh));
-        let addr = server.local_addr();
-        // By the engine: nobody resolves db.shop, and the port is the policy's.
-        let before = heard.load(std::sync::atomic::Ordering::Relaxed);
-        let answer = ask(
-            addr,
-            "CONNECT db.shop:5432 HTTP/1.1\r\nHost: db.shop:5432\r\n\r\n",
-        )
-        .await;
-        assert!(answer.starts_with("http/1.1 200"), "{answer}");
-        assert!(heard.load(std::sync::atomic::Ordering::Relaxed) > before);
-        assert!(
-            mesh.metrics_text()
-                .contains("service=\"shop/db\",result=\"opened\"} 1")
-        );
-        // A port that it does not have is not its.
-        let other = format!(
-            "CONNECT 127.0.0.1:{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-            echo.port()
-        );
-        let answer = ask(addr, &other).await;
-        assert!(answer.starts_with(&format!("http/1.1 {code}")), "{answer}");
-        let text = tunnels.metrics();
-        assert!(
-            text.contains("mesh_shim_egress_total{host=\"127.0.0.1\"} 1"),
-            "{text}"
-        );
-        if egress == crate::config::Egress::Deny {
-            assert!(answer.contains("m4007"), "{answer}");
-            let get = "GET http://api.example/ HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n";
-            let answer = ask(addr, get).await;
-            assert!(
-                answer.starts_with("http/1.1 403") && answer.contains("m4007"),
-                "{answer}"
-            );
-            let get = "GET http://api.example/ HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n";
-            for n in 0..150 {
-                let _ = tunnels.unknown(&format!("h{n}.example"));
-            }
-            let _ = ask(addr, get).await;
-            let names = tunnels.metrics().matches("mesh_shim_egress_total{").count();
-            assert_eq!(names, 101, "bounded");
-        }
-    }
-}
-
-/// Says a word to each connection and ends it; counts them.
-async fn tunnel_end() -> (SocketAddr, Arc<std::sync::atomic::AtomicU32>) {
-    let heard = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let counts = heard.clone();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut io, _)) = listener.accept().await {
-            counts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let _ = io.write_all(b"hello").await;
-        }
-    });
-    (addr, heard)
 }

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use mesh_core::error::{Code, ErrorKind, MeshError};
 use mesh_tower::Mesh;
 use mesh_tower::tcp::TcpConnection;
-use tokio::net::TcpStream;
+use mesh_tower::transport::BoxIo;
 
 use crate::config::Egress;
 
@@ -42,7 +42,7 @@ pub(crate) enum Way {
     /// A service of the policy.
     Mesh(Box<TcpConnection>),
     /// Around the mesh.
-    Outside(TcpStream),
+    Outside(BoxIo),
 }
 
 /// Why there is no tunnel.
@@ -114,15 +114,10 @@ impl Tunnels {
         }
     }
 
-    /// Whether unknown hosts are refused.
-    pub(crate) fn denies(&self) -> bool {
-        self.egress == Egress::Deny
-    }
-
     /// Connects to where the tunnel goes. CONNECT names host and port, both (RFC 9110 9.3.6).
     pub(crate) async fn open(
         &self,
-        mesh: Option<&Mesh>,
+        mesh: &Mesh,
         target: Option<&Authority>,
     ) -> Result<Way, NoTunnel> {
         let connected = self.connect(mesh, target).await;
@@ -135,29 +130,23 @@ impl Tunnels {
         connected
     }
 
-    async fn connect(
-        &self,
-        mesh: Option<&Mesh>,
-        target: Option<&Authority>,
-    ) -> Result<Way, NoTunnel> {
+    async fn connect(&self, mesh: &Mesh, target: Option<&Authority>) -> Result<Way, NoTunnel> {
         let invalid = |what| NoTunnel::Io(io::Error::new(io::ErrorKind::InvalidInput, what));
         let target = target.ok_or_else(|| invalid("CONNECT needs host:port"))?;
         let port = target
             .port_u16()
             .ok_or_else(|| invalid("CONNECT needs a port"))?;
         let host = target.host().trim_start_matches('[').trim_end_matches(']');
-        if let Some(mesh) = mesh {
-            if let Some(found) = mesh.find_host(host, Some(port)) {
-                let mut client = mesh.pass_through(&found.target());
-                return client
-                    .connect()
-                    .await
-                    .map(|connection| Way::Mesh(Box::new(connection)))
-                    .map_err(NoTunnel::Mesh);
-            }
-            self.unknown(host).map_err(NoTunnel::Mesh)?;
+        if let Some(found) = mesh.find_host(host, Some(port)) {
+            let mut client = mesh.pass_through(&found.target());
+            return client
+                .connect()
+                .await
+                .map(|connection| Way::Mesh(Box::new(connection)))
+                .map_err(NoTunnel::Mesh);
         }
-        let connecting = TcpStream::connect((host, port));
+        self.unknown(host).map_err(NoTunnel::Mesh)?;
+        let connecting = connect(mesh, host, port);
         match tokio::time::timeout(CONNECT_WITHIN, connecting).await {
             Ok(connected) => connected.map(Way::Outside).map_err(NoTunnel::Io),
             Err(_) => Err(NoTunnel::Io(io::Error::new(
@@ -166,6 +155,18 @@ impl Tunnels {
             ))),
         }
     }
+}
+
+/// To the first address of the host that accepts, with the marks of the shim's own connections.
+async fn connect(mesh: &Mesh, host: &str, port: u16) -> io::Result<BoxIo> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for addr in tokio::net::lookup_host((host, port)).await? {
+        match mesh.connector().connect(addr).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Copies until both sides have ended; one side's end is passed on to the other (half-close).

@@ -62,7 +62,7 @@ impl Requests {
         tunnels: Arc<Tunnels>,
         open: TaskTracker,
     ) -> Result<Self, MeshError> {
-        let proxy = Outbound::proxy(mesh.proxy_client(), tunnels, open).with_policy_of(mesh);
+        let proxy = Outbound::proxy(mesh, tunnels, open);
         let (by_host, handle) = start(mesh, local, proxy)?;
         Ok(Self {
             mesh: mesh.clone(),

@@ -19,9 +19,11 @@ mod after;
 mod apply;
 mod choose;
 mod future;
+mod hosts;
 mod service;
 mod target;
 
 pub use self::future::RouteFuture;
+pub use self::hosts::Hosts;
 pub use self::service::{RouteLayer, RouteService};
-pub(crate) use self::target::{MeshSource, Source, Target, service_of};
+pub(crate) use self::target::{MeshSource, Source, Target};

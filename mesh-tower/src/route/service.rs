@@ -319,6 +319,16 @@ impl MeshSource {
         Ok((service, target.port))
     }
 
+    /// A service that only a control server may know, asked for by its name.
+    pub(super) async fn service_named(
+        &mut self,
+        name: &ServiceName,
+    ) -> Result<Arc<ServiceView>, MeshError> {
+        self.mesh.shared.ask(name);
+        let (began, wait) = (runtime::now(), self.settings.wait);
+        self.wait_within(name, began, wait).await
+    }
+
     /// The same, if it is there.
     pub(crate) fn service_now(&mut self) -> Option<(Arc<ServiceView>, Option<u16>)> {
         let Target::Service(target, _) = &self.target else {

@@ -43,13 +43,6 @@ impl Mesh {
         Some(self.destination(service, port))
     }
 
-    /// Whether a host means a service, or might: one that only the control server knows has to be
-    /// asked for.
-    pub fn may_know_host(&self, host: &str, port: Option<u16>) -> bool {
-        self.find_host(host, port).is_some()
-            || (self.inner().shared.is_fed() && crate::route::service_of(host).is_some())
-    }
-
     /// The service that has a fixed endpoint at this address. Looks at all of them: for new
     /// connections, not for calls.
     pub fn find_addr(&self, addr: SocketAddr) -> Option<Destination> {
