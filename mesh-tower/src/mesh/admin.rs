@@ -1,5 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics` of a process, in plaintext, on an address that was asked for.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ const CONNECTIONS: usize = 32;
 /// Longest time from the connection to the end of a request's head.
 const HEAD: Duration = Duration::from_secs(10);
 
-type Unready = Arc<dyn Fn() -> Option<&'static str> + Send + Sync>;
+type Unready = Arc<dyn Fn() -> Option<Cow<'static, str>> + Send + Sync>;
+type Parts = Arc<dyn Fn() -> Vec<AdminPart> + Send + Sync>;
 type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// `/livez`, `/readyz` and `/metrics`, for a process that has its own word on them. Others call
@@ -31,7 +33,17 @@ type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 #[derive(Clone)]
 pub struct AdminPages {
     unready: Unready,
+    parts: Option<Parts>,
     metrics: Option<Metrics>,
+}
+
+/// One of several that a process speaks for, as on a line of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminPart {
+    /// What `/readyz/NAME` calls it, such as `shop/web`.
+    pub name: String,
+    /// Why it does not want traffic; `None` when it does.
+    pub unready: Option<Cow<'static, str>>,
 }
 
 // === impl AdminPages ===
@@ -39,11 +51,25 @@ pub struct AdminPages {
 impl AdminPages {
     /// `unready` says why the process does not want traffic, `None` when it does. There are no
     /// metrics.
-    pub fn new(unready: impl Fn() -> Option<&'static str> + Send + Sync + 'static) -> Self {
+    pub fn new<R: Into<Cow<'static, str>>>(
+        unready: impl Fn() -> Option<R> + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            unready: Arc::new(unready),
+            unready: Arc::new(move || unready().map(Into::into)),
+            parts: None,
             metrics: None,
         }
+    }
+
+    /// The same for a process that speaks for several: `/readyz` has a line for each and is ready when
+    /// all are, `/readyz/NAME` is about one.
+    #[must_use]
+    pub fn with_parts(
+        mut self,
+        parts: impl Fn() -> Vec<AdminPart> + Send + Sync + 'static,
+    ) -> Self {
+        self.parts = Some(Arc::new(parts));
+        self
     }
 
     /// The same with metrics, as Prometheus text.
@@ -93,13 +119,38 @@ impl AdminPages {
         }
         match (path, &self.metrics) {
             ("/livez", _) => text(StatusCode::OK, "ok\n"),
-            ("/readyz", _) => match (self.unready)() {
-                None => text(StatusCode::OK, "ok\n"),
-                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-            },
+            ("/readyz", _) => self.readiness(),
             ("/metrics", Some(metrics)) => text(StatusCode::OK, metrics()),
+            (path, _) if path.starts_with("/readyz/") => self.readiness_of(&path[8..]),
             (_, Some(_)) => text(StatusCode::NOT_FOUND, "/livez, /readyz or /metrics\n"),
             (_, None) => text(StatusCode::NOT_FOUND, "/livez or /readyz\n"),
+        }
+    }
+
+    fn readiness(&self) -> Response<MeshBody> {
+        let whole = (self.unready)();
+        let Some(parts) = &self.parts else {
+            return ready(whole);
+        };
+        let parts = parts();
+        let all = whole.is_none() && parts.iter().all(|part| part.unready.is_none());
+        let mut lines = whole.map_or_else(String::new, |why| format!("{why}\n"));
+        for AdminPart { name, unready } in &parts {
+            let word = unready.as_deref().unwrap_or("ok");
+            lines.push_str(&format!("{name} {word}\n"));
+        }
+        match all {
+            true => text(StatusCode::OK, lines),
+            false => text(StatusCode::SERVICE_UNAVAILABLE, lines),
+        }
+    }
+
+    fn readiness_of(&self, name: &str) -> Response<MeshBody> {
+        let parts = self.parts.as_ref().map(|parts| parts());
+        let mut parts = parts.unwrap_or_default().into_iter();
+        match parts.find(|part| part.name == name) {
+            Some(part) => ready((self.unready)().or(part.unready)),
+            None => text(StatusCode::NOT_FOUND, "no such name; /readyz has them\n"),
         }
     }
 }
@@ -144,6 +195,13 @@ impl Mesh {
     }
 }
 
+fn ready(unready: Option<Cow<'static, str>>) -> Response<MeshBody> {
+    match unready {
+        None => text(StatusCode::OK, "ok\n"),
+        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
 fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<MeshBody> {
     let mut response = Response::new(MeshBody::full(text));
     *response.status_mut() = status;
@@ -183,6 +241,39 @@ mod tests {
         assert_eq!(status(&pages, "/metrics"), 404);
         let pages = pages.with_metrics(|| "a 1\n".to_owned());
         assert_eq!(status(&pages, "/metrics"), 200);
+    }
+
+    #[tokio::test]
+    async fn each_part_has_a_line_and_a_page_and_one_that_is_not_ready_makes_the_whole_so() {
+        use http_body_util::BodyExt as _;
+        let part = |name: &str, unready: Option<&'static str>| AdminPart {
+            name: name.to_owned(),
+            unready: unready.map(Into::into),
+        };
+        let pages = AdminPages::new(|| None::<&str>).with_parts(move || {
+            vec![
+                part("shop/web", None),
+                part("shop/redis", Some("127.0.0.1:6379 does not accept")),
+            ]
+        });
+        let ask = async |path: &str| {
+            let answer = pages.answer(&Method::GET, path);
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.expect("a body");
+            (
+                status,
+                String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+            )
+        };
+        let lines = "shop/web ok\nshop/redis 127.0.0.1:6379 does not accept\n";
+        assert_eq!(ask("/readyz").await, (503, lines.to_owned()));
+        assert_eq!(ask("/readyz/shop/web").await, (200, "ok\n".to_owned()));
+        assert_eq!(ask("/readyz/shop/redis").await.0, 503);
+        assert_eq!(ask("/readyz/shop/none").await.0, 404);
+        // Without parts there is no such page.
+        let pages = AdminPages::new(|| None::<&str>);
+        let answer = pages.answer(&Method::GET, "/readyz/shop/web");
+        assert_eq!(answer.status().as_u16(), 404);
     }
 
     #[tokio::test]

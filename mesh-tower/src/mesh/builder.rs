@@ -40,6 +40,7 @@ pub struct MeshBuilder {
     credentials: Credentials,
     connector: Arc<dyn Connect>,
     metrics: bool,
+    metrics_label: Option<(String, String)>,
     tracing: Option<Tracing>,
     workers: usize,
     settings: Settings,
@@ -64,6 +65,7 @@ impl MeshBuilder {
             credentials: Credentials::new(),
             connector: Arc::new(TcpConnect::new()),
             metrics: true,
+            metrics_label: None,
             tracing: None,
             workers: 1,
             settings: Settings::default(),
@@ -133,6 +135,13 @@ impl MeshBuilder {
     /// Whether metrics are kept. On by default; a library process opens no port for them.
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// A label on every series of this mesh, for a process that has several: their
+    /// [merged](crate::telemetry::merge) text tells them apart by it.
+    pub fn metrics_label(mut self, label: &str, value: &str) -> Self {
+        self.metrics_label = Some((label.to_owned(), value.to_owned()));
         self
     }
 
@@ -275,10 +284,10 @@ impl MeshBuilder {
                 MeshError::new(ErrorKind::Policy, message).with_code(Code::BAD_CONFIGURATION)
             })?,
         };
-        let recorder = if self.metrics {
-            Recorder::new()
-        } else {
-            Recorder::disabled()
+        let recorder = match (self.metrics, &self.metrics_label) {
+            (false, _) => Recorder::disabled(),
+            (true, None) => Recorder::new(),
+            (true, Some((label, value))) => Recorder::labelled(label, value),
         };
         let recorder = recorder.with_tracing(tracing);
         let probe = logical_stack(&self.layers, self.settings.wait, recorder.tracing());

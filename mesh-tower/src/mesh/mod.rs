@@ -21,7 +21,7 @@ mod gauges;
 mod handle;
 mod shared;
 
-pub use self::admin::AdminPages;
+pub use self::admin::{AdminPages, AdminPart};
 pub use self::builder::MeshBuilder;
 pub use self::feed::{Feed, Serving, ServingGuard};
 pub(crate) use self::handle::Inner;

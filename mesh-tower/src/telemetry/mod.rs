@@ -15,6 +15,7 @@
 //! ```
 
 mod handles;
+mod merge;
 #[cfg(feature = "otlp")]
 pub(crate) mod otlp;
 mod prometheus;
@@ -23,6 +24,7 @@ pub(crate) mod spans;
 pub(crate) use self::spans::{Side, Span};
 pub use self::{
     handles::{Counter, Gauge, GaugeGuard, Histogram},
+    merge::merge,
     prometheus::{OTHER, Recorder, SERIES_CAP},
     spans::Tracing,
 };

@@ -57,11 +57,25 @@ impl Recorder {
 
     /// A recorder that keeps at most `cap` series besides the `_other` ones.
     pub fn with_cap(cap: usize) -> Self {
-        let builder = PrometheusBuilder::new();
+        Self::build(cap, None)
+    }
+
+    /// A recorder with the default cap whose series all have this label too: for several meshes in one
+    /// process whose expositions are [merged](super::merge).
+    pub fn labelled(label: &str, value: &str) -> Self {
+        Self::build(SERIES_CAP, Some((label, value)))
+    }
+
+    fn build(cap: usize, label: Option<(&str, &str)>) -> Self {
+        let plain = || match label {
+            Some((label, value)) => PrometheusBuilder::new().add_global_label(label, value),
+            None => PrometheusBuilder::new(),
+        };
+        let builder = plain();
         // Fails only for an empty list, which the constant is not.
         let builder = match builder.set_buckets(&BUCKETS) {
             Ok(builder) => builder,
-            Err(_) => PrometheusBuilder::new(),
+            Err(_) => plain(),
         };
         let prometheus = builder.build_recorder();
         let handle = prometheus.handle();
