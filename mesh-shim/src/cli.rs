@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    App, AppProtocol, Config, DrainTimes, Egress, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND,
-    Upstream, parse_duration, parse_listen,
+    App, AppProtocol, Application, Config, DrainTimes, Egress, Given, HEALTH, INBOUND, JoinOptions,
+    METRICS, OUTBOUND, Said, Upstream, parse_duration, parse_listen,
 };
 use crate::error::ShimError;
 use crate::logging::LogFormat;
@@ -29,6 +29,7 @@ use crate::transparent::Rules;
     after_help = "Examples:\n  \
         mesh-shim run --as legacy-stock --port 9000 -- python3 app.py\n  \
         mesh-shim --as batch --upstream reviews=127.0.0.1:9001\n  \
+        mesh-shim --app shop/web=9000,outbound=7150 --app shop/redis=6379,protocol=tcp\n  \
         mesh-shim --config shim.yaml --workers 4 --check\n\n\
         The mesh is joined as MESH_CONTROL and MESH_IDENTITY say; `meshctl explain M1002` when it is not.",
     args_conflicts_with_subcommands = true,
@@ -42,6 +43,9 @@ pub(crate) struct Cli {
     /// What `--check` prints.
     #[arg(skip)]
     pub(crate) shown: Vec<String>,
+    /// Settings that are not defaults, and who says so.
+    #[arg(skip)]
+    pub(crate) said: Vec<(String, String)>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,6 +114,16 @@ struct Flags {
     #[arg(long = "as", value_name = "SERVICE")]
     service: Option<String>,
 
+    /// One of several applications of this machine, instead of --as and --port; may be repeated. Keys:
+    /// protocol, address, inbound, advertise, outbound, upstream=[tcp://]SERVICE@ADDR (repeated),
+    /// identity, forwarded. Several in the variable are separated by `;`
+    #[arg(
+        long = "app",
+        value_name = "SERVICE[=PORT][,KEY=VALUE...]",
+        value_delimiter = ';'
+    )]
+    apps: Vec<Said>,
+
     /// The application's own port, plaintext; without it nothing is taken in
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -123,7 +137,15 @@ struct Flags {
     app_protocol: AppProtocol,
 
     /// Tell the application who asked: Forwarded, X-Forwarded-For, -Proto, -Host and Via
-    #[arg(long)]
+    #[arg(
+        long,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
     forwarded: bool,
 
     /// How long the application may take until its port accepts
@@ -196,7 +218,8 @@ struct Flags {
     #[arg(long, value_name = "URL")]
     control: Option<String>,
 
-    /// Where the identity comes from: token:PATH or dir:PATH [env: MESH_IDENTITY]
+    /// Where the identity comes from: token:PATH or dir:PATH; {service}, {namespace} and {name} are the
+    /// application's [env: MESH_IDENTITY]
     #[arg(long, value_name = "SOURCE")]
     identity: Option<String>,
 
@@ -204,10 +227,23 @@ struct Flags {
     #[arg(long, value_name = "PATH")]
     policy: Option<String>,
 
-    /// Directory for the last good snapshot and identity [env: MESH_STATE]
+    /// Directory for the last good snapshot and identity; {service}, {namespace} and {name} are the
+    /// application's [env: MESH_STATE]
     #[arg(long, value_name = "DIR")]
     state: Option<String>,
 }
+
+/// Settings of one application, which `--app` has keys for or does without.
+const ONE: [&str; 8] = [
+    "as",
+    "port",
+    "inbound",
+    "advertise",
+    "outbound",
+    "upstream",
+    "transparent",
+    "sni",
+];
 
 /// An address, or nothing for `off`.
 #[derive(Debug, Clone, Copy)]
@@ -280,35 +316,11 @@ impl Cli {
             Some(Command::Init(_) | Command::Undo(_)) => (self.flags, Vec::new()),
             None => (self.flags, Vec::new()),
         };
-        let service = flags.service.filter(|name| !name.is_empty()).ok_or_else(|| {
-            ShimError::configuration(
-                "the name of the service is missing",
-                "give --as legacy-stock, or set MESH_SERVICE; `mesh-shim --help` shows all flags",
-            )
-        })?;
-        if flags.port == Some(0) {
-            return Err(ShimError::configuration(
-                "--port 0: the application's port must be known",
-                "give the port that the application listens on; it is also set as PORT for it",
-            ));
-        }
-        let app = flags.port.map(|port| App {
-            addr: SocketAddr::new(flags.app_address, port),
-            protocol: flags.app_protocol,
-            forwarded: flags.forwarded,
-            ready_within: flags.app_ready,
-        });
-        let others = flags.transparent.or(flags.sni);
-        if app.is_none()
-            && flags.outbound.0.is_none()
-            && flags.upstreams.is_empty()
-            && others.is_none()
-        {
-            return Err(ShimError::configuration(
-                "nothing to do: no --port to take requests in, no outbound listener",
-                "give --port, --outbound or --upstream",
-            ));
-        }
+        let node = !flags.apps.is_empty();
+        let applications = match node {
+            true => flags.applications(&command, &self.said)?,
+            false => vec![flags.application()?],
+        };
         if flags.takeover.is_some() && !command.is_empty() {
             return Err(ShimError::configuration(
                 "--takeover with `run`: the application is the child of one shim and cannot be handed over",
@@ -316,15 +328,9 @@ impl Cli {
             ));
         }
         Ok(Config {
-            service,
-            app,
+            applications,
+            node,
             command,
-            inbound: flags.inbound,
-            advertise: flags.advertise,
-            outbound: flags.outbound.0,
-            upstreams: flags.upstreams,
-            transparent: flags.transparent,
-            sni: flags.sni,
             mark: flags.mark,
             egress: flags.egress,
             health: flags.health,
@@ -334,20 +340,113 @@ impl Cli {
                 unready: flags.drain_unready,
                 in_flight: flags.drain_in_flight,
             },
-            join: JoinOptions {
-                control: given(flags.control),
-                identity: given(flags.identity),
-                policy: given(flags.policy),
-                state: given(flags.state),
-            },
             takeover: flags.takeover,
         })
     }
 }
 
+impl Flags {
+    /// The one that `--as` names.
+    fn application(&self) -> Result<Application, ShimError> {
+        let service = given(&self.service).ok_or_else(|| {
+            ShimError::configuration(
+                "the name of the service is missing",
+                "give --as legacy-stock, or set MESH_SERVICE; `mesh-shim --help` shows all flags",
+            )
+        })?;
+        if self.port == Some(0) {
+            return Err(ShimError::configuration(
+                "--port 0: the application's port must be known",
+                "give the port that the application listens on; it is also set as PORT for it",
+            ));
+        }
+        let app = self.port.map(|port| App {
+            addr: SocketAddr::new(self.app_address, port),
+            protocol: self.app_protocol,
+            forwarded: self.forwarded,
+            ready_within: self.app_ready,
+        });
+        let others = self.transparent.or(self.sni);
+        if app.is_none()
+            && self.outbound.0.is_none()
+            && self.upstreams.is_empty()
+            && others.is_none()
+        {
+            return Err(ShimError::configuration(
+                "nothing to do: no --port to take requests in, no outbound listener",
+                "give --port, --outbound or --upstream",
+            ));
+        }
+        Ok(Application {
+            app,
+            inbound: self.inbound,
+            advertise: self.advertise,
+            outbound: self.outbound.0,
+            upstreams: self.upstreams.clone(),
+            transparent: self.transparent,
+            sni: self.sni,
+            join: self.join().of(&service),
+            service,
+        })
+    }
+
+    /// Those of `--app`.
+    fn applications(
+        &self,
+        command: &[OsString],
+        said: &[(String, String)],
+    ) -> Result<Vec<Application>, ShimError> {
+        let next = "give each application what is its own in its --app, as in \
+                    --app shop/web=9000,outbound=7150";
+        if !command.is_empty() {
+            let what = "--app with `run`: only one application is started";
+            return Err(ShimError::configuration(what, next));
+        }
+        // Of one application, so of none in particular.
+        if let Some((long, from)) = said.iter().find(|(long, _)| ONE.contains(&long.as_str())) {
+            let what = format!("--{long} ({from}) with --app: whose is it?");
+            return Err(ShimError::configuration(what, next));
+        }
+        for (variable, why) in [
+            (
+                "MESH_ADMIN",
+                "each application would open it; --health and --metrics are there",
+            ),
+            (
+                "OTEL_SERVICE_NAME",
+                "the spans of all applications would have one name",
+            ),
+        ] {
+            if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+                return Err(ShimError::configuration(
+                    format!("{variable} with --app: {why}"),
+                    format!("unset {variable}"),
+                ));
+            }
+        }
+        Given {
+            address: self.app_address,
+            protocol: self.app_protocol,
+            forwarded: self.forwarded,
+            ready_within: self.app_ready,
+            join: self.join(),
+        }
+        .applications(self.apps.clone())
+    }
+
+    fn join(&self) -> JoinOptions {
+        JoinOptions {
+            control: given(&self.control),
+            identity: given(&self.identity),
+            policy: given(&self.policy),
+            state: given(&self.state),
+        }
+    }
+}
+
 /// An empty variable says nothing.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
+fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -366,9 +465,9 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.command, ["python3", "app.py", "--port", "1"]);
-        assert_eq!(config.app.unwrap().addr.port(), 9000);
-        assert_eq!(config.outbound, Some(OUTBOUND));
-        assert_eq!(config.inbound, INBOUND);
+        let one = &config.applications[0];
+        assert_eq!(one.app.unwrap().addr.port(), 9000);
+        assert_eq!((one.inbound, one.outbound), (INBOUND, Some(OUTBOUND)));
     }
 
     #[test]
@@ -382,9 +481,10 @@ mod tests {
             "off",
         ]);
         let a = a.unwrap();
-        assert!(a.command.is_empty() && a.app.is_none() && a.outbound.is_none());
+        let one = &a.applications[0];
+        assert!(a.command.is_empty() && one.app.is_none() && one.outbound.is_none());
         let b = parse(&["proxy", "--as", "batch", "--upstream", "reviews=9001"]).unwrap();
-        assert_eq!(a.upstreams, b.upstreams);
+        assert_eq!(one.upstreams, b.applications[0].upstreams);
     }
 
     #[test]
@@ -393,6 +493,8 @@ mod tests {
             &["proxy", "--port", "1"][..],
             &["--as", "x", "--outbound", "off"],
             &["--as", "x", "--port", "0"],
+            &["run", "--app", "x=1", "--", "true"],
+            &["--app", "x=1", "--app", "x=2"],
         ] {
             let error = parse(args).unwrap_err();
             assert_eq!(error.code(), Some("M1003"));

@@ -18,13 +18,37 @@ impl ShimError {
         Self::new("M1003", message, next)
     }
 
-    /// A listener could not be opened (M1004).
-    pub(crate) fn port(what: &str, addr: impl fmt::Display, source: &std::io::Error) -> Self {
+    /// A listener could not be opened (M1004). `of` is the application where there are several.
+    pub(crate) fn port(
+        what: &str,
+        of: Option<&str>,
+        addr: impl fmt::Display,
+        source: &std::io::Error,
+    ) -> Self {
+        let (whose, flag) = match of {
+            None => (String::new(), format!("--{what}")),
+            Some(name) => (format!(" of {name}"), format!("its {what}")),
+        };
         Self::new(
             "M1004",
-            format!("cannot listen on {addr} for {what}: {source}"),
-            format!("free the port, or give --{what} another address (port 0 takes any free one)"),
+            format!("cannot listen on {addr} for {what}{whose}: {source}"),
+            format!("free the port, or give {flag} another address (port 0 takes any free one)"),
         )
+    }
+
+    /// The same, said of one of several applications.
+    pub(crate) fn of(mut self, name: &str) -> Self {
+        self.message = format!("{name}: {}", self.message);
+        self
+    }
+
+    /// In one line, without the next step.
+    pub(crate) fn short(&self) -> String {
+        let message = self.message.replace('\n', " ");
+        match &self.code {
+            Some(code) => format!("{message} [{code}]"),
+            None => message,
+        }
     }
 
     pub(crate) fn new(

@@ -7,13 +7,34 @@ use mesh_grpc::Join;
 use mesh_tower::Mesh;
 use mesh_tower::transport::TcpConnect;
 
-use crate::config::Config;
+use crate::config::{Application, Config};
 use crate::error::ShimError;
+
+/// The label by which the series of several applications differ.
+pub(crate) const APPLICATION: &str = "application";
+
+/// What holds for every application of this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    workers: usize,
+    mark: Option<u32>,
+    node: bool,
+}
+
+impl How {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            workers: config.workers.get(),
+            mark: config.mark,
+            node: config.node,
+        }
+    }
+}
 
 /// Joins as the flags say, and as the environment says where they say nothing. With neither a
 /// control server nor a policy file there is no mesh to join.
-pub(crate) async fn join(config: &Config) -> Result<Mesh, ShimError> {
-    let options = &config.join;
+pub(crate) async fn join(how: &How, application: &Application) -> Result<Mesh, ShimError> {
+    let options = &application.join;
     let given = |flag: &Option<String>, variable| {
         flag.is_some() || std::env::var_os(variable).is_some_and(|value| !value.is_empty())
     };
@@ -23,11 +44,20 @@ pub(crate) async fn join(config: &Config) -> Result<Mesh, ShimError> {
             "set MESH_CONTROL=https://host:7443 and MESH_IDENTITY=token:PATH, or give --policy FILE",
         ));
     }
-    let (workers, mark) = (config.workers.get(), config.mark);
+    let How {
+        workers,
+        mark,
+        node,
+    } = *how;
+    let name = node.then(|| application.name());
     let mut join = Join::builder()
-        .service(&config.service)
+        .service(&application.service)
         .adjust(move |mesh| {
             let mesh = mesh.workers(workers);
+            let mesh = match name {
+                Some(name) => mesh.metrics_label(APPLICATION, &name),
+                None => mesh,
+            };
             match mark {
                 Some(mark) => mesh.connector(Arc::new(TcpConnect::new().with_mark(mark))),
                 None => mesh,

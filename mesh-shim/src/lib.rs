@@ -30,11 +30,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 pub use self::config::{
-    App, AppProtocol, Config, DrainTimes, Egress, HEALTH, INBOUND, JoinOptions, METRICS, OUTBOUND,
-    Upstream,
+    App, AppProtocol, Application, Config, DrainTimes, Egress, HEALTH, INBOUND, JoinOptions,
+    METRICS, OUTBOUND, Upstream,
 };
 pub use self::error::ShimError;
-pub use self::listeners::Ports;
+pub use self::listeners::{ApplicationPorts, Ports};
 use self::settings::Failure;
 
 /// The binary: the arguments of this process, its exit code.

@@ -1,11 +1,12 @@
 //! Every port of the shim, opened before anything else: a port in use is known at once.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{Application, Config};
 use crate::error::ShimError;
 use crate::proxy::{Share, bind};
 use crate::takeover::{Shared, Taken};
@@ -13,7 +14,20 @@ use crate::takeover::{Shared, Taken};
 /// The addresses as they are, with port 0 replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
-    /// Mutual TLS of the mesh; none without an application.
+    /// Those of each application, in the order of the configuration.
+    pub applications: Vec<ApplicationPorts>,
+    /// `/livez` and `/readyz`.
+    pub health: SocketAddr,
+    /// `/metrics`.
+    pub metrics: SocketAddr,
+}
+
+/// The addresses of one application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationPorts {
+    /// Its name, where there are several (`--app`).
+    pub name: Option<String>,
+    /// Mutual TLS of the mesh; none without a port of the application.
     pub inbound: Option<SocketAddr>,
     /// The forward proxy.
     pub outbound: Option<SocketAddr>,
@@ -23,14 +37,25 @@ pub struct Ports {
     pub transparent: Option<SocketAddr>,
     /// TLS by its server name.
     pub sni: Option<SocketAddr>,
-    /// `/livez` and `/readyz`.
-    pub health: SocketAddr,
-    /// `/metrics`.
-    pub metrics: SocketAddr,
 }
 
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for application in &self.applications {
+            write!(f, "{application}")?;
+        }
+        if self.applications.iter().any(|one| one.name.is_some()) {
+            f.write_str("[all] ")?;
+        }
+        write!(f, "health={} metrics={}", self.health, self.metrics)
+    }
+}
+
+impl fmt::Display for ApplicationPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "[{name}] ")?;
+        }
         if let Some(inbound) = self.inbound {
             write!(f, "inbound={inbound} ")?;
         }
@@ -46,7 +71,7 @@ impl fmt::Display for Ports {
         if let Some(sni) = self.sni {
             write!(f, "sni={sni} ")?;
         }
-        write!(f, "health={} metrics={}", self.health, self.metrics)
+        Ok(())
     }
 }
 
@@ -56,10 +81,11 @@ pub(crate) struct Listeners {
     ports: Ports,
     health: Option<std::net::TcpListener>,
     metrics: Option<std::net::TcpListener>,
-    workers: Vec<Option<WorkerListeners>>,
+    /// By application, then by worker.
+    applications: Vec<Vec<WorkerListeners>>,
 }
 
-/// Those of one worker; the same ports for each.
+/// Those of one application at one worker; the same ports for each.
 pub(crate) struct WorkerListeners {
     pub(crate) inbound: Option<std::net::TcpListener>,
     pub(crate) outbound: Option<std::net::TcpListener>,
@@ -68,98 +94,122 @@ pub(crate) struct WorkerListeners {
     pub(crate) sni: Option<std::net::TcpListener>,
 }
 
-impl Listeners {
-    /// Opens them, but for those that are taken over.
-    pub(crate) fn open(config: &Config, taken: &mut Taken) -> Result<Self, ShimError> {
-        let one = |taken: &mut Taken, what: &'static str, addr| match taken.listener(what, 0, addr)
-        {
-            Ok(Some(listener)) => known(what, addr, listener),
-            Ok(None) => open(what, addr, Share::No),
-            Err(error) => Err(ShimError::port(what, addr, &error)),
-        };
-        let (health, health_addr) = one(taken, "health", config.health)?;
-        let (metrics, metrics_addr) = one(taken, "metrics", config.metrics)?;
-        let keep = Shared::default();
-        let kept = |name: &str, worker, listener: &std::net::TcpListener| {
-            if config.takeover.is_none() {
-                return Ok(());
+/// Opens them, but for those that are taken over.
+struct Opening<'a> {
+    taken: &'a mut Taken,
+    /// Copies for a successor; none unless there can be one.
+    keep: Option<Shared>,
+    /// The application, where there are several.
+    of: Option<String>,
+}
+
+impl Opening<'_> {
+    fn one(
+        &mut self,
+        what: &'static str,
+        name: &str,
+        worker: usize,
+        addr: &mut SocketAddr,
+        share: Share,
+    ) -> Result<std::net::TcpListener, ShimError> {
+        let of = self.of.as_deref();
+        let failed = |addr: SocketAddr, error| ShimError::port(what, of, addr, &error);
+        let found = self.taken.listener(name, worker, *addr);
+        let opened = match found.map_err(|error| failed(*addr, error))? {
+            Some(listener) => known(listener),
+            None => {
+                if share == Share::Workers && worker == 0 && addr.port() != 0 {
+                    // Another process's listener that shares too must not pass unnoticed.
+                    open(*addr, Share::No).map_err(|error| failed(*addr, error))?;
+                }
+                open(*addr, share)
             }
-            keep.keep(name, worker, listener).map_err(|error| {
+        };
+        let (listener, actual) = opened.map_err(|error| failed(*addr, error))?;
+        // The first worker learns which port 0 became; the others open the same.
+        *addr = actual;
+        if let Some(keep) = &self.keep {
+            keep.keep(name, worker, &listener).map_err(|error| {
                 ShimError::plain(
                     format!("cannot copy the descriptor of {name}: {error}"),
                     "raise the limit on open files",
                 )
-            })
+            })?;
+        }
+        Ok(listener)
+    }
+
+    /// Those of one application, one set for each worker.
+    fn application(
+        &mut self,
+        application: &Application,
+        workers: usize,
+    ) -> Result<(Vec<WorkerListeners>, ApplicationPorts), ShimError> {
+        let owner = application.name();
+        let mut ports = ApplicationPorts {
+            name: self.of.clone(),
+            inbound: application.app.map(|_| application.inbound),
+            outbound: application.outbound,
+            upstreams: application.upstreams.iter().map(|one| one.listen).collect(),
+            transparent: application.transparent,
+            sni: application.sni,
         };
-        kept("health", 0, &health)?;
-        kept("metrics", 0, &metrics)?;
+        let mut all = Vec::with_capacity(workers);
+        for worker in 0..workers {
+            let mut maybe = |what: &'static str, addr: &mut Option<SocketAddr>| {
+                let addr = addr.as_mut();
+                addr.map(|addr| {
+                    self.one(
+                        what,
+                        &format!("{what} {owner}"),
+                        worker,
+                        addr,
+                        Share::Workers,
+                    )
+                })
+                .transpose()
+            };
+            let mut listeners = WorkerListeners {
+                inbound: maybe("inbound", &mut ports.inbound)?,
+                outbound: maybe("outbound", &mut ports.outbound)?,
+                upstreams: Vec::new(),
+                transparent: maybe("transparent", &mut ports.transparent)?,
+                sni: maybe("sni", &mut ports.sni)?,
+            };
+            for (addr, upstream) in ports.upstreams.iter_mut().zip(&application.upstreams) {
+                let name = format!("upstream {owner} {}", upstream.service);
+                let listener = self.one("upstream", &name, worker, addr, Share::Workers)?;
+                listeners.upstreams.push(listener);
+            }
+            all.push(listeners);
+        }
+        Ok((all, ports))
+    }
+}
+
+impl Listeners {
+    /// Opens them, but for those that are taken over.
+    pub(crate) fn open(config: &Config, taken: &mut Taken) -> Result<Self, ShimError> {
+        let keep = Shared::default();
+        let mut opening = Opening {
+            taken,
+            keep: config.takeover.is_some().then(|| keep.clone()),
+            of: None,
+        };
         let mut ports = Ports {
-            inbound: config.app.map(|_| config.inbound),
-            outbound: config.outbound,
-            upstreams: config
-                .upstreams
-                .iter()
-                .map(|upstream| upstream.listen)
-                .collect(),
-            transparent: config.transparent,
-            sni: config.sni,
-            health: health_addr,
-            metrics: metrics_addr,
+            applications: Vec::new(),
+            health: config.health,
+            metrics: config.metrics,
         };
-        let workers = (0..config.workers.get())
-            .map(|index| {
-                // The first worker learns which port 0 became; the others open the same.
-                let mut one = |what, name: &str, addr: &mut SocketAddr| {
-                    let found = taken.listener(name, index, *addr);
-                    if let Some(listener) =
-                        found.map_err(|error| ShimError::port(what, *addr, &error))?
-                    {
-                        let (listener, actual) = known(what, *addr, listener)?;
-                        kept(name, index, &listener)?;
-                        *addr = actual;
-                        return Ok(listener);
-                    }
-                    if index == 0 && addr.port() != 0 {
-                        // Another process's listener that shares too must not pass unnoticed.
-                        open(what, *addr, Share::No)?;
-                    }
-                    let (listener, actual) = open(what, *addr, Share::Workers)?;
-                    kept(name, index, &listener)?;
-                    *addr = actual;
-                    Ok::<_, ShimError>(listener)
-                };
-                Ok(Some(WorkerListeners {
-                    inbound: ports
-                        .inbound
-                        .as_mut()
-                        .map(|a| one("inbound", "inbound", a))
-                        .transpose()?,
-                    outbound: ports
-                        .outbound
-                        .as_mut()
-                        .map(|a| one("outbound", "outbound", a))
-                        .transpose()?,
-                    transparent: ports
-                        .transparent
-                        .as_mut()
-                        .map(|a| one("transparent", "transparent", a))
-                        .transpose()?,
-                    sni: ports
-                        .sni
-                        .as_mut()
-                        .map(|a| one("sni", "sni", a))
-                        .transpose()?,
-                    upstreams: ports
-                        .upstreams
-                        .iter_mut()
-                        .zip(&config.upstreams)
-                        .map(|(addr, upstream)| {
-                            one("upstream", &format!("upstream {}", upstream.service), addr)
-                        })
-                        .collect::<Result<_, _>>()?,
-                }))
-            })
-            .collect::<Result<_, ShimError>>()?;
+        let health = opening.one("health", "health", 0, &mut ports.health, Share::No)?;
+        let metrics = opening.one("metrics", "metrics", 0, &mut ports.metrics, Share::No)?;
+        let mut applications = Vec::new();
+        for application in &config.applications {
+            opening.of = config.node.then(|| application.name());
+            let (listeners, its) = opening.application(application, config.workers.get())?;
+            applications.push(listeners);
+            ports.applications.push(its);
+        }
         if let Some(workers) = taken.workers_left() {
             return Err(ShimError::configuration(
                 format!(
@@ -174,7 +224,7 @@ impl Listeners {
             ports,
             health: Some(health),
             metrics: Some(metrics),
-            workers,
+            applications,
         })
     }
 
@@ -195,34 +245,24 @@ impl Listeners {
         into_tokio(self.metrics.take())
     }
 
-    pub(crate) fn worker(&mut self, index: usize) -> Option<WorkerListeners> {
-        self.workers.get_mut(index)?.take()
+    /// Those of one application, one set for each worker.
+    pub(crate) fn application(&mut self, index: usize) -> Vec<WorkerListeners> {
+        let listeners = self.applications.get_mut(index);
+        listeners.map(std::mem::take).unwrap_or_default()
     }
 }
 
-fn open(
-    what: &'static str,
-    addr: SocketAddr,
-    share: Share,
-) -> Result<(std::net::TcpListener, SocketAddr), ShimError> {
-    let opened = bind(addr, share).and_then(|listener| {
-        let actual = listener.local_addr()?;
-        Ok((listener, actual))
-    });
-    opened.map_err(|error| ShimError::port(what, addr, &error))
+fn open(addr: SocketAddr, share: Share) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    let listener = bind(addr, share)?;
+    let actual = listener.local_addr()?;
+    Ok((listener, actual))
 }
 
 /// One that was taken over, ready for the runtime.
-fn known(
-    what: &'static str,
-    addr: SocketAddr,
-    listener: std::net::TcpListener,
-) -> Result<(std::net::TcpListener, SocketAddr), ShimError> {
-    listener
-        .set_nonblocking(true)
-        .and_then(|()| listener.local_addr())
-        .map(|actual| (listener, actual))
-        .map_err(|error| ShimError::port(what, addr, &error))
+fn known(listener: std::net::TcpListener) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    listener.set_nonblocking(true)?;
+    let actual = listener.local_addr()?;
+    Ok((listener, actual))
 }
 
 fn into_tokio(listener: Option<std::net::TcpListener>) -> Result<TcpListener, ShimError> {
@@ -244,20 +284,24 @@ mod tests {
     fn config(workers: usize) -> Config {
         let any = "127.0.0.1:0".parse().unwrap();
         Config {
-            service: "x".into(),
-            app: Some(App {
-                addr: "127.0.0.1:1".parse().unwrap(),
-                protocol: AppProtocol::Http,
-                forwarded: false,
-                ready_within: Duration::from_secs(1),
-            }),
+            applications: vec![Application {
+                service: "x".into(),
+                app: Some(App {
+                    addr: "127.0.0.1:1".parse().unwrap(),
+                    protocol: AppProtocol::Http,
+                    forwarded: false,
+                    ready_within: Duration::from_secs(1),
+                }),
+                inbound: any,
+                advertise: None,
+                outbound: Some(any),
+                upstreams: vec!["reviews=127.0.0.1:0".parse().unwrap()],
+                transparent: None,
+                sni: None,
+                join: JoinOptions::default(),
+            }],
+            node: false,
             command: Vec::new(),
-            inbound: any,
-            advertise: None,
-            outbound: Some(any),
-            upstreams: vec!["reviews=127.0.0.1:0".parse().unwrap()],
-            transparent: None,
-            sni: None,
             mark: None,
             egress: crate::config::Egress::Report,
             health: any,
@@ -267,7 +311,6 @@ mod tests {
                 unready: Duration::ZERO,
                 in_flight: Duration::ZERO,
             },
-            join: JoinOptions::default(),
             takeover: None,
         }
     }
@@ -275,17 +318,16 @@ mod tests {
     #[test]
     fn all_workers_share_the_ports() {
         let mut listeners = Listeners::open(&config(3), &mut Taken::default()).unwrap();
-        let ports = listeners.ports().clone();
-        for index in 0..3 {
-            let worker = listeners.worker(index).unwrap();
+        let ports = listeners.ports().applications[0].clone();
+        let workers = listeners.application(0);
+        assert_eq!(workers.len(), 3);
+        for worker in workers {
             let addr = worker.outbound.unwrap().local_addr().unwrap();
             assert_eq!(Some(addr), ports.outbound);
-            assert_eq!(
-                worker.upstreams[0].local_addr().unwrap(),
-                ports.upstreams[0]
-            );
+            let addr = worker.upstreams[0].local_addr().unwrap();
+            assert_eq!(addr, ports.upstreams[0]);
         }
-        assert!(listeners.worker(0).is_none() && listeners.worker(3).is_none());
+        assert!(listeners.application(0).is_empty() && listeners.application(1).is_empty());
     }
 
     #[test]
@@ -304,7 +346,7 @@ mod tests {
     fn two_shims_do_not_share_a_port_unnoticed() {
         let first = Listeners::open(&config(2), &mut Taken::default()).unwrap();
         let mut second = config(2);
-        second.outbound = first.ports().outbound;
+        second.applications[0].outbound = first.ports().applications[0].outbound;
         assert_eq!(
             Listeners::open(&second, &mut Taken::default())
                 .err()

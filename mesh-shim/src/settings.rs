@@ -16,15 +16,17 @@ use crate::cli::Cli;
 use crate::error::ShimError;
 
 const PREFIX: &str = "MESH_SHIM_";
+const DEFAULT: &str = "default";
 /// A file of settings is short.
 const MOST: u64 = 1 << 20;
 
 /// The flags in groups, for `--help`; what is in none is about the shim itself.
-const HEADINGS: [(&str, &[&str]); 5] = [
+const HEADINGS: [(&str, &[&str]); 6] = [
     (
         "Application",
         &["as", "port", "app-address", "app-protocol", "app-ready"],
     ),
+    ("Node", &["app"]),
     ("Inbound", &["inbound", "advertise"]),
     (
         "Outbound",
@@ -163,7 +165,12 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, Failure> {
         Some((_, matches)) => matches,
         None => &matches,
     };
-    cli.shown = shown(&command, chosen, &places);
+    for setting in settings(&command, chosen, &places) {
+        cli.shown.push(setting.line());
+        if setting.from != DEFAULT && !setting.value.is_empty() {
+            cli.said.push((setting.long, setting.from));
+        }
+    }
     Ok(cli)
 }
 
@@ -306,13 +313,26 @@ fn check(
     Ok(values)
 }
 
-/// One line for each setting: what is in force, and who says so.
-fn shown(
+/// What is in force, and who says so.
+struct Setting {
+    long: String,
+    value: String,
+    from: String,
+}
+
+impl Setting {
+    fn line(&self) -> String {
+        format!("{:<16} {:<40} {}", self.long, self.value, self.from)
+    }
+}
+
+/// Each setting that has a value.
+fn settings(
     command: &Command,
     matches: &ArgMatches,
     places: &BTreeMap<String, String>,
-) -> Vec<String> {
-    let mut lines = Vec::new();
+) -> Vec<Setting> {
+    let mut all = Vec::new();
     for arg in command.get_arguments() {
         let Some(long) = arg.get_long() else { continue };
         let id = arg.get_id().as_str();
@@ -326,11 +346,15 @@ fn shown(
         let from = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag".to_owned(),
             Some(ValueSource::EnvVariable) => variable(long),
-            _ => places.get(long).cloned().unwrap_or("default".to_owned()),
+            _ => places.get(long).cloned().unwrap_or(DEFAULT.to_owned()),
         };
-        lines.push(format!("{long:<16} {:<40} {from}", values.join(" ")));
+        all.push(Setting {
+            long: long.to_owned(),
+            value: values.join(" "),
+            from,
+        });
     }
-    lines
+    all
 }
 
 #[cfg(test)]
@@ -376,10 +400,10 @@ mod tests {
         assert_eq!(line("drain-in-flight"), "drain-in-flight 25s default");
         let config = cli.into_config().unwrap();
         assert_eq!(config.workers.get(), 2);
-        assert_eq!(config.service, "shop/web");
         assert_eq!(config.drain.unready, std::time::Duration::from_secs(2));
-        assert_eq!(config.upstreams.len(), 2);
-        assert!(config.upstreams[1].tcp);
+        let one = &config.applications[0];
+        assert_eq!((one.service.as_str(), one.upstreams.len()), ("shop/web", 2));
+        assert!(one.upstreams[1].tcp);
     }
 
     #[test]
@@ -387,9 +411,43 @@ mod tests {
         let args = ["proxy", "--workers", "2"];
         let config = with("as: shop/web\nport: 9000\n", &args).unwrap();
         let config = config.into_config().unwrap();
+        let app = config.applications[0].app.unwrap();
+        assert_eq!((config.workers.get(), app.addr.port()), (2, 9000));
+    }
+
+    #[test]
+    fn several_applications_are_a_list_and_what_is_of_one_is_refused_with_its_place() {
+        let file = "state: /s/{name}\nforwarded: true\napp:\n- shop/web=9000,outbound=7150\n\
+                    - shop/redis=6379,protocol=tcp\n";
+        let config = with(file, &[]).unwrap().into_config().unwrap();
+        assert!(config.node && config.applications.len() == 2);
+        assert!(config.applications[1].app.unwrap().forwarded);
         assert_eq!(
-            (config.workers.get(), config.app.unwrap().addr.port()),
-            (2, 9000)
+            config.applications[1].join.state.as_deref(),
+            Some("/s/redis")
+        );
+        for (file, args, expected) in [
+            ("app: shop/web=1\noutbound: off\n", &[][..], "--outbound ("),
+            (
+                "app: shop/web=1\n",
+                &["--port", "9000"],
+                "--port (flag) with --app",
+            ),
+            (
+                "app: shop/web=1\n",
+                &["--as", "x"],
+                "--as (flag) with --app",
+            ),
+        ] {
+            let error = with(file, args).unwrap().into_config().unwrap_err();
+            assert_eq!(error.code(), Some("M1003"));
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let error = with("workers: 1\napp: shop/web\n", &[]).map(|cli| cli.shown);
+        let error = error.unwrap_err();
+        assert!(
+            error.starts_with("shim.yaml:2:1: ") && error.contains("nothing to do"),
+            "{error}"
         );
     }
 
@@ -422,7 +480,14 @@ mod tests {
             panic!("no help");
         };
         let help = help.to_string();
-        for heading in ["Application:", "Outbound:", "Mesh:", "Life:", "Examples:"] {
+        for heading in [
+            "Application:",
+            "Node:",
+            "Outbound:",
+            "Mesh:",
+            "Life:",
+            "Examples:",
+        ] {
             assert!(help.contains(heading), "{heading} in {help}");
         }
     }

@@ -1,5 +1,5 @@
 //! Worker threads of the data path: one single-threaded runtime each, no work stealing, and pools
-//! of their own.
+//! of their own. However many applications there are, the threads are the same.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,13 +11,15 @@ use mesh_tower::Mesh;
 use mesh_tower::runtime::AbortOnDrop;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::tcp::Carried;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{App, Config};
+use crate::config::{App, Application};
 use crate::error::ShimError;
 use crate::inbound;
-use crate::listeners::{Listeners, WorkerListeners};
+use crate::listeners::WorkerListeners;
 use crate::proxy::{Bytes, Named, Outbound, Tunnels};
 use crate::transparent::{self, Requests};
 
@@ -43,7 +45,7 @@ impl Gates {
     }
 }
 
-/// What one worker does.
+/// What one worker does for one application.
 struct Work {
     index: usize,
     mesh: Mesh,
@@ -54,55 +56,105 @@ struct Work {
     gates: Gates,
 }
 
-/// Starts all workers. They end after [`Gates::end`].
-pub(crate) fn start(
-    config: &Config,
-    mesh: &Mesh,
-    tunnels: &Arc<Tunnels>,
-    listeners: &mut Listeners,
-    gates: &Gates,
-) -> Result<Vec<JoinHandle<()>>, ShimError> {
-    let failed = |what: &str, error: &std::io::Error| {
-        ShimError::plain(
-            format!("cannot start {what}: {error}"),
-            "look at the process's limits",
-        )
-    };
-    let services = services(config)?;
-    let mut threads = Vec::with_capacity(config.workers.get());
-    for index in 0..config.workers.get() {
-        let Some(listeners) = listeners.worker(index) else {
-            continue;
+/// The threads. Each does the work of every application on its one runtime.
+pub(crate) struct Workers {
+    threads: Vec<(mpsc::UnboundedSender<Work>, JoinHandle<()>)>,
+}
+
+impl Workers {
+    /// Starts them, with nothing to do.
+    pub(crate) fn start(count: usize) -> Result<Self, ShimError> {
+        let failed = |what: &str, error: &std::io::Error| {
+            ShimError::plain(
+                format!("cannot start {what}: {error}"),
+                "look at the process's limits",
+            )
         };
-        let work = Work {
-            index,
-            mesh: mesh.clone(),
-            app: config.app,
-            listeners,
-            services: services.clone(),
-            tunnels: tunnels.clone(),
-            gates: gates.clone(),
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| failed("a runtime", &error))?;
-        let thread = std::thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || {
-                mesh_tower::runtime::set_worker_index(index);
-                if let Err(error) = runtime.block_on(work.run()) {
-                    tracing::error!(worker = index, "{error}");
-                }
-            })
-            .map_err(|error| failed("a worker thread", &error))?;
-        threads.push(thread);
+        let mut threads = Vec::with_capacity(count);
+        for index in 0..count {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| failed("a runtime", &error))?;
+            let (give, works) = mpsc::unbounded_channel();
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    mesh_tower::runtime::set_worker_index(index);
+                    runtime.block_on(work(index, works));
+                })
+                .map_err(|error| failed("a worker thread", &error))?;
+            threads.push((give, thread));
+        }
+        Ok(Self { threads })
     }
-    Ok(threads)
+
+    /// Gives all of them the work of an application, which ends after [`Gates::end`].
+    pub(crate) fn give(
+        &self,
+        mesh: &Mesh,
+        app: Option<App>,
+        listeners: Vec<WorkerListeners>,
+        services: &[(Named, bool)],
+        tunnels: &Arc<Tunnels>,
+        gates: &Gates,
+    ) {
+        for (index, ((give, _), listeners)) in self.threads.iter().zip(listeners).enumerate() {
+            let work = Work {
+                index,
+                mesh: mesh.clone(),
+                app,
+                listeners,
+                services: services.to_vec(),
+                tunnels: tunnels.clone(),
+                gates: gates.clone(),
+            };
+            if give.send(work).is_err() {
+                tracing::error!(worker = index, "a worker has ended");
+            }
+        }
+    }
+
+    /// Waits until all have ended what they were given, at most `within`.
+    pub(crate) async fn end(self, within: Duration) {
+        let joined = tokio::task::spawn_blocking(move || {
+            let (gives, threads): (Vec<_>, Vec<_>) = self.threads.into_iter().unzip();
+            drop(gives);
+            let ended = threads.into_iter().map(JoinHandle::join);
+            ended.filter(Result::is_err).count()
+        });
+        if !matches!(tokio::time::timeout(within, joined).await, Ok(Ok(0))) {
+            tracing::error!("a worker did not end in order");
+        }
+    }
+}
+
+/// The life of a worker: until nobody can give it anything, and all is done.
+async fn work(index: usize, mut works: mpsc::UnboundedReceiver<Work>) {
+    let _near = AbortOnDrop::spawn(keep_a_timer_near());
+    let mut running = JoinSet::new();
+    let mut open = true;
+    while open || !running.is_empty() {
+        let ended = tokio::select! {
+            work = works.recv(), if open => {
+                match work {
+                    Some(work) => drop(running.spawn(work.run())),
+                    None => open = false,
+                }
+                continue;
+            }
+            Some(ended) = running.join_next() => ended,
+        };
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(worker = index, "{error}"),
+            Err(error) => tracing::error!(worker = index, "a worker's task: {error}"),
+        }
+    }
 }
 
 /// The name that each explicit port's requests are addressed to, and whether it is of bytes for good.
-fn services(config: &Config) -> Result<Vec<(Named, bool)>, ShimError> {
+pub(crate) fn services(application: &Application) -> Result<Vec<(Named, bool)>, ShimError> {
     let parse = |name: &str| {
         // `shop/reviews` is no host name; `reviews.shop` is.
         let name = name.split_once('/').map_or_else(
@@ -119,7 +171,7 @@ fn services(config: &Config) -> Result<Vec<(Named, bool)>, ShimError> {
                 )
             })
     };
-    config
+    application
         .upstreams
         .iter()
         .map(|upstream| Ok((parse(&upstream.service)?, upstream.tcp)))
@@ -146,7 +198,6 @@ impl Work {
             tunnels,
             gates,
         } = self;
-        let _near = AbortOnDrop::spawn(keep_a_timer_near());
         let mut outbound = Vec::new();
         let tunnels_open = TaskTracker::new();
         let carried = Carried::new();

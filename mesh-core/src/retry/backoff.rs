@@ -13,7 +13,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// Pauses that grow from `base` and stay below `max`.
-    pub fn new(base: Duration, max: Duration) -> Self {
+    pub const fn new(base: Duration, max: Duration) -> Self {
         Self { base, max }
     }
 

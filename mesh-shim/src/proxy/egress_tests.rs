@@ -82,7 +82,11 @@ async fn a_request_to_an_unknown_host_is_let_out_and_reported() {
         "connections are kept"
     );
     let counted = "mesh_shim_egress_total{host=\"127.0.0.1\"} 2";
-    assert!(tunnels.metrics().contains(counted), "{}", tunnels.metrics());
+    assert!(
+        tunnels.metrics(None).contains(counted),
+        "{}",
+        tunnels.metrics()
+    );
 }
 
 #[tokio::test]
@@ -149,7 +153,7 @@ async fn connect_goes_by_the_policy_and_unknown_hosts_as_egress_says() {
         );
         let answer = ask(addr, &other).await;
         assert!(answer.starts_with(&format!("http/1.1 {code}")), "{answer}");
-        let text = tunnels.metrics();
+        let text = tunnels.metrics(None);
         assert!(
             text.contains("mesh_shim_egress_total{host=\"127.0.0.1\"} 1"),
             "{text}"
@@ -167,7 +171,10 @@ async fn connect_goes_by_the_policy_and_unknown_hosts_as_egress_says() {
                 let _ = tunnels.unknown(&format!("h{n}.example"));
             }
             let _ = ask(addr, get).await;
-            let names = tunnels.metrics().matches("mesh_shim_egress_total{").count();
+            let names = tunnels
+                .metrics(None)
+                .matches("mesh_shim_egress_total{")
+                .count();
             assert_eq!(names, 101, "bounded");
         }
     }

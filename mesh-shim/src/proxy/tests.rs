@@ -244,7 +244,7 @@ async fn a_tunnel_is_opaque_half_closes_and_is_counted() {
         .unwrap()
         .unwrap();
     assert_eq!(answer, "cba");
-    let metrics = proxy.tunnels.metrics();
+    let metrics = proxy.tunnels.metrics(None);
     assert!(
         metrics.contains("mesh_shim_tunnels_total{result=\"opened\"} 1"),
         "{metrics}"
@@ -263,7 +263,12 @@ async fn a_tunnel_to_nowhere_is_refused_with_a_code() {
         answer.starts_with("http/1.1 502") && answer.contains("m2010"),
         "{answer}"
     );
-    assert!(proxy.tunnels.metrics().contains("{result=\"refused\"} 1"));
+    assert!(
+        proxy
+            .tunnels
+            .metrics(None)
+            .contains("{result=\"refused\"} 1")
+    );
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use mesh_tower::tcp::TcpConnection;
 use mesh_tower::transport::BoxIo;
 
 use crate::config::Egress;
+use crate::join::APPLICATION;
 
 /// Name resolution and connection together.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -63,19 +64,24 @@ impl Tunnels {
         }
     }
 
-    /// As Prometheus text, to follow the mesh's own metrics.
-    pub(crate) fn metrics(&self) -> String {
+    /// As Prometheus text, to follow the mesh's own metrics. `of` is the application where there are
+    /// several.
+    pub(crate) fn metrics(&self, of: Option<&str>) -> String {
         let [opened, refused] = [&self.opened, &self.refused].map(|n| n.load(Ordering::Relaxed));
+        let whose = of.map_or(String::new(), |name| format!("{APPLICATION}=\"{name}\","));
         let mut text = format!(
             "# HELP mesh_shim_tunnels_total CONNECT tunnels through the forward proxy, opaque to the mesh.\n\
              # TYPE mesh_shim_tunnels_total counter\n\
-             mesh_shim_tunnels_total{{result=\"opened\"}} {opened}\n\
-             mesh_shim_tunnels_total{{result=\"refused\"}} {refused}\n\
+             mesh_shim_tunnels_total{{{whose}result=\"opened\"}} {opened}\n\
+             mesh_shim_tunnels_total{{{whose}result=\"refused\"}} {refused}\n\
              # HELP mesh_shim_egress_total Times that a host was asked for which the policy does not know.\n\
              # TYPE mesh_shim_egress_total counter\n"
         );
         for (host, count) in self.names().iter() {
-            let _ = writeln!(text, "mesh_shim_egress_total{{host=\"{host}\"}} {count}");
+            let _ = writeln!(
+                text,
+                "mesh_shim_egress_total{{{whose}host=\"{host}\"}} {count}"
+            );
         }
         text
     }

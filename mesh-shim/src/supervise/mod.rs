@@ -10,5 +10,5 @@ mod port;
 mod signals;
 
 pub(crate) use self::child::{Child, Exit};
-pub(crate) use self::port::accepts;
+pub(crate) use self::port::{OFTEN, SELDOM, accepts};
 pub(crate) use self::signals::{Received, Signals};

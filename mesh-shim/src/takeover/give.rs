@@ -1,7 +1,8 @@
 //! The side that runs.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,7 +14,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use tokio::sync::mpsc;
 
-use super::wire::{self, BYE, Named, READY};
+use super::wire::{self, BYE, Named};
 
 /// Join and the application's start are within this; after it the newcomer is given up.
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -28,7 +29,7 @@ pub(crate) struct Shared(Arc<Mutex<Vec<Named>>>);
 #[derive(Debug)]
 pub(crate) struct Giving {
     path: PathBuf,
-    handed: mpsc::Receiver<()>,
+    handed: mpsc::Receiver<BTreeSet<String>>,
     done: bool,
 }
 
@@ -77,8 +78,8 @@ impl Giving {
             .spawn(move || {
                 for stream in listener.incoming().flatten() {
                     match give(stream, &shared) {
-                        Ok(()) => {
-                            let _ = tell.blocking_send(());
+                        Ok(used) => {
+                            let _ = tell.blocking_send(used);
                             return;
                         }
                         Err(error) => tracing::warn!("a takeover came to nothing: {error}"),
@@ -92,10 +93,14 @@ impl Giving {
         })
     }
 
-    /// Resolves when a successor is ready and accepts.
-    pub(crate) async fn handed_over(&mut self) {
+    /// Resolves when a successor is ready and accepts, with the names of the listeners that it goes on
+    /// with.
+    pub(crate) async fn handed_over(&mut self) -> BTreeSet<String> {
         match self.handed.recv().await {
-            Some(()) => self.done = true,
+            Some(used) => {
+                self.done = true;
+                used
+            }
             None => std::future::pending().await,
         }
     }
@@ -110,7 +115,7 @@ impl Drop for Giving {
     }
 }
 
-fn give(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
+fn give(mut stream: UnixStream, shared: &Shared) -> io::Result<BTreeSet<String>> {
     let peer = socket_peercred(&stream)?;
     if !peer.uid.is_root() && peer.uid != geteuid() {
         return Err(io::Error::new(
@@ -128,11 +133,8 @@ fn give(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
         wire::send(&mut stream, &listeners)?;
     }
     tracing::info!("a successor has the listeners and is starting");
-    let mut word = [0; READY.len()];
-    stream.read_exact(&mut word)?;
-    if word != *READY {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not `ready`"));
-    }
+    let used = wire::receive_ready(&mut stream)?;
     shared.let_go();
-    stream.write_all(BYE)
+    stream.write_all(BYE)?;
+    Ok(used)
 }

@@ -11,11 +11,13 @@
 //!  |-- connect ------------------------->|
 //!  |<------------- names and descriptors-|  goes on accepting
 //!  |   joins, waits for the application  |
-//!  |-- ready --------------------------->|  stops accepting
+//!  |-- ready, what it goes on with ----->|  stops accepting
 //!  |<------------------------------- bye-|  ends what is in flight, keeps quiet at the registry
 //! ```
 //!
-//! If the new one ends before it is ready, the old one goes on as if nothing had been. Only the same
+//! Listeners are known by what they are for and whose they are (`inbound shop/web`), so that the new one
+//! may speak for an application more or fewer. What it does not go on with is taken back from the
+//! registry. If the new one ends before it is ready, the old one goes on as if nothing had been. Only the same
 //! user, or root, is given anything.
 
 mod give;

@@ -1,13 +1,13 @@
 //! The side that starts.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::wire::{self, BYE, Named, READY};
+use super::wire::{self, BYE, Named};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -17,6 +17,8 @@ pub(crate) struct Taken {
     listeners: Vec<Named>,
     /// Names that this shim has too.
     asked: BTreeSet<String>,
+    /// Names that it goes on with.
+    used: BTreeSet<String>,
     from: Option<UnixStream>,
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn take(path: &Path) -> io::Result<Taken> {
     Ok(Taken {
         listeners: wire::receive(&mut from)?,
         asked: BTreeSet::new(),
+        used: BTreeSet::new(),
         from: Some(from),
     })
 }
@@ -65,18 +68,22 @@ impl Taken {
             .listeners
             .iter()
             .position(|one| fits(one) && one.worker == worker);
-        match found {
+        let listener = match found {
             // The first stays, for those that come after it.
-            Some(at) if worker > 0 => Ok(Some(self.listeners.swap_remove(at).listener)),
-            Some(at) => self.listeners[at].listener.try_clone().map(Some),
+            Some(at) if worker > 0 => Some(self.listeners.swap_remove(at).listener),
+            Some(at) => Some(self.listeners[at].listener.try_clone()?),
             None => {
                 let first = self
                     .listeners
                     .iter()
                     .find(|one| fits(one) && one.worker == 0);
-                first.map(|one| one.listener.try_clone()).transpose()
+                first.map(|one| one.listener.try_clone()).transpose()?
             }
+        };
+        if listener.is_some() {
+            self.used.insert(name.to_owned());
         }
+        Ok(listener)
     }
 
     /// The most workers that the predecessor has beyond those that this shim has asked for.
@@ -96,7 +103,7 @@ impl Taken {
         let Some(mut from) = self.from.take() else {
             return Ok(());
         };
-        from.write_all(READY)?;
+        wire::send_ready(&mut from, &self.used)?;
         let mut word = [0; BYE.len()];
         from.read_exact(&mut word)
     }

@@ -36,9 +36,10 @@ async fn a_connection_that_waits_is_accepted_by_the_successor() {
     assert!(taken.listener("inbound", 0, other).unwrap().is_none());
     taken.forget_rest();
     taken.ready().unwrap();
-    tokio::time::timeout(Duration::from_secs(10), giving.handed_over())
+    let used = tokio::time::timeout(Duration::from_secs(10), giving.handed_over())
         .await
         .unwrap();
+    assert_eq!(Vec::from_iter(used), ["inbound"], "outbound was not there");
     drop((own, giving));
 
     let (mut stream, _) = got.accept().unwrap();

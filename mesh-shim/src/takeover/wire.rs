@@ -1,6 +1,7 @@
 //! What goes over the Unix socket: a list of names as JSON with its length before it, the
-//! descriptors in their order, and then one line each way.
+//! descriptors in their order; then `ready` with a list of the names that are used, and `bye`.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +21,8 @@ const AT_ONCE: usize = 64;
 const MOST: usize = 4096;
 const MOST_BYTES: u32 = 1 << 20;
 
-pub(super) const READY: &[u8; 6] = b"ready\n";
+const VERSION: u64 = 2;
+const READY: &[u8; 6] = b"ready\n";
 pub(super) const BYE: &[u8; 4] = b"bye\n";
 
 /// One listener, by what it is for.
@@ -36,15 +38,50 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
+fn write_json(stream: &mut UnixStream, value: &Value) -> io::Result<()> {
+    let text = value.to_string();
+    let length = u32::try_from(text.len()).map_err(|_| invalid("too many listeners"))?;
+    stream.write_all(&length.to_be_bytes())?;
+    stream.write_all(text.as_bytes())
+}
+
+fn read_json(stream: &mut UnixStream) -> io::Result<Value> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length);
+    if length > MOST_BYTES {
+        return Err(invalid("a list that is too long"));
+    }
+    let mut text = vec![0; length as usize];
+    stream.read_exact(&mut text)?;
+    serde_json::from_slice(&text).map_err(|_| invalid("a list that is no JSON"))
+}
+
+/// The newcomer is ready, and goes on with the listeners of these names.
+pub(super) fn send_ready(stream: &mut UnixStream, used: &BTreeSet<String>) -> io::Result<()> {
+    stream.write_all(READY)?;
+    write_json(stream, &json!(used))
+}
+
+/// Waits for that.
+pub(super) fn receive_ready(stream: &mut UnixStream) -> io::Result<BTreeSet<String>> {
+    let mut word = [0; READY.len()];
+    stream.read_exact(&mut word)?;
+    if word != *READY {
+        return Err(invalid("not `ready`"));
+    }
+    let used = read_json(stream)?;
+    let names = used.as_array().map(Vec::as_slice).unwrap_or_default();
+    let names = names.iter().filter_map(|name| name.as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
 pub(super) fn send(stream: &mut UnixStream, listeners: &[Named]) -> io::Result<()> {
     let list: Vec<Value> = listeners
         .iter()
         .map(|one| json!({ "name": one.name, "worker": one.worker, "addr": one.addr.to_string() }))
         .collect();
-    let text = json!({ "version": 1, "listeners": list }).to_string();
-    let length = u32::try_from(text.len()).map_err(|_| invalid("too many listeners"))?;
-    stream.write_all(&length.to_be_bytes())?;
-    stream.write_all(text.as_bytes())?;
+    write_json(stream, &json!({ "version": VERSION, "listeners": list }))?;
     for some in listeners.chunks(AT_ONCE) {
         let fds: Vec<BorrowedFd<'_>> = some.iter().map(|one| one.listener.as_fd()).collect();
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(AT_ONCE))];
@@ -62,17 +99,8 @@ pub(super) fn send(stream: &mut UnixStream, listeners: &[Named]) -> io::Result<(
 }
 
 pub(super) fn receive(stream: &mut UnixStream) -> io::Result<Vec<Named>> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    let length = u32::from_be_bytes(length);
-    if length > MOST_BYTES {
-        return Err(invalid("a list that is too long"));
-    }
-    let mut text = vec![0; length as usize];
-    stream.read_exact(&mut text)?;
-    let list: Value =
-        serde_json::from_slice(&text).map_err(|_| invalid("a list that is no JSON"))?;
-    if list["version"] != 1 {
+    let list = read_json(stream)?;
+    if list["version"] != VERSION {
         return Err(invalid("a version of the hand-over that is not known here"));
     }
     let list = list["listeners"].as_array().cloned().unwrap_or_default();

@@ -153,11 +153,20 @@ impl Shim {
     pub(crate) async fn ready(&mut self) {
         let line = self.line("ready: ").await;
         let ports = line.split("ready: ").nth(1).unwrap();
-        self.ports = ports
-            .split_whitespace()
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, addr)| (name.to_owned(), addr.parse().unwrap()))
-            .collect();
+        // `[shop/web] inbound=...`, where there are several.
+        let mut whose = String::new();
+        self.ports.clear();
+        for word in ports.split_whitespace() {
+            if let Some((name, addr)) = word.split_once('=') {
+                let addr = addr.parse().unwrap();
+                self.ports.push((format!("{whose}{name}"), addr));
+            } else {
+                whose = match word.trim_matches(['[', ']']) {
+                    "all" => String::new(),
+                    name => format!("{name} "),
+                };
+            }
+        }
     }
 
     pub(crate) fn port(&self, name: &str) -> SocketAddr {
@@ -174,10 +183,29 @@ impl Shim {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        let mut wire = wire::Wire::connect(self.port("metrics")).await;
-        let sent = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        self.page("metrics", "/metrics").await.1
+    }
+
+    /// A page of the port `health` or `metrics`: its status and its text.
+    pub(crate) async fn page(&self, port: &str, path: &str) -> (u16, String) {
+        let mut wire = wire::Wire::connect(self.port(port)).await;
+        let sent = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         wire.send(sent).await;
-        wire.answer().await.text()
+        let answer = wire.answer().await;
+        (answer.head.status(), answer.text())
+    }
+
+    /// Waits until a page of the health port has this status.
+    pub(crate) async fn turns(&self, path: &str, status: u16) -> String {
+        let began = std::time::Instant::now();
+        loop {
+            let (found, text) = self.page("health", path).await;
+            if found == status {
+                return text;
+            }
+            assert!(began.elapsed() < PATIENCE, "{path} stays {found}: {text}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until the metrics say so.

@@ -7,7 +7,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use mesh_core::name::ServiceName;
+
 use crate::error::ShimError;
+
+mod node;
+
+pub(crate) use self::node::{Given, Said};
 
 /// Plaintext requests of the application enter the mesh here (forward proxy).
 pub const OUTBOUND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7140);
@@ -21,24 +27,13 @@ pub const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST),
 /// Everything the shim needs to know, with every value in range.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The service that this process is, for instance `legacy-stock` or `shop/legacy-stock`.
-    pub service: String,
-    /// The application behind the inbound listener; none for a shim that only calls others.
-    pub app: Option<App>,
+    /// Whom this process speaks for: one, or with `--app` any number.
+    pub applications: Vec<Application>,
+    /// Whether they were named by `--app`: one that is down or refused is then waited for, and
+    /// stops nobody.
+    pub node: bool,
     /// The command to run, first its program; empty in proxy mode.
     pub command: Vec<OsString>,
-    /// Where the mesh reaches the application through this shim.
-    pub inbound: SocketAddr,
-    /// The address that others are told, where it differs from the one listened on.
-    pub advertise: Option<SocketAddr>,
-    /// The forward proxy; none when it is switched off.
-    pub outbound: Option<SocketAddr>,
-    /// Explicit local ports, one service each.
-    pub upstreams: Vec<Upstream>,
-    /// Connections that the firewall redirects here; none when nothing is redirected.
-    pub transparent: Option<SocketAddr>,
-    /// TLS that is passed on by its server name; none without such a listener.
-    pub sni: Option<SocketAddr>,
     /// Marks the shim's own connections (`SO_MARK`).
     pub mark: Option<u32>,
     /// What becomes of hosts that the policy does not know.
@@ -51,13 +46,42 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// The steps of a stop.
     pub drain: DrainTimes,
-    /// How the mesh is joined.
-    pub join: JoinOptions,
     /// The Unix socket by which a next version takes over; none if it cannot.
     pub takeover: Option<PathBuf>,
 }
 
-/// The application that the shim speaks for.
+/// One application with its place in the mesh: its own identity and its own ports.
+#[derive(Debug, Clone)]
+pub struct Application {
+    /// The service that it is, for instance `legacy-stock` or `shop/legacy-stock`.
+    pub service: String,
+    /// What is behind the inbound listener; none for one that only calls others.
+    pub app: Option<App>,
+    /// Where the mesh reaches it through this shim.
+    pub inbound: SocketAddr,
+    /// The address that others are told, where it differs from the one listened on.
+    pub advertise: Option<SocketAddr>,
+    /// Its forward proxy; none when it is switched off.
+    pub outbound: Option<SocketAddr>,
+    /// Explicit local ports, one service each.
+    pub upstreams: Vec<Upstream>,
+    /// Connections that the firewall redirects here; none when nothing is redirected.
+    pub transparent: Option<SocketAddr>,
+    /// TLS that is passed on by its server name; none without such a listener.
+    pub sni: Option<SocketAddr>,
+    /// How it joins the mesh.
+    pub join: JoinOptions,
+}
+
+impl Application {
+    /// Its name where there are several: `shop/legacy-stock`, `default/legacy-stock`.
+    pub(crate) fn name(&self) -> String {
+        let parsed = ServiceName::parse(&self.service, "default");
+        parsed.map_or_else(|_| self.service.clone(), |name| name.to_string())
+    }
+}
+
+/// Where an application listens, and what it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct App {
     /// Where it listens in plaintext.
@@ -171,7 +195,8 @@ pub struct DrainTimes {
     pub in_flight: Duration,
 }
 
-/// How the mesh is joined; what is not given comes from the environment (`MESH_*`).
+/// How the mesh is joined; what is not given comes from the environment (`MESH_*`). `{service}`,
+/// `{namespace}` and `{name}` in `identity` and `state` are the application's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JoinOptions {
     /// The control server, `https://host:7443`.
