@@ -42,12 +42,12 @@ impl ShimError {
         self
     }
 
-    /// In one line, without the next step.
+    /// The first line, without the next step.
     pub(crate) fn short(&self) -> String {
-        let message = self.message.replace('\n', " ");
+        let message = self.message.lines().next().unwrap_or_default();
         match &self.code {
             Some(code) => format!("{message} [{code}]"),
-            None => message,
+            None => message.to_owned(),
         }
     }
 

@@ -123,7 +123,7 @@ impl Said {
                 self.forwarded = Some(is.map_err(|_| format!("`{value}` is not true or false"))?);
             }
             _ => {
-                let meant = closest(key, KEYS.into_iter());
+                let meant = closest(key, KEYS);
                 let hint = meant.map_or(String::new(), |it| format!(", did you mean `{it}`?"));
                 return Err(format!("unknown key `{key}`{hint}"));
             }

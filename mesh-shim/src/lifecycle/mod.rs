@@ -8,7 +8,7 @@
 //!
 //! One application or several (`--app`), each takes these steps by itself; the stop is one for all. A
 //! single one that cannot join or does not accept ends the shim. Of several, one that cannot is told
-//! of, waited for and tried again, and the others serve.
+//! of, waited for and tried again, and the others serve; when none can join at first, it ends too.
 //!
 //! The main thread has joining, health, metrics and the application's process; the workers have
 //! the traffic.
@@ -130,6 +130,7 @@ struct Shim<'a> {
 struct Member {
     name: String,
     stage: Stage,
+    refusal: Option<ShimError>,
     mesh: Option<Mesh>,
     gates: Gates,
     /// The entry in the registry, for as long as this is kept.
@@ -154,6 +155,7 @@ impl Member {
         Self {
             name: application.name(),
             stage: Stage::Starting,
+            refusal: None,
             mesh: None,
             gates: Gates::default(),
             announced: None,
@@ -187,6 +189,9 @@ impl Shim<'_> {
                         return Err(error);
                     }
                     if self.is_settled() && !self.relieved {
+                        if let Some(error) = self.all_refused() {
+                            return Err(error);
+                        }
                         self.relieve()?;
                         let ports = self.listeners.ports();
                         tracing::info!("ready: {ports}");
@@ -238,8 +243,9 @@ impl Shim<'_> {
             Step::Refused(error) if self.patience.join => {
                 member.stage = Stage::Refused;
                 let why = format!("cannot join, and tries again: {}", error.short());
-                tracing::warn!("{}: {why}", member.name);
+                tracing::warn!("{}: cannot join, and tries again: {error}", member.name);
                 self.board.set(index, Readiness::Waiting(why));
+                member.refusal = Some(error.of(&member.name));
             }
             Step::Refused(error) if self.config.node => return Err(error.of(&member.name)),
             Step::Refused(error) => return Err(error),
@@ -323,6 +329,13 @@ impl Shim<'_> {
     fn is_settled(&self) -> bool {
         let mut stages = self.members.iter().map(|member| member.stage);
         stages.all(|stage| stage != Stage::Starting)
+    }
+
+    /// With nobody in the mesh, nobody is kept from anything by an end.
+    fn all_refused(&mut self) -> Option<ShimError> {
+        let all = self.members.iter().all(|one| one.stage == Stage::Refused);
+        let first = self.members.first_mut().filter(|_| all);
+        first.and_then(|member| member.refusal.take())
     }
 
     /// Ready: whoever is taken over from stops accepting, and a successor may come.
