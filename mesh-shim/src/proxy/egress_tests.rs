@@ -85,7 +85,7 @@ async fn a_request_to_an_unknown_host_is_let_out_and_reported() {
     assert!(
         tunnels.metrics(None).contains(counted),
         "{}",
-        tunnels.metrics()
+        tunnels.metrics(None)
     );
 }
 
