@@ -59,6 +59,8 @@ codes! {
     BAD_CONFIGURATION = 1003;
     /// A port that another process listens on.
     PORT_IN_USE = 1004;
+    /// A certificate of an ingress that cannot be used.
+    INGRESS_CERTIFICATE = 1005;
     /// No route matched.
     NO_ROUTE = 2001;
     /// No endpoint is known.

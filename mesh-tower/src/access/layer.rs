@@ -46,11 +46,15 @@ impl AccessLayer {
     /// Rules that do not change, for a layer that is used alone.
     pub fn fixed(model: AccessModel) -> Self {
         Self {
-            rules: Rules {
-                source: Source::Fixed,
-                model: Arc::new(model),
-                home: Home::default(),
-            },
+            rules: Rules::fixed(model),
+            denied: Counter::noop(),
+        }
+    }
+
+    /// Nobody is asked who it is.
+    pub(crate) fn open() -> Self {
+        Self {
+            rules: Rules::open(),
             denied: Counter::noop(),
         }
     }
@@ -93,6 +97,19 @@ impl<S> Layer<S> for AccessLayer {
 // === impl Rules ===
 
 impl Rules {
+    fn fixed(model: AccessModel) -> Self {
+        Self {
+            source: Source::Fixed,
+            model: Arc::new(model),
+            home: Home::default(),
+        }
+    }
+
+    /// Everybody may do everything.
+    pub(crate) fn open() -> Self {
+        Self::fixed(AccessModel::default())
+    }
+
     pub(crate) fn live(mut policy: Live<Snapshot>, service: ServiceName) -> Self {
         let seen = policy.get().clone();
         let model = seen.inbound().access_for(&service);

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use http::{Method, Request, Response, Uri};
@@ -9,6 +10,8 @@ use mesh_core::{
 
 use crate::body::MeshBody;
 use crate::runtime;
+use crate::server::Outside;
+use crate::transport::ConnInfo;
 
 /// One line to be written: when it is dropped, whatever became of the request.
 pub(super) struct Line {
@@ -19,6 +22,14 @@ pub(super) struct Line {
     start: Instant,
     status: u16,
     code: Option<Code>,
+    /// Of a client outside the mesh, who has no other name.
+    outside: Option<(Outside, Option<SocketAddr>)>,
+}
+
+fn outside<B>(request: &Request<B>) -> Option<(Outside, Option<SocketAddr>)> {
+    let outside = request.extensions().get::<Outside>()?.clone();
+    let client = request.extensions().get::<ConnInfo>();
+    Some((outside, client.and_then(|client| client.remote)))
 }
 
 // === impl Line ===
@@ -38,6 +49,7 @@ impl Line {
             start: runtime::now(),
             status: 0,
             code: None,
+            outside: outside(request),
         }))
     }
 
@@ -52,11 +64,18 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        let (host, client) = match &self.outside {
+            Some((outside, client)) => (Some(&outside.host), *client),
+            None => (None, None),
+        };
         let traceparent = self.trace.as_ref().map(TraceContext::traceparent);
         tracing::info!(
             target: "mesh::access",
             peer = self.peer.as_ref().map_or("-", |peer| peer.as_str()),
             method = self.method.as_str(),
+            // A parser has accepted it.
+            host = host.map(tracing::field::display),
+            client = client.map(tracing::field::display),
             path = self.uri.path(),
             // 0: the peer went away before it was told anything.
             status = self.status,

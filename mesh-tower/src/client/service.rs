@@ -15,7 +15,7 @@ use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
 use crate::mesh::Inner;
-use crate::route::{Source, Target};
+use crate::route::{Entry, MeshSource, Source, Target};
 use crate::stack::Describe;
 use crate::telemetry::Tracing;
 
@@ -48,8 +48,17 @@ impl MeshClient {
         Self::new(mesh, Target::Authority)
     }
 
+    /// For requests that arrive from outside at a port of this process.
+    pub(crate) fn for_entry(mesh: &Arc<Inner>, port: u16) -> Self {
+        let source = MeshSource::entering(mesh, Entry::new(port));
+        Self::of_source(mesh, Source::Mesh(Box::new(source)))
+    }
+
     fn new(mesh: &Arc<Inner>, target: Target) -> Self {
-        let source = Source::of_mesh(mesh, target);
+        Self::of_source(mesh, Source::of_mesh(mesh, target))
+    }
+
+    fn of_source(mesh: &Arc<Inner>, source: Source) -> Self {
         let tracing = mesh.recorder.tracing().clone();
         let deadline = mesh.settings.deadline;
         Self {

@@ -326,6 +326,7 @@ impl MeshBuilder {
             settings: self.settings,
             reporters: Default::default(),
             inbound: Default::default(),
+            ingress: Default::default(),
             probe,
             tasks,
         }))

@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) source: Arc<str>,
     pub(crate) reporters: Mutex<Vec<Reporter>>,
     pub(crate) inbound: Inbound,
+    /// The same for callers outside the mesh.
+    pub(crate) ingress: Inbound,
     /// What any backend's stack looks like, for `describe`.
     pub(crate) probe: Seam,
     pub(crate) tasks: Tasks,
@@ -163,6 +165,11 @@ impl Mesh {
     /// What all servers of this mesh share.
     pub(crate) fn inbound(&self) -> &Inbound {
         &self.inner.inbound
+    }
+
+    /// What all its servers for callers outside share.
+    pub(crate) fn ingress(&self) -> &Inbound {
+        &self.inner.ingress
     }
 
     /// All metrics in Prometheus' text format.

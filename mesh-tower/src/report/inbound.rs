@@ -27,6 +27,8 @@ const MAX_PEERS: usize = 256;
 const MAX_CODES: usize = 32;
 /// How a peer without a certificate is named.
 const PLAINTEXT: &str = "plaintext";
+/// Who calls an ingress.
+const OUTSIDE: &str = "outside";
 
 /// Who called this process and what came of it: metrics, and counts since the last report. Clones
 /// share.
@@ -102,9 +104,22 @@ impl fmt::Display for Status {
 
 impl InboundStats {
     pub(crate) fn new(recorder: &Recorder) -> Self {
+        let nobody = PeerStats::new(recorder, PLAINTEXT, PLAINTEXT);
+        Self::with_nobody(recorder, nobody)
+    }
+
+    /// For callers outside the mesh: no policy of theirs is passed by.
+    pub(crate) fn outside(recorder: &Recorder) -> Self {
+        let mut nobody = PeerStats::new(recorder, OUTSIDE, OUTSIDE);
+        nobody.unrouted = Counter::noop();
+        Self::with_nobody(recorder, nobody)
+    }
+
+    /// `nobody` is who has no certificate.
+    fn with_nobody(recorder: &Recorder, nobody: PeerStats) -> Self {
         Self {
             shared: Arc::new(Shared {
-                plaintext: Arc::new(PeerStats::new(recorder, PLAINTEXT, PLAINTEXT)),
+                plaintext: Arc::new(nobody),
                 other: Arc::new(PeerStats::new(recorder, OTHER, OTHER)),
                 plaintext_total: recorder
                     .counter(names::PLAINTEXT_PEERS, &[(names::DIRECTION, "inbound")]),

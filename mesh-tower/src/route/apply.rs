@@ -41,13 +41,20 @@ pub(super) struct Before {
 
 /// Routes a call by the pinned view.
 pub(super) fn routed<B>(
-    source: &MeshSource,
+    source: &mut MeshSource,
     service: &Arc<ServiceView>,
     port: Option<u16>,
     call: &CallContext,
     request: &mut Request<B>,
 ) -> Result<Applied, MeshError> {
-    let table = service.model().routes(port);
+    let entered;
+    let table = match &mut source.entry {
+        None => service.model().routes(port),
+        Some(entry) => {
+            entered = entry.table(service.model());
+            &entered
+        }
+    };
     let found = table.find_match(request.method(), request.uri(), request.headers());
     let Some(matched) = found else {
         call.count_at(service.unrouted().clone());
@@ -69,6 +76,7 @@ pub(super) fn routed<B>(
         let target = route.split().pick_target(&mut fastrand::Rng::new());
         target
             .ok_or_else(|| weightless(route, service))
+            .and_then(|target| leads_on(source, service, route, target).map(|()| target))
             .and_then(|target| send_to(service, route, state, target, call, None))
             .map(|()| Applied::Forward(Forward::default()))
     } else {
@@ -92,7 +100,11 @@ fn with_extras<B>(
     request: &mut Request<B>,
 ) -> Result<Applied, MeshError> {
     let route = matched.route;
-    let port = port.or_else(|| service.model().first_port());
+    let port = match source.entry {
+        None => port.or_else(|| service.model().first_port()),
+        // The port that clients outside know may be another than the one listened on.
+        Some(_) => None,
+    };
     if let Some(answer) = answered(matched, port, call, request)? {
         return Ok(Applied::Answer(answer));
     }
@@ -104,6 +116,7 @@ fn with_extras<B>(
     let choice = choose(route, state.1, &source.mesh.source, request, &mut after)
         .ok_or_else(|| weightless(route, service))?;
     let target = choice.target;
+    leads_on(source, service, route, target)?;
     after.edits = ResponseEdits::of(route, Some(target));
     after.trailers = route.trailers().cloned();
     if let Some(scope) = state.1.session {
@@ -157,6 +170,29 @@ fn answered<B>(
         edits.apply(answer.headers_mut());
     }
     Ok(Some(answer))
+}
+
+/// At an ingress, that a rule sends to another service than that of the ingress.
+fn leads_on(
+    source: &MeshSource,
+    service: &ServiceView,
+    route: &Route,
+    target: &Target,
+) -> Result<(), MeshError> {
+    let back = source.entry.is_some()
+        && service
+            .backend(target.backend())
+            .is_some_and(|backend| backend.policy().service() == service.name());
+    match back {
+        false => Ok(()),
+        true => {
+            let message = format!(
+                "{} has no backendRefs to another service: at an ingress it sends nowhere",
+                route.origin()
+            );
+            Err(no_route(message).with_service(service.name()))
+        }
+    }
 }
 
 /// Notes where the call goes, for all layers below.
@@ -214,6 +250,8 @@ fn copies<B>(
         .chain(target.mirrors().iter())
         .filter_map(|mirror| {
             let backend = service.backend(mirror.backend())?;
+            let back = source.entry.is_some() && backend.policy().service() == service.name();
+            let backend = (!back).then_some(backend)?;
             source.mesh.mirrors.draw(mirror, backend, &origin, request)
         })
         .collect()

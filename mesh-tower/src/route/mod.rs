@@ -18,11 +18,13 @@
 mod after;
 mod apply;
 mod choose;
+mod entry;
 mod future;
 mod hosts;
 mod service;
 mod target;
 
+pub(crate) use self::entry::Entry;
 pub use self::future::RouteFuture;
 pub use self::hosts::Hosts;
 pub use self::service::{RouteLayer, RouteService};

@@ -225,7 +225,7 @@ where
         let found = source.wait_for(&name, &call).await;
         call.tick();
         let service = found?;
-        match apply::routed(&source, &service, port, &call, &mut request)? {
+        match apply::routed(&mut source, &service, port, &call, &mut request)? {
             Applied::Answer(response) => Ok(response),
             Applied::Forward(forward) => send(inner, call, request, forward).await,
         }

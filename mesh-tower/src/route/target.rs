@@ -6,6 +6,7 @@ use mesh_core::live::Live;
 use mesh_core::name::{ServiceName, ServiceTarget};
 use mesh_core::route::RouteTable;
 
+use super::Entry;
 use crate::live_view::{LiveView, ServiceView, Settings};
 use crate::mesh::Inner;
 
@@ -35,6 +36,8 @@ pub(crate) struct MeshSource {
     pub(crate) settings: Settings,
     /// The service of a fixed target in the view of that version.
     pub(super) cached: Option<(u64, Arc<ServiceView>)>,
+    /// Set for requests from outside, whose service is the one that they arrived at.
+    pub(super) entry: Option<Entry>,
     /// The client keeps its mesh running.
     pub(crate) mesh: Arc<Inner>,
 }
@@ -59,7 +62,17 @@ impl MeshSource {
             live: mesh.views.live(),
             settings: mesh.settings.clone(),
             cached: None,
+            entry: None,
             mesh: mesh.clone(),
+        }
+    }
+
+    /// Of what arrives from outside for the service of this process.
+    pub(crate) fn entering(mesh: &Arc<Inner>, entry: Entry) -> Self {
+        let target = Target::parse(&mesh.service.to_string(), &mesh.namespace);
+        Self {
+            entry: Some(entry),
+            ..Self::new(mesh, target)
         }
     }
 }

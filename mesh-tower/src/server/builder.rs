@@ -6,7 +6,7 @@ use http_body::Body;
 use mesh_core::{
     error::{Code, ErrorKind, MeshError},
     live::Live,
-    policy::ConcurrencyPolicy,
+    policy::{ConcurrencyPolicy, model::ConcurrencyAlgorithm},
     telemetry::names,
 };
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use super::{
     connection::{Handshakes, Shared},
     dispatch::Answers,
     handle,
+    ingress::{Edge, Entrance, Ingress, ToHttps},
     scope::Erase,
     signal::Signal,
     stack::{Own, Parts},
@@ -186,6 +187,7 @@ impl ServerBuilder {
             requests: self.limits.requests,
             timeout: self.timeout,
             concurrency: self.concurrency,
+            outside: false,
         }
     }
 
@@ -221,7 +223,7 @@ impl ServerBuilder {
             .rev()
             .fold(seam, |seam, layer| layer(seam));
         let stack = parts.wrap(seam);
-        self.start(stack, Form::Origin, parts.stats, None)
+        self.start(stack, Form::Origin, parts.stats, None, None)
     }
 
     /// Starts to take connections of bytes and carries them to `app`, on the current runtime: mutual
@@ -242,7 +244,7 @@ impl ServerBuilder {
             Ok::<_, Infallible>(Response::new(MeshBody::empty()))
         });
         let parts = Parts::new(&self.mesh, &self.own());
-        self.start(nothing, Form::Origin, parts.stats, Some(app))
+        self.start(nothing, Form::Origin, parts.stats, Some(app), None)
     }
 
     /// Serves what the application itself asks, in plaintext, as a forward proxy or a local port of
@@ -268,7 +270,40 @@ impl ServerBuilder {
         self.choice = TlsChoice::Disabled;
         self.announce = false;
         let stats = InboundStats::new(self.mesh.recorder());
-        self.start(service, Form::Proxy, stats, None)
+        self.start(service, Form::Proxy, stats, None, None)
+    }
+
+    /// Serves clients outside the mesh, who have no identity: what the routes of the policy whose
+    /// parent is this mesh's service name is sent where they say, and nothing else. How that is kept
+    /// apart from the mesh is told at [`Ingress`]; limits, `TrafficPolicy`, metrics, logs and the
+    /// drain are those of any server. It is never announced. The user's layers do not apply.
+    ///
+    /// # Errors
+    /// M1003 without a listener.
+    pub fn ingress(mut self, ingress: Ingress) -> Result<ServerHandle, MeshError> {
+        self.choice = TlsChoice::Disabled;
+        self.announce = false;
+        self.forwarded = true;
+        let off = ConcurrencyPolicy::default().with_algorithm(ConcurrencyAlgorithm::Off);
+        let own = Own {
+            concurrency: self.concurrency.or(Some(off)),
+            outside: true,
+            ..self.own()
+        };
+        let parts = Parts::new(&self.mesh, &own);
+        let port = self.local_addr().map_or(0, |addr| addr.port());
+        let seam = match ingress.redirects() {
+            Some(port) => Seam::new(Erase::new(ToHttps::new(port))),
+            None => Seam::new(Erase::new(Entrance::new(&self.mesh, port))),
+        };
+        let edge = ingress.into_edge(&self.mesh);
+        self.start(
+            parts.wrap(seam),
+            Form::Origin,
+            parts.stats,
+            None,
+            Some(edge),
+        )
     }
 
     fn start<S: Answers>(
@@ -277,6 +312,7 @@ impl ServerBuilder {
         form: Form,
         stats: InboundStats,
         bytes: Option<Arc<Application>>,
+        edge: Option<Edge>,
     ) -> Result<ServerHandle, MeshError> {
         let missing = |what: &str| {
             MeshError::new(ErrorKind::Internal, what).with_code(Code::BAD_CONFIGURATION)
@@ -293,6 +329,7 @@ impl ServerBuilder {
         let mesh = self.mesh;
         let recorder = mesh.recorder();
         let direction = match form {
+            Form::Origin if edge.is_some() => "ingress",
             Form::Origin => "inbound",
             Form::Proxy => "local",
         };
@@ -334,6 +371,7 @@ impl ServerBuilder {
                 ok: handshakes("ok"),
                 failed: handshakes("failed"),
             },
+            edge,
             bytes,
         });
         shared.say_how_it_is_secured();

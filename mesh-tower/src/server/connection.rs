@@ -20,6 +20,7 @@ use super::{
     detect::{self, Http, Rewind},
     dispatch::{Answers, Dispatch, Phase},
     drive::{Age, drive},
+    ingress::{Edge, Opening, Passed},
     pace::{Line, Paced},
     signal::{Gate, Signal},
 };
@@ -29,7 +30,7 @@ use crate::{
     runtime::Spawner,
     tcp::Application,
     telemetry::{Counter, Gauge},
-    tls::{Credentials, ServerTls},
+    tls::{Credentials, Served, ServerTls},
     transport::{BoxIo, ConnInfo, Lingering},
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Shared {
     pub(super) open: Gauge,
     pub(super) tunnels: Gauge,
     pub(super) handshakes: Handshakes,
+    /// Clients are outside the mesh.
+    pub(super) edge: Option<Edge>,
     /// A listener of bytes, not of requests.
     pub(super) bytes: Option<Arc<Application>>,
 }
@@ -78,6 +81,15 @@ struct Opened {
     tls: bool,
     source: Option<Arc<Source>>,
     remote: SocketAddr,
+    /// What a client outside the mesh was shown.
+    served: Option<Arc<Served>>,
+}
+
+/// What a connection brings.
+enum Started {
+    Requests(Opened),
+    /// Bytes that a client outside sends to somebody else.
+    Passed(Passed),
 }
 
 /// Serves one connection to its end.
@@ -93,7 +105,13 @@ pub(super) async fn serve<S: Answers>(
     }
     let limit = shared.limits.handshake;
     let start = async {
-        let secured = shared.secure(io, remote).await?;
+        let (secured, served) = match &shared.edge {
+            None => (shared.secure(io, remote).await?, None),
+            Some(edge) => match edge.open(&shared, io).await? {
+                Opening::Requests(secured, served) => (secured, served),
+                Opening::Bytes(passed) => return Ok(Started::Passed(passed)),
+            },
+        };
         let (http, io) = match secured.http {
             Some(Http::Two) => {
                 let io = detect::two(secured.io).await.map_err(broken)?;
@@ -102,17 +120,19 @@ pub(super) async fn serve<S: Answers>(
             Some(Http::One) => (Http::One, Rewind::new(secured.io)),
             None => detect::http(secured.io).await.map_err(broken)?,
         };
-        Ok::<_, MeshError>(Opened {
+        Ok::<_, MeshError>(Started::Requests(Opened {
             http,
             io,
             peer: secured.peer,
             tls: secured.tls,
             source: secured.source,
             remote,
-        })
+            served,
+        }))
     };
     let opened = match tokio::time::timeout(limit, start).await {
-        Ok(Ok(started)) => started,
+        Ok(Ok(Started::Requests(opened))) => opened,
+        Ok(Ok(Started::Passed(passed))) => return passed.carry(&shared, remote).await,
         Ok(Err(error)) => {
             tracing::debug!(target: "mesh::server", %remote, "connection refused: {error}");
             return;
@@ -132,6 +152,16 @@ pub(super) fn broken(error: io::Error) -> MeshError {
 // === impl Shared ===
 
 impl Shared {
+    /// Who may come, by the access policy; outside the mesh nobody has an identity to be asked for.
+    fn rules(&self) -> Rules {
+        match self.edge {
+            None => {
+                Rules::live(self.policy.clone(), self.service.clone()).within(&self.credentials)
+            }
+            Some(_) => Rules::open(),
+        }
+    }
+
     async fn http<S: Answers>(self: Arc<Self>, service: S, opened: Opened) {
         let Opened {
             http,
@@ -140,15 +170,10 @@ impl Shared {
             tls,
             source,
             remote,
+            served,
         } = opened;
         let phase = Phase::default();
-        let mut gate = Gate::new(
-            self.clone(),
-            Rules::live(self.policy.clone(), self.service.clone()).within(&self.credentials),
-            peer.clone(),
-            tls,
-            remote,
-        );
+        let mut gate = Gate::new(self.clone(), self.rules(), peer.clone(), tls, remote);
         let info = ConnInfo {
             peer,
             local: Some(self.local),
@@ -165,6 +190,7 @@ impl Shared {
                     service,
                     info,
                     source,
+                    served,
                     Some(line.clone()),
                     phase.clone(),
                 );
@@ -192,7 +218,8 @@ impl Shared {
                 }
             }
             Http::Two => {
-                let dispatch = Dispatch::new(&self, service, info, source, None, phase.clone());
+                let dispatch =
+                    Dispatch::new(&self, service, info, source, served, None, phase.clone());
                 let connection = http2::Builder::new(Spawner)
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(limits.streams)

@@ -25,6 +25,7 @@ use super::{
     connection::Shared,
     detect::Rewind,
     ends::{Endless, is_endless},
+    ingress::Edge,
     is_buffered,
     pace::{BusyGuard, Line},
     tunnel::Tunnel,
@@ -39,6 +40,7 @@ use crate::{
     metrics::inbound::PeerHandle,
     report::{LastStamp, Source},
     rescue::inbound::refusal,
+    tls::Served,
     transport::{BoxIo, ConnInfo, Lingering},
 };
 
@@ -57,6 +59,8 @@ pub(super) struct Dispatch<S> {
     peer: PeerHandle,
     /// A peer without an identity at a server that has one: what it says of the mesh is not heard.
     stranger: bool,
+    /// What a client outside the mesh was shown.
+    served: Option<Arc<Served>>,
     /// Where plaintext comes from, if the policy chose this connection's protocol.
     source: Option<Arc<Source>>,
     stamp: RefCell<LastStamp>,
@@ -92,6 +96,8 @@ pin_project! {
         phase: Phase,
         asked: Asked,
         connect: bool,
+        // The answer goes outside the mesh.
+        outside: bool,
         // The client reads trailers.
         trailers: bool,
         // Of a request whose body waits to be asked for.
@@ -138,12 +144,14 @@ impl<S> Dispatch<S> {
         service: S,
         info: ConnInfo,
         source: Option<Arc<Source>>,
+        served: Option<Arc<Served>>,
         line: Option<Line<Wire>>,
         phase: Phase,
     ) -> Self {
         Self {
             stranger: info.peer.is_none() && shared.credentials.has_identity(),
             source,
+            served,
             stamp: RefCell::default(),
             service: RefCell::new(service),
             peer: PeerHandle(shared.stats.peer(info.peer.as_ref())),
@@ -175,6 +183,7 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
                 upgradable: false,
             },
             connect: request.method() == Method::CONNECT,
+            outside: self.shared.edge.is_some(),
             trailers: false,
             expects: None,
         };
@@ -183,7 +192,11 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
             false => Ok(()),
         };
         let admitted = framed
-            .and_then(|()| admit::request(&mut request, self.shared.form, &self.shared.limits));
+            .and_then(|()| admit::request(&mut request, self.shared.form, &self.shared.limits))
+            .and_then(|()| match &self.shared.edge {
+                None => Ok(()),
+                Some(edge) => edge.admit(&mut request, self.served.as_ref(), self.info.tls),
+            });
         if let Err(status) = admitted {
             future.refused = Some(refusal(status, version));
             return future;
@@ -222,8 +235,10 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
         if let Some(source) = &self.source {
             source.called();
         }
-        let stamps = self.peer.0.stamps();
-        stamps.count(request.headers(), &mut self.stamp.borrow_mut());
+        if !future.outside {
+            let stamps = self.peer.0.stamps();
+            stamps.count(request.headers(), &mut self.stamp.borrow_mut());
+        }
         let extensions = request.extensions_mut();
         extensions.insert(self.info.clone());
         extensions.insert(self.peer.clone());
@@ -274,6 +289,9 @@ where
             Ok(response) => response,
             Err(never) => match never {},
         };
+        if *this.outside {
+            response = Edge::clean(response);
+        }
         admit::response(&mut response, *this.asked);
         if this.asked.upgradable
             && let Some(line) = this.line

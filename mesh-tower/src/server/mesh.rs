@@ -32,6 +32,7 @@ impl Mesh {
             requests: Limits::default().requests,
             timeout: None,
             concurrency: None,
+            outside: false,
         };
         ServerLayer::new(Parts::new(self, &own))
     }

@@ -42,6 +42,7 @@ mod dispatch;
 mod drive;
 mod ends;
 mod handle;
+mod ingress;
 mod layer;
 mod mesh;
 mod pace;
@@ -55,11 +56,13 @@ mod tunnel;
 mod util;
 
 pub(crate) use self::ends::is_endless;
+pub(crate) use self::ingress::Outside;
 pub(crate) use self::util::{is_buffered, with_rng};
 pub use self::{
     builder::ServerBuilder,
     config::{Limits, TlsChoice},
     handle::ServerHandle,
+    ingress::Ingress,
     layer::{ServerLayer, ServerService},
     scope::{Scope, ScopeFuture, ScopeLayer},
 };

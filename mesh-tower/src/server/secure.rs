@@ -57,7 +57,7 @@ impl Shared {
         }
     }
 
-    fn transport(&self) -> (Arc<TransportModel>, ServiceName) {
+    pub(super) fn transport(&self) -> (Arc<TransportModel>, ServiceName) {
         let service = self.service.clone();
         let model = self.policy.clone().get().inbound().transport_for(&service);
         (model, service)

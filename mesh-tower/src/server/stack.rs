@@ -59,6 +59,7 @@ pub(super) struct Parts {
     overload: OverloadLayer,
     timeout: InboundTimeoutLayer,
     reports: LoadReports,
+    outside: bool,
 }
 
 /// What an application says of its server, beside the policy.
@@ -68,13 +69,18 @@ pub(super) struct Own {
     pub(super) requests: usize,
     pub(super) timeout: Option<Duration>,
     pub(super) concurrency: Option<ConcurrencyPolicy>,
+    /// Callers are outside the mesh.
+    pub(super) outside: bool,
 }
 
 // === impl Parts ===
 
 impl Parts {
     pub(super) fn new(mesh: &Mesh, own: &Own) -> Self {
-        let stats = InboundStats::new(mesh.recorder());
+        let stats = match own.outside {
+            false => InboundStats::new(mesh.recorder()),
+            true => InboundStats::outside(mesh.recorder()),
+        };
         let reported = stats.clone();
         mesh.add_reporter(move |report| reported.fill(report));
         let policy = Live::watched(mesh.store().watch());
@@ -91,6 +97,7 @@ impl Parts {
             overload: limits.overload,
             timeout: limits.timeout,
             reports: LoadReports::new(),
+            outside: own.outside,
         }
     }
 
@@ -107,8 +114,12 @@ impl Parts {
         let stack = self.overload.layer(stack);
         let stack = self.ratelimit.layer(stack);
         let stack = self.criticality.layer(stack);
-        let access = AccessLayer::live(self.policy.clone(), self.service.clone());
-        let stack = access.within(&self.credentials).layer(stack);
+        let access = match self.outside {
+            false => AccessLayer::live(self.policy.clone(), self.service.clone())
+                .within(&self.credentials),
+            true => AccessLayer::open(),
+        };
+        let stack = access.layer(stack);
         let stack = self.health.layer(stack);
         let stack = InboundDeadlineLayer::new().layer(stack);
         let stack = InboundRescueLayer::new().layer(stack);
@@ -140,11 +151,15 @@ impl Own {
         let traffic = Follow::live(policy.clone(), mesh.service_name().clone())
             .with_concurrency(self.concurrency);
         let model = traffic.last();
-        let limiters = mesh.inbound().limiters(model, recorder);
-        let entrance = match self.concurrency {
+        let inbound = match self.outside {
+            false => mesh.inbound(),
+            true => mesh.ingress(),
+        };
+        let limiters = inbound.limiters(model, recorder);
+        let entrance = match self.concurrency.filter(|_| !self.outside) {
             // A number of its own is of this server alone.
             Some(_) => Arc::new(Entrance::new(model.concurrency(), model.queue(), recorder)),
-            None => mesh.inbound().entrance(model, recorder),
+            None => inbound.entrance(model, recorder),
         };
         LimitLayers {
             criticality: CriticalityLayer::follow(traffic.clone(), home.clone()),

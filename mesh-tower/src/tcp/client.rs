@@ -1,8 +1,10 @@
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use mesh_core::error::MeshError;
 use mesh_core::policy::model::AppProtocol;
+use tokio::io::AsyncWriteExt as _;
 
 use super::connection::TcpConnection;
 use super::copy::{self, End, Moved};
@@ -87,6 +89,36 @@ impl TcpClient {
                 return Err(error);
             }
         };
+        Ok(connection.carry(client, from, cut).await)
+    }
+
+    /// The same for a client of which `first` was read already.
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpClient::carry`].
+    pub(crate) async fn carry_on(
+        &mut self,
+        first: &[u8],
+        client: BoxIo,
+        from: SocketAddr,
+        cut: impl Future<Output = ()>,
+    ) -> Result<Moved, MeshError> {
+        let mut connection = match self.connect().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                abort(client);
+                record::refused_line(from, &error);
+                return Err(error);
+            }
+        };
+        let mut cut = pin!(cut);
+        tokio::select! {
+            biased;
+            // An endpoint that has broken off is found so again at once.
+            _ = connection.write_all(first) => {}
+            () = cut.as_mut() => return Ok(connection.carry(client, from, std::future::ready(())).await),
+        }
         Ok(connection.carry(client, from, cut).await)
     }
 }

@@ -15,6 +15,7 @@
 //! The crypto provider (aws-lc-rs) is passed explicitly; the process-wide default is left alone,
 //! since it belongs to the application.
 
+mod certificates;
 mod client;
 mod credentials;
 mod failure;
@@ -28,6 +29,7 @@ mod spiffe;
 mod verify;
 mod watched;
 
+pub use self::certificates::{CertificateState, Certificates};
 pub use self::client::{Alpn, ClientTls, Connected, Expect};
 pub use self::credentials::Credentials;
 pub use self::failure::TlsFailure;
@@ -37,6 +39,7 @@ pub use self::reload::reload_directory;
 pub use self::roots::TrustRoots;
 pub use self::server::{Accepted, ServerTls};
 
+pub(crate) use self::certificates::{Found, Served, hello};
 pub(crate) use self::watched::LateFailure;
 
 #[cfg(test)]

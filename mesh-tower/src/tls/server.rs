@@ -170,12 +170,13 @@ impl Demand {
         };
         certificate + least + speaks
     }
+}
 
-    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
-        match self.least {
-            TlsVersion::Tls12 => rustls::ALL_VERSIONS,
-            TlsVersion::Tls13 => NEWEST,
-        }
+/// Those that are not older than `least`.
+pub(super) fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    match least {
+        TlsVersion::Tls12 => rustls::ALL_VERSIONS,
+        TlsVersion::Tls13 => NEWEST,
     }
 }
 
@@ -188,7 +189,7 @@ pub(super) fn config(state: &State, demand: Demand) -> Result<ServerConfig, TlsF
         certificate: demand.certificate,
     };
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(demand.versions())
+        .with_protocol_versions(versions(demand.least))
         .map_err(|error| TlsFailure::Handshake(error.to_string()))?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(resolver(identity.key()));

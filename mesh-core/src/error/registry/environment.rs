@@ -64,4 +64,22 @@ pub(super) const CODES: &[CodeInfo] = &[
             "With port 0 the system chooses a free one, and the start-up line says which.",
         ],
     ),
+    other(
+        Code::INGRESS_CERTIFICATE,
+        "a certificate of the ingress cannot be used",
+        "A pair of certificate and key in the directory of `--certificates` is broken. The last good \
+         one of that name stays, and the other pairs are not touched. At the start at least one pair \
+         must be good. The message names the file.",
+        &[
+            "The key is not the one of the certificate: one of the two was replaced, the other not yet.",
+            "The certificate has expired, or its time has not come.",
+            "A file is not PEM, is cut off, or may not be read by the user of the process.",
+            "There is no `NAME.crt` with its `NAME.key`, and no `NAME/tls.crt` with its `NAME/tls.key`.",
+        ],
+        &[
+            "`openssl x509 -noout -dates -ext subjectAltName -in NAME.crt` shows times and names.",
+            "Replace both files; they are looked at every second, and nothing has to be restarted.",
+            "`mesh_shim_ingress_certificate_expiry_seconds` shows when those in use expire.",
+        ],
+    ),
 ];
