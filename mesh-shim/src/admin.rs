@@ -9,6 +9,7 @@ use mesh_tower::mesh::{AdminPages, AdminPart};
 use mesh_tower::telemetry;
 
 use crate::config::Config;
+use crate::ingress::Setup;
 use crate::proxy::Tunnels;
 
 /// Whether the shim can take requests for an application.
@@ -34,7 +35,7 @@ pub(crate) struct Board {
 struct Entry {
     name: String,
     readiness: Readiness,
-    measured: Option<(Mesh, Arc<Tunnels>)>,
+    measured: Option<(Mesh, Arc<Tunnels>, Setup)>,
 }
 
 // === impl Readiness ===
@@ -85,9 +86,15 @@ impl Board {
     }
 
     /// There is something to measure.
-    pub(crate) fn joined(&self, index: usize, mesh: &Mesh, tunnels: &Arc<Tunnels>) {
+    pub(crate) fn joined(
+        &self,
+        index: usize,
+        mesh: &Mesh,
+        tunnels: &Arc<Tunnels>,
+        ingress: &Setup,
+    ) {
         if let Some(entry) = self.entries().get_mut(index) {
-            entry.measured = Some((mesh.clone(), tunnels.clone()));
+            entry.measured = Some((mesh.clone(), tunnels.clone(), ingress.clone()));
         }
     }
 
@@ -129,9 +136,9 @@ impl Board {
     fn text(&self) -> String {
         let (node, entries) = (self.node, self.entries());
         let mut texts = entries.iter().filter_map(|one| {
-            let (mesh, tunnels) = one.measured.as_ref()?;
+            let (mesh, tunnels, ingress) = one.measured.as_ref()?;
             let of = node.then_some(one.name.as_str());
-            Some(mesh.metrics_text() + &tunnels.metrics(of))
+            Some(mesh.metrics_text() + &tunnels.metrics(of) + &ingress.metrics())
         });
         match node {
             true => telemetry::merge(texts),

@@ -13,6 +13,7 @@ use crate::config::{
     METRICS, OUTBOUND, Said, Upstream, parse_duration, parse_listen,
 };
 use crate::error::ShimError;
+use crate::ingress::{HttpsRedirect, IngressConfig, IngressListen, Passthrough};
 use crate::logging::LogFormat;
 use crate::transparent::Rules;
 
@@ -185,6 +186,37 @@ struct Flags {
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     sni: Option<SocketAddr>,
 
+    /// Listener for clients outside the mesh, with TLS unless it begins with http://; the routes of the
+    /// policy that have the service of --as for a parent decide by host; may be repeated
+    #[arg(long, value_name = "[http://]ADDR", value_delimiter = ',')]
+    ingress: Vec<IngressListen>,
+
+    /// Directory of NAME.crt with NAME.key (or NAME/tls.crt with NAME/tls.key) for --ingress; changes are
+    /// taken over while it runs, and `default` is for clients that ask for no name
+    #[arg(long, value_name = "DIR")]
+    certificates: Option<PathBuf>,
+
+    /// Answer requests of http:// listeners with https:// of the same host, 308 (at another port than 443:
+    /// --https-redirect=8443)
+    #[arg(
+        long,
+        value_name = "PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "443",
+        default_value_t = HttpsRedirect(None)
+    )]
+    https_redirect: HttpsRedirect,
+
+    /// TLS for this host (*.example.com for all below it) is not ended at --ingress but carried to the
+    /// service; may be repeated
+    #[arg(
+        long = "passthrough",
+        value_name = "HOST=SERVICE[:PORT]",
+        value_delimiter = ','
+    )]
+    passthrough: Vec<Passthrough>,
+
     /// Mark the shim's own connections (SO_MARK, needs CAP_NET_ADMIN), as `init --mark` leaves alone
     #[arg(long, value_name = "N")]
     mark: Option<u32>,
@@ -234,7 +266,7 @@ struct Flags {
 }
 
 /// Settings of one application, which `--app` has keys for or does without.
-const ONE: [&str; 8] = [
+const ONE: [&str; 12] = [
     "as",
     "port",
     "inbound",
@@ -243,6 +275,10 @@ const ONE: [&str; 8] = [
     "upstream",
     "transparent",
     "sni",
+    "ingress",
+    "certificates",
+    "https-redirect",
+    "passthrough",
 ];
 
 /// An address, or nothing for `off`.
@@ -366,15 +402,23 @@ impl Flags {
             forwarded: self.forwarded,
             ready_within: self.app_ready,
         });
+        let ingress = IngressConfig {
+            listen: self.ingress.clone(),
+            certificates: self.certificates.clone(),
+            https_redirect: self.https_redirect.0,
+            passthrough: self.passthrough.clone(),
+        }
+        .checked()?;
         let others = self.transparent.or(self.sni);
         if app.is_none()
             && self.outbound.0.is_none()
             && self.upstreams.is_empty()
             && others.is_none()
+            && ingress.listen.is_empty()
         {
             return Err(ShimError::configuration(
                 "nothing to do: no --port to take requests in, no outbound listener",
-                "give --port, --outbound or --upstream",
+                "give --port, --outbound, --upstream or --ingress",
             ));
         }
         Ok(Application {
@@ -385,6 +429,7 @@ impl Flags {
             upstreams: self.upstreams.clone(),
             transparent: self.transparent,
             sni: self.sni,
+            ingress,
             join: self.join().of(&service),
             service,
         })
@@ -493,6 +538,18 @@ mod tests {
             &["proxy", "--port", "1"][..],
             &["--as", "x", "--outbound", "off"],
             &["--as", "x", "--port", "0"],
+            &["--as", "x", "--ingress", "0.0.0.0:443"],
+            &["--as", "x", "--certificates", "/tmp"],
+            &["--as", "x", "--passthrough", "a.example.com=web"],
+            &["--as", "x", "--https-redirect"],
+            &[
+                "--as",
+                "x",
+                "--ingress",
+                "http://127.0.0.1:80,127.0.0.1:80",
+                "--certificates",
+                "/tmp",
+            ],
             &["run", "--app", "x=1", "--", "true"],
             &["--app", "x=1", "--app", "x=2"],
         ] {

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod error;
 mod inbound;
+mod ingress;
 mod join;
 mod lifecycle;
 mod listeners;
@@ -34,6 +35,7 @@ pub use self::config::{
     METRICS, OUTBOUND, Upstream,
 };
 pub use self::error::ShimError;
+pub use self::ingress::{IngressConfig, IngressListen, Passthrough};
 pub use self::listeners::{ApplicationPorts, Ports};
 use self::settings::Failure;
 
@@ -74,8 +76,12 @@ pub fn main_with(
     if cli.is_check() {
         let mut told = cli.shown.join("\n");
         told.push('\n');
-        let code = match cli.into_config() {
-            Ok(_) => ExitCode::SUCCESS,
+        let checked = cli.into_config().and_then(|config| {
+            let mut all = config.applications.iter();
+            all.try_for_each(|one| ingress::Setup::new(&one.ingress).map(drop))
+        });
+        let code = match checked {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 told = format!("{told}mesh-shim: {error}\n");
                 ExitCode::from(2)

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{Application, Config};
 use crate::error::ShimError;
+use crate::ingress::IngressListen;
 use crate::proxy::{Share, bind};
 use crate::takeover::{Shared, Taken};
 
@@ -37,6 +38,8 @@ pub struct ApplicationPorts {
     pub transparent: Option<SocketAddr>,
     /// TLS by its server name.
     pub sni: Option<SocketAddr>,
+    /// For clients outside, in the order of the configuration.
+    pub ingress: Vec<IngressListen>,
 }
 
 impl fmt::Display for Ports {
@@ -71,6 +74,13 @@ impl fmt::Display for ApplicationPorts {
         if let Some(sni) = self.sni {
             write!(f, "sni={sni} ")?;
         }
+        for ingress in &self.ingress {
+            let name = match ingress.tls {
+                true => "ingress",
+                false => "ingress-http",
+            };
+            write!(f, "{name}={} ", ingress.addr)?;
+        }
         Ok(())
     }
 }
@@ -92,6 +102,7 @@ pub(crate) struct WorkerListeners {
     pub(crate) upstreams: Vec<std::net::TcpListener>,
     pub(crate) transparent: Option<std::net::TcpListener>,
     pub(crate) sni: Option<std::net::TcpListener>,
+    pub(crate) ingress: Vec<std::net::TcpListener>,
 }
 
 /// Opens them, but for those that are taken over.
@@ -153,6 +164,7 @@ impl Opening<'_> {
             upstreams: application.upstreams.iter().map(|one| one.listen).collect(),
             transparent: application.transparent,
             sni: application.sni,
+            ingress: application.ingress.listen.clone(),
         };
         let mut all = Vec::with_capacity(workers);
         for worker in 0..workers {
@@ -175,7 +187,14 @@ impl Opening<'_> {
                 upstreams: Vec::new(),
                 transparent: maybe("transparent", &mut ports.transparent)?,
                 sni: maybe("sni", &mut ports.sni)?,
+                ingress: Vec::new(),
             };
+            for (n, port) in ports.ingress.iter_mut().enumerate() {
+                let name = application.ingress.key(&owner, n);
+                let addr = &mut port.addr;
+                let listener = self.one("ingress", &name, worker, addr, Share::Workers)?;
+                listeners.ingress.push(listener);
+            }
             for (addr, upstream) in ports.upstreams.iter_mut().zip(&application.upstreams) {
                 let name = format!("upstream {owner} {}", upstream.service);
                 let listener = self.one("upstream", &name, worker, addr, Share::Workers)?;
@@ -298,6 +317,7 @@ mod tests {
                 upstreams: vec!["reviews=127.0.0.1:0".parse().unwrap()],
                 transparent: None,
                 sni: None,
+                ingress: Default::default(),
                 join: JoinOptions::default(),
             }],
             node: false,

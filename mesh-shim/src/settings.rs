@@ -21,7 +21,7 @@ const DEFAULT: &str = "default";
 const MOST: u64 = 1 << 20;
 
 /// The flags in groups, for `--help`; what is in none is about the shim itself.
-const HEADINGS: [(&str, &[&str]); 6] = [
+const HEADINGS: [(&str, &[&str]); 7] = [
     (
         "Application",
         &["as", "port", "app-address", "app-protocol", "app-ready"],
@@ -38,6 +38,10 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "sni",
             "mark",
         ],
+    ),
+    (
+        "Ingress",
+        &["ingress", "certificates", "https-redirect", "passthrough"],
     ),
     ("Mesh", &["control", "identity", "policy", "state"]),
     (
@@ -484,6 +488,7 @@ mod tests {
             "Application:",
             "Node:",
             "Outbound:",
+            "Ingress:",
             "Mesh:",
             "Life:",
             "Examples:",

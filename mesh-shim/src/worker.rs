@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{App, Application};
 use crate::error::ShimError;
 use crate::inbound;
+use crate::ingress::Setup;
 use crate::listeners::WorkerListeners;
 use crate::proxy::{Bytes, Named, Outbound, Tunnels};
 use crate::transparent::{self, Requests};
@@ -51,9 +52,18 @@ struct Work {
     mesh: Mesh,
     app: Option<App>,
     listeners: WorkerListeners,
-    services: Vec<(Named, bool)>,
+    plan: Plan,
     tunnels: Arc<Tunnels>,
     gates: Gates,
+}
+
+/// What is known of an application's listeners before any of them is opened.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// The name that each explicit port's requests are addressed to, and whether it is of bytes for
+    /// good.
+    services: Vec<(Named, bool)>,
+    pub(crate) ingress: Setup,
 }
 
 /// The threads. Each does the work of every application on its one runtime.
@@ -95,7 +105,7 @@ impl Workers {
         mesh: &Mesh,
         app: Option<App>,
         listeners: Vec<WorkerListeners>,
-        services: &[(Named, bool)],
+        plan: &Plan,
         tunnels: &Arc<Tunnels>,
         gates: &Gates,
     ) {
@@ -105,7 +115,7 @@ impl Workers {
                 mesh: mesh.clone(),
                 app,
                 listeners,
-                services: services.to_vec(),
+                plan: plan.clone(),
                 tunnels: tunnels.clone(),
                 gates: gates.clone(),
             };
@@ -153,8 +163,16 @@ async fn work(index: usize, mut works: mpsc::UnboundedReceiver<Work>) {
     }
 }
 
-/// The name that each explicit port's requests are addressed to, and whether it is of bytes for good.
-pub(crate) fn services(application: &Application) -> Result<Vec<(Named, bool)>, ShimError> {
+impl Plan {
+    pub(crate) fn of(application: &Application) -> Result<Self, ShimError> {
+        Ok(Self {
+            services: services(application)?,
+            ingress: Setup::new(&application.ingress)?,
+        })
+    }
+}
+
+fn services(application: &Application) -> Result<Vec<(Named, bool)>, ShimError> {
     let parse = |name: &str| {
         // `shop/reviews` is no host name; `reviews.shop` is.
         let name = name.split_once('/').map_or_else(
@@ -194,10 +212,11 @@ impl Work {
             mesh,
             app,
             listeners,
-            services,
+            plan,
             tunnels,
             gates,
         } = self;
+        let Plan { services, ingress } = plan;
         let mut outbound = Vec::new();
         let tunnels_open = TaskTracker::new();
         let carried = Carried::new();
@@ -230,6 +249,11 @@ impl Work {
             let bytes = Bytes { client, always };
             let port = Outbound::port(mesh.client(service.as_str()), service);
             outbound.push(port.serve_or_carry(&mesh, listener, bytes, &carried)?);
+        }
+        // They end with the mesh's drain, as the inbound does.
+        let mut edge = Vec::new();
+        for (listener, listen) in listeners.ingress.into_iter().zip(ingress.listens()) {
+            edge.push(ingress.serve(&mesh, *listen, listener)?);
         }
         if let (Some(app), Some(listener)) = (app, listeners.inbound)
             && gates

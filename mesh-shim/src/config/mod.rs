@@ -10,6 +10,7 @@ use std::time::Duration;
 use mesh_core::name::ServiceName;
 
 use crate::error::ShimError;
+use crate::ingress::IngressConfig;
 
 mod node;
 
@@ -69,6 +70,8 @@ pub struct Application {
     pub transparent: Option<SocketAddr>,
     /// TLS that is passed on by its server name; none without such a listener.
     pub sni: Option<SocketAddr>,
+    /// What it takes in from outside the mesh.
+    pub ingress: IngressConfig,
     /// How it joins the mesh.
     pub join: JoinOptions,
 }

@@ -149,6 +149,7 @@ impl Said {
             upstreams: self.upstreams,
             transparent: None,
             sni: None,
+            ingress: Default::default(),
             join: join.of(&self.service),
             service: self.service,
         }

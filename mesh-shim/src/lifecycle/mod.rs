@@ -34,10 +34,10 @@ use crate::config::{Application, Config, DrainTimes};
 use crate::error::ShimError;
 use crate::join::How;
 use crate::listeners::{Listeners, Ports};
-use crate::proxy::{Named, Tunnels};
+use crate::proxy::Tunnels;
 use crate::supervise::{Child, Exit, Received, Signals};
 use crate::takeover::{self, Giving, Taken};
-use crate::worker::{self, Gates, Workers};
+use crate::worker::{Gates, Plan, Workers};
 
 /// Runs the shim; gives its exit code.
 pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result<u8, ShimError> {
@@ -56,8 +56,8 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
         })?,
         None => Taken::default(),
     };
-    let services = config.applications.iter().map(worker::services);
-    let services = services.collect::<Result<_, _>>()?;
+    let plans = config.applications.iter().map(Plan::of);
+    let plans = plans.collect::<Result<_, _>>()?;
     let mut listeners = Listeners::open(&config, &mut taken)?;
     let board = Board::new(&config);
     let pages = Pages::new(&board, &mut listeners, taken.is_any())?;
@@ -81,7 +81,7 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
         signals,
         board,
         steps,
-        services,
+        plans,
         kept: listeners.kept(),
         listeners,
         workers,
@@ -110,8 +110,8 @@ struct Shim<'a> {
     board: Board,
     steps: mpsc::UnboundedReceiver<Told>,
     starting: Vec<AbortOnDrop>,
-    /// The explicit ports of each application.
-    services: Vec<Vec<(Named, bool)>>,
+    /// What is known of the ports of each application.
+    plans: Vec<Plan>,
     listeners: Listeners,
     workers: Workers,
     /// By the application's place in the configuration.
@@ -281,7 +281,9 @@ impl Shim<'_> {
         let DrainTimes { unready, in_flight } = self.config.drain;
         mesh.drain().set_timing(Timing { unready, in_flight });
         let tunnels = Arc::new(Tunnels::new(self.config.egress));
-        self.board.joined(index, &mesh, &tunnels);
+        let plan = &self.plans[index];
+        plan.ingress.follow(&mesh);
+        self.board.joined(index, &mesh, &tunnels, &plan.ingress);
         self.pages.joined();
         let app = self.config.applications[index].app;
         let member = &mut self.members[index];
@@ -289,7 +291,7 @@ impl Shim<'_> {
             &mesh,
             app,
             self.listeners.application(index),
-            &self.services[index],
+            plan,
             &tunnels,
             &member.gates,
         );

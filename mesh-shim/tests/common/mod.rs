@@ -108,6 +108,11 @@ pub(crate) struct Shim {
 impl Shim {
     /// Starts it with `args` and ports of its own; does not wait.
     pub(crate) fn spawn(args: &[&str]) -> Self {
+        Self::spawn_with(args, &[])
+    }
+
+    /// The same with variables.
+    pub(crate) fn spawn_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-shim"));
         for (name, _) in std::env::vars() {
             if name.starts_with("MESH_") {
@@ -117,6 +122,7 @@ impl Shim {
         let mut child = command
             .args(args)
             .env("NO_COLOR", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())
