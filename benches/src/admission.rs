@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use mesh_core::ceiling::Ceiling;
 use mesh_core::context::{Arrival, Criticality};
 use mesh_core::hedge::Hedger;
+use mesh_core::identity::SpiffeId;
 use mesh_core::overload::throttle::Throttle;
 use mesh_core::overload::{Entry, Gate, Outcome, level};
 use mesh_core::policy::{
@@ -171,6 +172,7 @@ pub struct Ranking {
     policy: CriticalityPolicy,
     ceiling: Ceiling,
     headers: HeaderMap,
+    caller: SpiffeId,
 }
 
 impl Ranking {
@@ -186,13 +188,16 @@ impl Ranking {
             policy: CriticalityPolicy::default(),
             ceiling: Ceiling::new(1_024),
             headers,
+            caller: SpiffeId::parse("spiffe://mesh.local/ns/shop/sa/web").expect("an identity"),
         }
     }
 
     /// One call: its level, and a place under the ceiling.
     #[must_use]
     pub fn run(&self) -> bool {
-        let level = level(&self.policy, &arrival(&self.headers), true);
+        let mut call = arrival(&self.headers);
+        call.peer = Some(&self.caller);
+        let level = level(&self.policy, &call);
         let permit = self.ceiling.try_acquire_for(level);
         permit.is_some() && level == Criticality::Sheddable
     }

@@ -6,9 +6,8 @@ use crate::policy::CriticalityPolicy;
 /// How much a call matters that arrives: by the first rule that fits, else by its header if the
 /// caller may say so, else by the default.
 ///
-/// A caller may say so when it proved an identity of the mesh; `local` callers (the application
-/// beside a shim) are trusted like ourselves. Anyone else could call itself critical.
-pub fn level(policy: &CriticalityPolicy, call: &Arrival<'_>, local: bool) -> Criticality {
+/// A caller may say so when it proved an identity of the mesh. Anyone else could call itself critical.
+pub fn level(policy: &CriticalityPolicy, call: &Arrival<'_>) -> Criticality {
     let ruled = policy.rules().iter().find(|rule| {
         let from = rule.from();
         let named = || {
@@ -25,7 +24,7 @@ pub fn level(policy: &CriticalityPolicy, call: &Arrival<'_>, local: bool) -> Cri
     if let Some(rule) = ruled {
         return rule.level();
     }
-    let told = (local || (policy.trust_mesh() && call.peer.is_some()))
+    let told = (policy.trust_mesh() && call.peer.is_some())
         .then(|| call.headers.get(metadata::CRITICALITY))
         .flatten();
     told.and_then(|value| value.to_str().ok()?.parse().ok())
@@ -61,7 +60,7 @@ mod tests {
             grpc: false,
             headers: &headers,
         };
-        level(policy, &call, false)
+        level(policy, &call)
     }
 
     #[test]

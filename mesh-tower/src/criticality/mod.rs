@@ -34,7 +34,6 @@ use crate::{
 pub struct CriticalityLayer {
     traffic: Follow,
     home: Home,
-    local: bool,
 }
 
 /// Service of [`CriticalityLayer`].
@@ -56,18 +55,7 @@ impl CriticalityLayer {
     }
 
     pub(crate) fn follow(traffic: Follow, home: Home) -> Self {
-        Self {
-            traffic,
-            home,
-            local: false,
-        }
-    }
-
-    /// Callers are the application itself, as on the outbound port of a shim: their header counts.
-    #[must_use]
-    pub fn local(mut self) -> Self {
-        self.local = true;
-        self
+        Self { traffic, home }
     }
 
     fn decide<B>(&mut self, request: &Request<B>) -> Option<Level> {
@@ -88,11 +76,7 @@ impl CriticalityLayer {
             grpc: is_grpc(headers),
             headers,
         };
-        Some(overload::level(
-            self.traffic.last().criticality(),
-            &call,
-            self.local,
-        ))
+        Some(overload::level(self.traffic.last().criticality(), &call))
     }
 }
 
