@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use mesh_core::error::{Code, ErrorKind, MeshError};
 use mesh_tower::Mesh;
 use mesh_tower::tcp::TcpConnection;
-use mesh_tower::transport::BoxIo;
+use mesh_tower::transport::{BoxIo, both_ways};
 
 use crate::config::Egress;
 use crate::join::APPLICATION;
@@ -193,7 +193,7 @@ pub(crate) async fn copy(upgrade: OnUpgrade, server: Way) {
             server.carry(Box::new(client), from, cut).await;
         }
         Way::Outside(mut server) => {
-            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut server).await {
+            if let Err(error) = both_ways(&mut client, &mut server).await {
                 tracing::debug!(%error, "a tunnel ended early");
             }
         }

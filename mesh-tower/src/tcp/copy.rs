@@ -1,7 +1,6 @@
 //! Bytes both ways.
 //!
-//! One buffer of 16 KiB for each way, so that a reader that stalls holds its sender up after that
-//! and what the two kernels keep. The end of one half is passed on and the other half goes on.
+//! By [`both_ways`]; here is what ends a connection beside its two sides.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,10 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meter::{Meter, Metered};
-use crate::transport::BoxIo;
-
-/// A TLS record. Smaller ones would make more records of a stream that is TLS on one side.
-const BUFFER: usize = 16 * 1024;
+use crate::transport::{BoxIo, both_ways};
 
 /// How a connection of bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +65,11 @@ pub(super) async fn copy(
 ) -> (End, BoxIo, BoxIo) {
     let mut endpoint = Metered::new(endpoint, meter.clone());
     let end = {
-        let both = pin!(tokio::io::copy_bidirectional_with_sizes(
-            &mut client,
-            &mut endpoint,
-            BUFFER,
-            BUFFER,
-        ));
+        let both = pin!(both_ways(&mut client, &mut endpoint));
         tokio::select! {
             biased;
             done = both => match done {
-                Ok(_) => End::Closed,
+                Ok(()) => End::Closed,
                 Err(_) if meter.broke() => End::Endpoint,
                 Err(_) => End::Client,
             },

@@ -28,6 +28,25 @@ pub struct TcpAccept {
     bytes: bool,
 }
 
+/// Opens a listener, to be handed to a runtime later ([`TcpAccept::from_std`]).
+///
+/// # Errors
+///
+/// As [`TcpAccept::bind`].
+pub fn listen(addr: SocketAddr, options: AcceptOptions) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Restarting must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
 /// Silence after which a peer is asked whether it is there; three answers missing end the
 /// connection. Bytes may be silent for long, and nothing else finds out that a peer is gone.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
@@ -60,17 +79,7 @@ impl TcpAccept {
     ///
     /// As [`TcpAccept::bind`].
     pub fn bind_with(addr: SocketAddr, options: AcceptOptions) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        // Restarting must not wait for the old connections' TIME_WAIT.
-        socket.set_reuse_address(true)?;
-        #[cfg(unix)]
-        if options.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Self::from_std(socket.into())
+        Self::from_std(listen(addr, options)?)
     }
 
     /// Takes over a listener that somebody else opened.

@@ -5,6 +5,7 @@
 //! whether a request that failed was written at all, and what a GOAWAY means for the calls on it.
 
 mod accept;
+mod both_ways;
 mod coalesce;
 mod config;
 mod connect;
@@ -18,7 +19,8 @@ mod io;
 mod pool;
 mod request;
 
-pub use self::accept::{Accept, AcceptOptions, TcpAccept};
+pub use self::accept::{Accept, AcceptOptions, TcpAccept, listen};
+pub use self::both_ways::both_ways;
 pub use self::config::{H2Settings, PoolConfig, Protocol};
 pub use self::connect::{Connect, TcpConnect};
 pub use self::info::ConnInfo;

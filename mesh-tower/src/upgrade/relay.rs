@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use super::{allowed, on};
 use crate::body::MeshBody;
 use crate::headers::find;
+use crate::transport::both_ways;
 
 /// Joins a tunnel that a caller asks for to the one that the service gives.
 ///
@@ -74,7 +75,7 @@ impl Relay {
                 }
             };
             let mut caller = TokioIo::new(caller);
-            let copied = tokio::io::copy_bidirectional(&mut caller, &mut service).await;
+            let copied = both_ways(&mut caller, &mut service).await;
             if let Err(error) = copied {
                 tracing::debug!(target: "mesh::upgrade", %error, "a tunnel ended early");
             }
