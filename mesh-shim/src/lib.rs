@@ -41,7 +41,10 @@ use self::settings::Failure;
 
 /// The binary: the arguments of this process, its exit code.
 pub fn main() -> ExitCode {
-    main_with(std::env::args_os(), |_| {})
+    main_with(std::env::args_os(), |_| match mesh_trim::trim() {
+        Ok(bytes) => tracing::debug!(bytes, "gave back what only the start needed"),
+        Err(error) => tracing::debug!("the start's pages stay resident: {error}"),
+    })
 }
 
 /// The same with given arguments (the first is the program's name), for programs that contain the
