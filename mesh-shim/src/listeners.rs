@@ -264,6 +264,16 @@ impl Listeners {
         into_tokio(self.metrics.take())
     }
 
+    /// Copies of all that one application has, while nobody has taken them.
+    pub(crate) fn copies(&self, index: usize) -> Vec<std::net::TcpListener> {
+        let workers = self.applications.get(index).map(Vec::as_slice);
+        let all = workers.unwrap_or_default().iter().flat_map(|one| {
+            let single = [&one.inbound, &one.outbound, &one.transparent, &one.sni];
+            single.into_iter().flatten().chain(&one.upstreams)
+        });
+        all.filter_map(|one| one.try_clone().ok()).collect()
+    }
+
     /// Those of one application, one set for each worker.
     pub(crate) fn application(&mut self, index: usize) -> Vec<WorkerListeners> {
         let listeners = self.applications.get_mut(index);

@@ -103,7 +103,8 @@ impl Machine {
         args.extend(["--policy", &policy, "--identity", &identity]);
         args.extend(["--health", any, "--metrics", any]);
         args.extend(more);
-        Shim::spawn(&args)
+        let log = "warn,mesh_shim=info,mesh::access=info";
+        Shim::spawn_with(&args, &[("MESH_LOG", log)])
     }
 }
 
@@ -204,7 +205,9 @@ async fn each_calls_and_is_called_by_its_own_identity() {
     assert_eq!((answered.as_slice(), refused.len()), (&b"ping"[..], 0));
     let open = get(from_batch[2]).await;
     assert_eq!((open.0, open.2.as_str()), (200, "ok"));
-    println!("web to api {allowed:?}, batch to api {denied:?}, batch to web {open:?}");
+    let line = shim.line("denied [M4001]").await;
+    assert!(line.contains("application=\"shop/api\""), "{line}");
+    println!("{line}\nweb to api {allowed:?}, batch to api {denied:?}, batch to web {open:?}");
 
     // Each application has its own series, and each metric one head.
     let text = shim.metrics().await;
@@ -289,9 +292,17 @@ async fn one_that_cannot_join_is_told_of_and_tries_again() {
     let key = machine.scratch.path().join("id/api");
     std::fs::remove_dir_all(key).unwrap();
     let (web, api) = (Recorder::new(|_| ok()).await, h2c());
-    let api_app = machine.api(api.local_addr());
+    let api_app = machine.api(api.local_addr()) + ",upstream=web.shop@0";
     let mut shim = machine.spawn(&[&machine.web(web.addr), &api_app], &[]);
     shim.ready().await;
+    // Its own calls end at once, and do not wait for it.
+    let began = Instant::now();
+    let nothing = ping(upstreams(&shim, "shop/api")[0]).await;
+    println!(
+        "a connection of the one that cannot join ended in {:?}",
+        began.elapsed()
+    );
+    assert!(nothing.is_empty() && began.elapsed() < Duration::from_secs(10));
     let (status, text) = shim.page("health", "/readyz").await;
     println!("{text}");
     assert_eq!(status, 503);
@@ -301,6 +312,8 @@ async fn one_that_cannot_join_is_told_of_and_tries_again() {
     shim.turns("/readyz/shop/api", 200).await;
     let answer = get(upstreams(&shim, "shop/web")[0]).await;
     assert_eq!((answer.0, answer.2.as_str()), (200, "HTTP/2.0"));
+    let answer = get(upstreams(&shim, "shop/api")[0]).await;
+    assert_eq!((answer.0, answer.2.as_str()), (200, "ok"));
     api.shutdown().await;
 }
 

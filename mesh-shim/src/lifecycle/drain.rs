@@ -52,7 +52,8 @@ impl Shim<'_> {
         self.starting.clear();
         for member in &mut self.members {
             let Some(mesh) = &member.mesh else { continue };
-            if used.contains(&format!("inbound {}", member.name)) {
+            let is_known = member.announced.is_some();
+            if !is_known || used.contains(&format!("inbound {}", member.name)) {
                 mesh.hand_over();
                 mesh.drain().set_timing(Timing {
                     unready: Duration::ZERO,

@@ -15,6 +15,7 @@
 
 mod drain;
 mod pages;
+mod refuse;
 mod start;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use self::pages::Pages;
+use self::refuse::refuse;
 use self::start::{Patience, Step, Told};
 use crate::admin::{Board, Readiness};
 use crate::config::{Application, Config, DrainTimes};
@@ -131,6 +133,8 @@ struct Member {
     name: String,
     stage: Stage,
     refusal: Option<ShimError>,
+    /// Ends the connections to one that cannot join.
+    refusing: Option<AbortOnDrop>,
     mesh: Option<Mesh>,
     gates: Gates,
     /// The entry in the registry, for as long as this is kept.
@@ -156,6 +160,7 @@ impl Member {
             name: application.name(),
             stage: Stage::Starting,
             refusal: None,
+            refusing: None,
             mesh: None,
             gates: Gates::default(),
             announced: None,
@@ -246,6 +251,10 @@ impl Shim<'_> {
                 tracing::warn!("{}: cannot join, and tries again: {error}", member.name);
                 self.board.set(index, Readiness::Waiting(why));
                 member.refusal = Some(error.of(&member.name));
+                let listeners = &self.listeners;
+                member
+                    .refusing
+                    .get_or_insert_with(|| refuse(listeners.copies(index)));
             }
             Step::Refused(error) if self.config.node => return Err(error.of(&member.name)),
             Step::Refused(error) => return Err(error),
@@ -287,6 +296,7 @@ impl Shim<'_> {
         self.pages.joined();
         let app = self.config.applications[index].app;
         let member = &mut self.members[index];
+        member.refusing = None;
         self.workers.give(
             &mesh,
             app,

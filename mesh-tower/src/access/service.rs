@@ -62,16 +62,18 @@ where
         let name = || peer.map_or("a peer without identity", |peer| peer.as_str());
         // Health probes always pass. They are marked in this process, so no peer can do it.
         let probe = || request.extensions().get::<HealthProbe>().is_some();
+        let stats = || request.extensions().get::<PeerHandle>();
         let denied = match decision {
             Decision::Allowed(_) => None,
             _ if probe() => None,
             Decision::AuditDenied(why) => {
                 self.denied.increment(1);
-                if let Some(peer) = request.extensions().get::<PeerHandle>() {
+                if let Some(peer) = stats() {
                     peer.0.audited();
                 }
                 tracing::info!(
                     target: "mesh::access",
+                    application = stats().and_then(|stats| stats.0.of()),
                     peer = name(), method = %request.method(), path, why = reason(why),
                     "would be denied [M4001]: the policy only audits"
                 );
@@ -85,6 +87,7 @@ where
             self.denied.increment(1);
             tracing::info!(
                 target: "mesh::access",
+                application = stats().and_then(|stats| stats.0.of()),
                 peer = name(), method = %request.method(), path, why,
                 "denied [M4001]"
             );

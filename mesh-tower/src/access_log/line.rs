@@ -9,6 +9,7 @@ use mesh_core::{
 };
 
 use crate::body::MeshBody;
+use crate::metrics::inbound::PeerHandle;
 use crate::runtime;
 use crate::server::Outside;
 use crate::transport::ConnInfo;
@@ -18,6 +19,7 @@ pub(super) struct Line {
     method: Method,
     uri: Uri,
     peer: Option<SpiffeId>,
+    stats: Option<PeerHandle>,
     trace: Option<TraceContext>,
     start: Instant,
     status: u16,
@@ -45,6 +47,7 @@ impl Line {
             method: request.method().clone(),
             uri: request.uri().clone(),
             peer: context.and_then(|context| context.peer.clone()),
+            stats: request.extensions().get::<PeerHandle>().cloned(),
             trace: context.map(|context| context.trace.clone()),
             start: runtime::now(),
             status: 0,
@@ -69,8 +72,10 @@ impl Drop for Line {
             None => (None, None),
         };
         let traceparent = self.trace.as_ref().map(TraceContext::traceparent);
+        let application = self.stats.as_ref().and_then(|stats| stats.0.of());
         tracing::info!(
             target: "mesh::access",
+            application,
             peer = self.peer.as_ref().map_or("-", |peer| peer.as_str()),
             method = self.method.as_str(),
             // A parser has accepted it.

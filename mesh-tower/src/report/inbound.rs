@@ -235,6 +235,11 @@ impl PeerStats {
         }
     }
 
+    /// Whose they are, where there are several meshes in the process.
+    pub(crate) fn of(&self) -> Option<&str> {
+        self.recorder.of()
+    }
+
     /// Records the time until the answer's headers.
     pub(crate) fn answered(&self, elapsed: Duration) {
         self.duration.record(elapsed);

@@ -100,6 +100,7 @@ impl Drop for Record {
         }
         tracing::info!(
             target: "mesh::access",
+            application = self.recorder.of(),
             protocol = "tcp",
             direction = self.direction,
             service = &*self.service,

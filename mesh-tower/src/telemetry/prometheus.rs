@@ -41,6 +41,7 @@ pub struct Recorder {
 struct Inner {
     prometheus: PrometheusRecorder,
     handle: PrometheusHandle,
+    label: Option<Box<str>>,
     cap: usize,
     /// Hashes would do, but registration is rare and a collision would lose a series.
     series: Mutex<HashSet<Key>>,
@@ -85,6 +86,7 @@ impl Recorder {
             inner: Some(Arc::new(Inner {
                 prometheus,
                 handle,
+                label: label.map(|(_, value)| value.into()),
                 cap,
                 series: Mutex::new(HashSet::new()),
                 capped,
@@ -111,6 +113,12 @@ impl Recorder {
     /// Where spans go.
     pub fn tracing(&self) -> &Tracing {
         &self.tracing
+    }
+
+    /// The value of the label that all its series have: of several meshes in one process, this one. Lines
+    /// of the access log say it too.
+    pub(crate) fn of(&self) -> Option<&str> {
+        self.inner.as_ref()?.label.as_deref()
     }
 
     /// Whether anything is kept.
