@@ -180,6 +180,11 @@ impl Control {
             .env("MESH_STATE", state);
     }
 
+    /// The join token.
+    pub(crate) fn token(&self) -> String {
+        std::fs::read_to_string(&self.role.facts["token"]).expect("its token")
+    }
+
     /// A process `demo role hop` that has joined, with its state in `state`.
     pub(crate) async fn hop(&self, service: &str, state: &Path, args: &[&str]) -> Role {
         Role::start(self.hop_command(service, state, args)).await

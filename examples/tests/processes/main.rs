@@ -12,6 +12,7 @@ mod common;
 mod cold;
 mod frozen;
 mod hops;
+mod node;
 mod rolling;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -60,6 +60,11 @@ enum Kind {
     Stock,
     /// One of a row of services, for tests.
     Hop(hop::Hop),
+    /// The shim with any flags, for tests.
+    Shim {
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
     Meshctl {
         #[arg(last = true)]
         args: Vec<OsString>,
@@ -84,6 +89,7 @@ impl Role {
             Kind::Legacy { port, script } => return legacy::run(port, &script),
             Kind::Stock => stock::run(),
             Kind::Hop(hop) => hop::run(hop),
+            Kind::Shim { args } => return shim(args),
             Kind::Meshctl { args } => return meshctl(args),
         };
         match done {
@@ -95,6 +101,23 @@ impl Role {
             }
         }
     }
+}
+
+/// Says `ready health=ADDR SERVICE.inbound=ADDR SERVICE.upstream=ADDR`, with the last upstream of each.
+fn shim(args: Vec<OsString>) -> ExitCode {
+    let args = std::iter::once(OsString::from("mesh-shim")).chain(args);
+    mesh_shim::main_with(args, |ports| {
+        let mut line = format!("ready health={}", ports.health);
+        for one in &ports.applications {
+            let name = one.name.as_deref().unwrap_or("one");
+            let inbound = one.inbound.map(|addr| ("inbound", addr));
+            let upstreams = one.upstreams.iter().map(|addr| ("upstream", *addr));
+            for (what, addr) in inbound.into_iter().chain(upstreams) {
+                line.push_str(&format!(" {name}.{what}={addr}"));
+            }
+        }
+        lines::tell(line);
+    })
 }
 
 fn meshctl(args: Vec<OsString>) -> ExitCode {
