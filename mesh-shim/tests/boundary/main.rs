@@ -17,13 +17,14 @@ mod time;
 use std::net::SocketAddr;
 
 use common::app::{Recorder, ok};
-use common::pair::{Hop, Pair, Setup};
+use common::pair::{Gate, Hop, Pair, Setup};
 use common::wire::{Message, Wire};
 
-/// One shim and two, before one recording application each.
+/// One shim, two, and an ingress, before one recording application each.
 pub(crate) struct Fronts {
     pub(crate) hop: Hop,
     pub(crate) pair: Pair,
+    pub(crate) gate: Gate,
     pub(crate) app: Recorder,
 }
 
@@ -38,15 +39,22 @@ impl Fronts {
         let app = Recorder::new(say).await;
         let hop = Hop::start(app.addr, Setup::default()).await;
         let pair = Pair::start(app.addr, Setup::default()).await;
-        Self { hop, pair, app }
+        let gate = Gate::start(app.addr).await;
+        Self {
+            hop,
+            pair,
+            gate,
+            app,
+        }
     }
 
-    /// Where a client can come in: an inbound listener, an explicit port, the forward proxy.
-    pub(crate) fn all(&self) -> [(&'static str, SocketAddr); 3] {
+    /// Where a client can come in: an inbound listener, an explicit port, the forward proxy, an ingress.
+    pub(crate) fn all(&self) -> [(&'static str, SocketAddr); 4] {
         [
             ("inbound", self.hop.front()),
             ("port", self.pair.front()),
             ("proxy", self.pair.proxy()),
+            ("ingress", self.gate.front()),
         ]
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! Hop:   client --plaintext--> [inbound, shop/app] --> application
 //! Pair:  client --plaintext--> [port or forward proxy, shop/web] ==mTLS==> [inbound, shop/app] --> application
+//! Gate:  client --plaintext--> [ingress, shop/edge] --> application
 //! ```
 
 use std::net::SocketAddr;
@@ -33,6 +34,12 @@ pub(crate) struct Pair {
 /// One shim, without an identity: plaintext comes in.
 pub(crate) struct Hop {
     pub(crate) app: Shim,
+    pub(crate) scratch: Scratch,
+}
+
+/// An ingress without TLS, in front of an application outside the mesh.
+pub(crate) struct Gate {
+    pub(crate) edge: Shim,
     pub(crate) scratch: Scratch,
 }
 
@@ -80,6 +87,27 @@ impl Hop {
 
     pub(crate) fn front(&self) -> SocketAddr {
         self.app.port("inbound")
+    }
+}
+
+impl Gate {
+    pub(crate) async fn start(app: SocketAddr) -> Self {
+        let scratch = Scratch::new();
+        let text = service(&format!(
+            "endpoints: {{ static: [{{ address: \"{app}\" }}] }}"
+        )) + "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: all, namespace: shop }\n\
+               spec: { parentRefs: [{ group: \"\", kind: Service, name: edge }], rules: [{ backendRefs: [{ name: app, port: 80 }] }] }\n";
+        let policy = scratch.write("edge.yaml", &text).display().to_string();
+        let mut args = vec!["--as", "shop/edge", "--policy", &policy];
+        args.extend(LOCAL);
+        args.extend(["--ingress", "http://127.0.0.1:0"]);
+        let mut edge = Shim::spawn(&args);
+        edge.ready().await;
+        Self { edge, scratch }
+    }
+
+    pub(crate) fn front(&self) -> SocketAddr {
+        self.edge.port("ingress-http")
     }
 }
 

@@ -1,4 +1,5 @@
-//! Framing is kept: raw bytes at both ends of one shim, and of two with mutual TLS between them.
+//! Framing is kept: raw bytes at both ends of one shim, of two with mutual TLS between them, and of an
+//! ingress.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -11,12 +12,13 @@ mod tunnels;
 use std::net::SocketAddr;
 
 use common::app::RawApp;
-use common::pair::{Hop, Pair, Setup};
+use common::pair::{Gate, Hop, Pair, Setup};
 
 /// What stands between client and application.
 pub(crate) enum Way {
     Hop(Box<Hop>),
     Pair(Box<Pair>),
+    Gate(Box<Gate>),
 }
 
 impl Way {
@@ -24,6 +26,7 @@ impl Way {
         match self {
             Self::Hop(_) => "one shim",
             Self::Pair(_) => "two shims",
+            Self::Gate(_) => "an ingress",
         }
     }
 
@@ -31,13 +34,18 @@ impl Way {
         match self {
             Self::Hop(hop) => hop.front(),
             Self::Pair(pair) => pair.front(),
+            Self::Gate(gate) => gate.front(),
         }
     }
 }
 
-/// Each of the two ways to one application.
-pub(crate) async fn both() -> [(RawApp, Way); 2] {
-    both_with(Setup::default()).await
+/// Each of the ways to one application.
+pub(crate) async fn both() -> Vec<(RawApp, Way)> {
+    let mut ways = Vec::from(both_with(Setup::default()).await);
+    let app = RawApp::new().await;
+    let gate = Gate::start(app.addr).await;
+    ways.push((app, Way::Gate(Box::new(gate))));
+    ways
 }
 
 pub(crate) async fn both_with(setup: Setup) -> [(RawApp, Way); 2] {

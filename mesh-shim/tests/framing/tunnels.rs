@@ -129,6 +129,7 @@ async fn a_tunnel_gets_the_time_to_drain_and_no_more() {
         let shim = match &mut way {
             Way::Hop(hop) => &mut hop.app,
             Way::Pair(pair) => &mut pair.web,
+            Way::Gate(gate) => &mut gate.edge,
         };
         let began = std::time::Instant::now();
         shim.signal(rustix::process::Signal::TERM);

@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod hostile;
 mod hosts;
+mod life;
 mod messages;
 mod passthrough;
 mod programs;
@@ -88,6 +89,9 @@ pub(crate) fn to(service: &str) -> String {
     format!("backendRefs: [{{ name: {service}, port: 80 }}]")
 }
 
+/// With TLS and without.
+const ANY: [&str; 2] = ["127.0.0.1:0", "http://127.0.0.1:0"];
+
 /// An ingress with its files.
 pub(crate) struct Edge {
     pub(crate) shim: Shim,
@@ -98,19 +102,29 @@ pub(crate) struct Edge {
 impl Edge {
     /// With certificates for `www.example.com`, `*.example.com` and `api.example.org`.
     pub(crate) async fn start(policy: &str, flags: &[&str]) -> Self {
-        let mut edge = Self::spawn(policy, flags, &[]);
+        let mut edge = Self::spawn(policy, flags, ANY, &[]);
         edge.shim.ready().await;
         edge
     }
 
     /// The same with a line in the log for each request, which the test has to read.
     pub(crate) async fn start_logging(policy: &str, flags: &[&str]) -> Self {
-        let mut edge = Self::spawn(policy, flags, &[("MESH_LOG", "info,mesh::access=info")]);
+        let mut edge = Self::spawn(
+            policy,
+            flags,
+            ANY,
+            &[("MESH_LOG", "info,mesh::access=info")],
+        );
         edge.shim.ready().await;
         edge
     }
 
-    fn spawn(policy: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn spawn(
+        policy: &str,
+        flags: &[&str],
+        listen: [&str; 2],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let (scratch, public) = (Scratch::new(), Public::new());
         write_pair(&scratch, "www", &public.pair(&["www.example.com"]));
         write_pair(&scratch, "any", &public.pair(&["*.example.com"]));
@@ -128,9 +142,9 @@ impl Edge {
             "--outbound",
             "off",
             "--ingress",
-            any,
+            listen[0],
             "--ingress",
-            "http://127.0.0.1:0",
+            listen[1],
             "--certificates",
             &directory,
             "--health",
@@ -151,6 +165,42 @@ impl Edge {
             public,
             scratch,
         }
+    }
+
+    /// The same again, to take over from the one that runs.
+    pub(crate) fn successor(&self, flags: &[&str]) -> Shim {
+        let policy = self
+            .scratch
+            .path()
+            .join("policy.yaml")
+            .display()
+            .to_string();
+        let directory = self.scratch.path().join("certificates");
+        let directory = directory.display().to_string();
+        let [health, metrics] = ["health", "metrics"].map(|name| self.shim.port(name).to_string());
+        let tls = self.tls().to_string();
+        let plaintext = format!("http://{}", self.plaintext());
+        let mut args = vec![
+            "proxy",
+            "--as",
+            "shop/edge",
+            "--outbound",
+            "off",
+            "--ingress",
+            &plaintext,
+            "--ingress",
+            &tls,
+            "--certificates",
+            &directory,
+            "--health",
+            &health,
+            "--metrics",
+            &metrics,
+            "--policy",
+            &policy,
+        ];
+        args.extend(flags);
+        Shim::spawn(&args)
     }
 
     pub(crate) fn tls(&self) -> SocketAddr {
