@@ -388,8 +388,28 @@ async fn a_newcomer_may_speak_for_another_set_of_applications() {
     // Redis is nobody's any more.
     let gone = TcpStream::connect(("127.0.0.1", machine.redis)).await;
     assert!(gone.is_err(), "{gone:?}");
-    second.signal(Signal::TERM);
+    // Also by a shim for that application alone.
+    let path = |name: &str| machine.scratch.path().join(name).display().to_string();
+    let (policy, identity) = (path("policy.yaml"), format!("dir:{}", path("id/web")));
+    let (port, inbound) = (web.addr.port().to_string(), machine.web.to_string());
+    let any = "127.0.0.1:0";
+    let mut args = vec!["--as", "shop/web", "--port", &port, "--inbound", &inbound];
+    args.extend([
+        "--outbound",
+        any,
+        "--policy",
+        &policy,
+        "--identity",
+        &identity,
+    ]);
+    args.extend(["--health", any, "--metrics", any]);
+    args.extend(more);
+    let mut third = Shim::spawn(&args);
+    third.ready().await;
+    assert_eq!(third.port("outbound"), outbound);
     assert_eq!(second.end().await.code(), Some(0));
+    third.signal(Signal::TERM);
+    assert_eq!(third.end().await.code(), Some(0));
     api.shutdown().await;
 }
 
