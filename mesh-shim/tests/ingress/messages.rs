@@ -113,6 +113,9 @@ async fn plaintext_is_redirected_to_https_of_the_same_host() {
             .await;
         assert_eq!(wire.answer().await.head.status(), 400, "{host}");
     }
+    // What a load balancer asks is answered here.
+    let mut probe = Client::plaintext(edge.plaintext()).await;
+    assert_eq!(probe.get("127.0.0.1", "/.mesh/ready").await.status, 200);
     assert!(web.take().is_empty());
     let mut client = Client::secure(edge.tls(), WWW, &edge.public.pem, "h2").await;
     assert_eq!(client.get(WWW, "/").await.status, 200);

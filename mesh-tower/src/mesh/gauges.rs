@@ -15,7 +15,12 @@ pub(super) fn refresh(mesh: &Inner) {
         return;
     }
     mesh.views.refresh_gauges();
-    mesh.inbound.refresh_gauges(&mesh.service, recorder);
+    // Both have the service's name: where it serves peers, these are what the gauge is about.
+    let inbound = match mesh.inbound.is_used() {
+        true => &mesh.inbound,
+        false => &mesh.ingress,
+    };
+    inbound.refresh_gauges(&mesh.service, recorder);
     policy(mesh, recorder);
     if mesh.settings.expect_feed || mesh.shared.is_fed() {
         let connected = u8::from(mesh.shared.is_connected());

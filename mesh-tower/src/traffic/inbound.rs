@@ -32,6 +32,11 @@ impl Inbound {
             .clone()
     }
 
+    /// Whether there is a server.
+    pub(crate) fn is_used(&self) -> bool {
+        self.entrance.get().is_some()
+    }
+
     /// Sets the metrics that are states.
     pub(crate) fn refresh_gauges(&self, service: &ServiceName, recorder: &Recorder) {
         let Some(entrance) = self.entrance.get() else {

@@ -11,6 +11,8 @@ pub(super) const CODES: &[CodeInfo] = &[
             "The name of the service is misspelt, or its namespace is missing.",
             "The service has routes for some paths, methods or hosts only, and no rule for the rest.",
             "The service was never defined and no instance of it has registered.",
+            "At an ingress: none of its routes names the host, or the rule that does has no `backendRefs` to \
+             another service.",
         ],
         &[
             "`meshctl explain SERVICE` shows the routes in the order in which they are tried.",

@@ -14,9 +14,9 @@ use super::Served;
 use crate::tls::TlsFailure;
 use crate::transport::BoxIo;
 
-/// What is kept of a ClientHello that may have to be passed on. One with a post-quantum key share is
-/// 2 KiB; rustls takes no message above 64.
-const MOST: usize = 80 * 1024;
+/// Most bytes of a ClientHello. One with a post-quantum key share is 2 KiB, one with a session's ticket
+/// not much more; rustls would keep 64 of each stranger.
+const MOST: usize = 16 * 1024;
 /// The record of a fatal alert `unrecognized_name` (RFC 6066 3), which rustls has no way to send.
 const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 112];
 
@@ -32,16 +32,21 @@ pub(crate) struct Greeted {
     pub(crate) alpn: Option<Vec<u8>>,
 }
 
-/// Keeps what is read, for as long as that may be wanted.
+/// Bounds what is read before the handshake goes on, and keeps it where it may be wanted.
 struct Recorded {
     io: BoxIo,
+    /// Bytes that may still be read; `None` once the ClientHello is there.
+    left: Option<usize>,
     seen: Option<Vec<u8>>,
 }
 
 /// Reads a ClientHello; with `keep` it can be passed on untouched. Whoever calls bounds the time.
 pub(crate) async fn hello(io: BoxIo, keep: bool) -> Result<Hello, TlsFailure> {
-    let seen = keep.then(Vec::new);
-    let io = Recorded { io, seen };
+    let io = Recorded {
+        io,
+        left: Some(MOST),
+        seen: keep.then(Vec::new),
+    };
     let start = LazyConfigAcceptor::new(Acceptor::default(), io)
         .await
         .map_err(|error| TlsFailure::of_io(&error))?;
@@ -66,6 +71,7 @@ impl Hello {
         served: &Served,
         least: TlsVersion,
     ) -> Result<Greeted, TlsFailure> {
+        self.start.io.left = None;
         self.start.io.seen = None;
         let stream = self.start.into_stream(served.config(least)?).await;
         let stream = stream.map_err(|error| TlsFailure::of_io(&error))?;
@@ -87,7 +93,7 @@ impl Hello {
 
     /// The connection, and what was read of it.
     pub(crate) fn into_bytes(self) -> (Vec<u8>, BoxIo) {
-        let Recorded { io, seen } = self.start.io;
+        let Recorded { io, seen, .. } = self.start.io;
         (seen.unwrap_or_default(), io)
     }
 }
@@ -103,12 +109,16 @@ impl AsyncRead for Recorded {
         let this = &mut *self;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        if let Some(seen) = &mut this.seen {
-            seen.extend_from_slice(&buf.filled()[before..]);
-            if seen.len() > MOST {
-                let what = "a ClientHello that does not end";
+        let read = &buf.filled()[before..];
+        if let Some(left) = &mut this.left {
+            let Some(now) = left.checked_sub(read.len()) else {
+                let what = "a ClientHello of more than 16 KiB";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
-            }
+            };
+            *left = now;
+        }
+        if let Some(seen) = &mut this.seen {
+            seen.extend_from_slice(read);
         }
         Poll::Ready(Ok(()))
     }
