@@ -98,15 +98,6 @@ impl Board {
         }
     }
 
-    /// Those that are not ready, with the reason.
-    pub(crate) fn unready(&self) -> Vec<(String, Cow<'static, str>)> {
-        let entries = self.entries();
-        let each = entries
-            .iter()
-            .filter_map(|one| Some((one.name.clone(), one.readiness.why_not()?)));
-        each.collect()
-    }
-
     /// `/livez` and `/readyz`, with a line for each where there are several.
     pub(crate) fn health(&self) -> AdminPages {
         let board = self.clone();

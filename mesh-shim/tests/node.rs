@@ -96,6 +96,11 @@ impl Machine {
     }
 
     fn spawn(&self, apps: &[&str], more: &[&str]) -> Shim {
+        let log = "warn,mesh_shim=info,mesh::access=info";
+        self.spawn_with(apps, more, ("MESH_LOG", log))
+    }
+
+    fn spawn_with(&self, apps: &[&str], more: &[&str], variable: (&str, &str)) -> Shim {
         let path = |name: &str| self.scratch.path().join(name).display().to_string();
         let (policy, any) = (path("policy.yaml"), "127.0.0.1:0");
         let identity = format!("dir:{}", path("id/{name}"));
@@ -103,8 +108,7 @@ impl Machine {
         args.extend(["--policy", &policy, "--identity", &identity]);
         args.extend(["--health", any, "--metrics", any]);
         args.extend(more);
-        let log = "warn,mesh_shim=info,mesh::access=info";
-        Shim::spawn_with(&args, &[("MESH_LOG", log)])
+        Shim::spawn_with(&args, &[variable])
     }
 }
 
@@ -259,7 +263,8 @@ async fn one_that_is_down_is_told_of_and_the_others_serve() {
         &[&machine.web(web.addr), &machine.api(down), batch],
         &["--app-ready", "300ms"],
     );
-    shim.line("shop/api is waited for").await;
+    shim.line(&format!("shop/api: {down} does not accept after 300ms"))
+        .await;
     shim.ready().await;
     println!("started after {:?} with one of three down", began.elapsed());
     let text = shim.turns("/readyz", 503).await;
@@ -437,6 +442,18 @@ async fn settings_that_cannot_work_are_refused_at_once() {
         let mut shim = machine.spawn(apps, more);
         let line = shim.line(expected).await;
         println!("{line}");
+        assert_eq!(shim.end().await.code(), Some(2));
+    }
+    for variable in [
+        ("MESH_ADMIN", "127.0.0.1:0"),
+        ("OTEL_SERVICE_NAME", "x"),
+        ("MESH_SERVICE", "x"),
+        ("MESH_SHIM_PORT", "1"),
+    ] {
+        let mut shim = machine.spawn_with(&["shop/web=9000"], &[], variable);
+        let line = shim.line("M1003").await;
+        println!("{line}");
+        assert!(line.contains(variable.0), "{line}");
         assert_eq!(shim.end().await.code(), Some(2));
     }
     // None of them can join: as a single one, it ends.

@@ -201,9 +201,6 @@ impl Shim<'_> {
             })?;
             self.giving = Some(giving);
         }
-        for (name, why) in self.board.unready() {
-            tracing::warn!("{name} is waited for: {why}");
-        }
         notify(match succeeds {
             true => Notice::Successor,
             false => Notice::Ready,
