@@ -235,7 +235,10 @@ fn check(
         if let Err(error) = command.clone().try_get_matches_from(args) {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
-            let first = first.trim_start_matches("error: ");
+            // Its code is said once, below.
+            let first = first
+                .trim_start_matches("error: ")
+                .trim_end_matches(" [M1003]");
             return Err(ShimError::configuration(
                 format!("{place}: {first}"),
                 "mend it there; `mesh-shim --check` shows what is in force and where it comes from",

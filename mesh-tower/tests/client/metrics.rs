@@ -28,6 +28,7 @@ const ELSEWHERE: &[&str] = &[
     names::SERVER_WAITING,
     names::DENIED,
     names::TLS_HANDSHAKES,
+    names::INGRESS_REFUSED,
     names::PLAINTEXT_PEERS,
     names::CERTIFICATE_EXPIRY,
     names::EJECTIONS_SHADOW,
