@@ -7,6 +7,7 @@ mod common;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::app::{RawApp, Recorder, ok};
@@ -360,6 +361,48 @@ async fn a_stop_drains_all_at_once_and_cuts_nobody() {
     assert_eq!(code, Some(0));
     assert!(took < 4 * unready, "{took:?}");
     api.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_spans_of_all_go_out_at_the_end_side_by_side() {
+    let machine = Machine::new();
+    let web = Recorder::new(|_| ok()).await;
+    // It takes connections and says nothing.
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", collector.local_addr().unwrap());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let keep = heard.clone();
+    tokio::spawn(async move {
+        while let Ok((io, _)) = collector.accept().await {
+            keep.lock().unwrap().push(io);
+        }
+    });
+    let callers = ["a", "b", "c", "d"].map(|name| {
+        machine.identity(name);
+        format!("shop/{name},upstream=web.shop@0")
+    });
+    let web = machine.web(web.addr);
+    let mut apps = vec![web.as_str()];
+    apps.extend(callers.iter().map(String::as_str));
+    let mut shim = machine.spawn_with(
+        &apps,
+        &["--drain-unready", "0s"],
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+    );
+    shim.ready().await;
+    for name in ["a", "b", "c", "d"] {
+        let answer = get(upstreams(&shim, &format!("shop/{name}"))[0]).await;
+        assert_eq!(answer.0, 200);
+    }
+    let began = Instant::now();
+    shim.signal(Signal::TERM);
+    assert_eq!(shim.end().await.code(), Some(0));
+    let took = began.elapsed();
+    let heard = heard.lock().unwrap().len();
+    println!("five applications ended in {took:?}, and {heard} told a silent collector");
+    assert_eq!(heard, 5);
+    // 3 s for each one by one would be 15 s.
+    assert!(took < Duration::from_secs(9), "{took:?}");
 }
 
 #[tokio::test]

@@ -6,14 +6,28 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mesh_tower::Mesh;
 use mesh_tower::drain::Timing;
+use mesh_tower::telemetry::Tracing;
 use rustix::process::Signal;
 
+use super::member::Member;
 use super::{Shim, ended};
 use crate::error::ShimError;
 use crate::supervise::{Exit, Received};
 
 /// With the application gone, answers that are on their way may still take this long.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
+/// What is left of traces goes out, of all applications at a time: a collector that does not answer holds
+/// the end up for 3 s, and not as often as there are applications. Not on this thread, which drives the
+/// exporters' connections: left to the drop of the meshes, nothing would leave.
+pub(super) async fn send_spans(members: &[Member]) {
+    let meshes = members.iter().filter_map(|member| member.mesh.as_ref());
+    let tracings = meshes.map(|mesh| mesh.recorder().tracing().clone());
+    let ends = tracings
+        .filter(Tracing::is_enabled)
+        .map(|one| tokio::task::spawn_blocking(move || one.end()));
+    join_all(ends).await;
+}
 
 impl Shim<'_> {
     /// Those that have joined.

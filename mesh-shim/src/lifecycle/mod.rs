@@ -98,6 +98,7 @@ pub(crate) async fn run(config: Config, on_ready: impl FnOnce(&Ports)) -> Result
     }
     // The workers let answers to the applications end; the drain's time bounds that.
     workers.end(config.drain.in_flight).await;
+    drain::send_spans(&members).await;
     exit.map(Exit::code)
 }
 

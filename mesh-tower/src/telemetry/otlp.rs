@@ -5,6 +5,7 @@
 
 use std::{
     borrow::Cow,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -29,6 +30,7 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 pub(crate) struct Exporter {
     processor: BatchSpanProcessor,
     scope: InstrumentationScope,
+    ended: AtomicBool,
 }
 
 // === impl Exporter ===
@@ -53,6 +55,7 @@ impl Exporter {
             scope: InstrumentationScope::builder("mesh")
                 .with_version(env!("CARGO_PKG_VERSION"))
                 .build(),
+            ended: AtomicBool::new(false),
         })
     }
 
@@ -104,9 +107,18 @@ impl Exporter {
     }
 }
 
+impl Exporter {
+    /// Sends what waits, once: a second try would be as long in vain.
+    pub(super) fn end(&self) {
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            let _ = self.processor.shutdown_with_timeout(SHUTDOWN);
+        }
+    }
+}
+
 impl Drop for Exporter {
     fn drop(&mut self) {
-        let _ = self.processor.shutdown_with_timeout(SHUTDOWN);
+        self.end();
     }
 }
 

@@ -146,6 +146,15 @@ impl Tracing {
         }
     }
 
+    /// Sends what is waiting, for at most 3 s, and takes no more; what the last clone does when it is dropped.
+    /// A process with several meshes ends them side by side with it. Blocks, as [`flush`](Self::flush) does.
+    pub fn end(&self) {
+        #[cfg(feature = "otlp")]
+        if let Some(exporter) = &self.exporter {
+            exporter.end();
+        }
+    }
+
     /// Opens the span with the ids of `context`; costs nothing when it would not be exported.
     pub(crate) fn start(
         &self,
