@@ -10,9 +10,12 @@ mod streams;
 mod tunnels;
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
+use common::PATIENCE;
 use common::app::RawApp;
 use common::pair::{Gate, Hop, Pair, Setup};
+use common::wire::Wire;
 
 /// What stands between client and application.
 pub(crate) enum Way {
@@ -56,4 +59,27 @@ pub(crate) async fn both_with(setup: Setup) -> [(RawApp, Way); 2] {
         (one, Way::Hop(Box::new(hop))),
         (two, Way::Pair(Box::new(pair))),
     ]
+}
+
+/// Makes the connection between the shims, which on a loaded machine may take longer than a route of
+/// the test allows for a request.
+pub(crate) async fn warm(app: &RawApp, front: SocketAddr) {
+    let began = Instant::now();
+    loop {
+        let mut client = Wire::connect(front).await;
+        client
+            .send("GET /warm HTTP/1.1\r\nHost: app.shop\r\n\r\n")
+            .await;
+        tokio::select! {
+            mut served = app.accept() => {
+                served.request().await;
+                served
+                    .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .await;
+                client.head().await;
+                return;
+            }
+            refused = client.head() => assert!(began.elapsed() < PATIENCE, "{refused:?}"),
+        }
+    }
 }

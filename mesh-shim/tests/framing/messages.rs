@@ -99,6 +99,9 @@ async fn answers_without_a_body_keep_their_length() {
                 .send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nn")
                 .await;
             assert_eq!(client.answer().await.text(), "n", "{name}");
+            // The next request must not go to a connection that is about to be found closed.
+            served.shut().await;
+            let _ = served.until_end().await;
         }
     }
 }

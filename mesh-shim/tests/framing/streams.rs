@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::pair::Setup;
 use crate::common::wire::Wire;
-use crate::{both, both_with};
+use crate::{both, both_with, warm};
 
 const EVENTS: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -57,6 +57,7 @@ async fn a_timeout_of_the_request_ends_with_its_head() {
     };
     for (app, way) in both_with(setup).await {
         let name = way.name();
+        warm(&app, way.front()).await;
         let mut client = Wire::connect(way.front()).await;
         client
             .send("GET /long HTTP/1.1\r\nHost: app.shop\r\n\r\n")

@@ -209,6 +209,7 @@ async fn a_tunnel_outlives_the_timeout_of_its_handshake_and_ends_when_it_is_sile
         ..Setup::default()
     };
     let pair = Pair::start(app.addr, setup).await;
+    crate::warm(&app, pair.front()).await;
     let (mut client, mut served) = tunnel(&app, pair.front(), "GET /ws HTTP/1.1").await;
     let began = std::time::Instant::now();
     // Never silent for a second, and longer than both limits.
