@@ -44,7 +44,7 @@ fn give_back(mapping: &mapping::Mapping) -> std::io::Result<()> {
 
     let start = std::ptr::with_exposed_provenance_mut(mapping.start);
     // SAFETY: the range is one whole mapping of this process, as the kernel has just told it. It is private, of
-    // a file, cannot be written, and none of its pages is anonymous: none differs from the file's. So what any
+    // a file, cannot be written, and none of its pages is anonymous, in memory or in swap: none differs from the file's. So what any
     // thread reads there, now or later, is the same with and without this call: a page that is not resident is
     // read from the file, as each of them was when it was first touched. That the file does not change under a
     // running program is what the program relies on anyway, for each page that it has not touched yet. Nobody

@@ -12,7 +12,8 @@ pub(crate) struct Mapping {
     pub(crate) resident: u64,
 }
 
-/// Those of `path` that are private, cannot be written, and have no page that differs from the file.
+/// Those of `path` that are private, cannot be written, and have no page that differs from the file, neither
+/// in memory nor in swap.
 pub(crate) fn of_file(smaps: impl BufRead, path: &Path) -> io::Result<Vec<Mapping>> {
     let mut found = Vec::new();
     let mut current: Option<Mapping> = None;
@@ -21,10 +22,11 @@ pub(crate) fn of_file(smaps: impl BufRead, path: &Path) -> io::Result<Vec<Mappin
         if let Some((name, value)) = field(&line) {
             match (name, current.as_mut()) {
                 ("Rss", Some(mapping)) => mapping.resident = value * 1024,
-                // Relocated, or written by a debugger: not what is in the file.
-                ("Anonymous", Some(_)) if value > 0 => current = None,
-                // Without the count nothing is known.
-                ("Anonymous", Some(_)) => found.extend(current.take()),
+                // Relocated, or written by a debugger: not what is in the file. Such a page that is in
+                // swap is counted there alone.
+                ("Anonymous" | "Swap", Some(_)) if value > 0 => current = None,
+                // The later of the two; without it nothing is known.
+                ("Swap", Some(_)) => found.extend(current.take()),
                 _ => {}
             }
         } else {
@@ -71,27 +73,40 @@ mod tests {
 Size:                 16 kB
 Rss:                   8 kB
 Anonymous:             0 kB
+Swap:                  0 kB
+SwapPss:               0 kB
 VmFlags: rd mr mw me sd
 5000-9000 r-xp 00004000 fe:00 131                  /usr/bin/a program
 Rss:                  12 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 9000-a000 r--p 00008000 fe:00 131                  /usr/bin/a program
 Rss:                   4 kB
 Anonymous:             4 kB
+Swap:                  0 kB
+9000-a000 r--p 00008000 fe:00 131                  /usr/bin/a program
+Rss:                   0 kB
+Anonymous:             0 kB
+Swap:                  4 kB
 a000-b000 rw-p 00009000 fe:00 131                  /usr/bin/a program
 Rss:                   4 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 b000-c000 r-xs 00009000 fe:00 131                  /usr/bin/a program
 Rss:                   4 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 c000-d000 r-xp 00000000 fe:00 99                   /usr/lib/libc.so.6
 Rss:                   4 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 d000-e000 r-xp 00000000 00:00 0                    [vdso]
 Rss:                   4 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 e000-f000 r-xp 00009000 fe:00 131                  /usr/bin/a program
 Rss:                   4 kB
+Anonymous:             0 kB
 ";
 
     #[test]
@@ -113,7 +128,7 @@ Rss:                   4 kB
             "x",
             "1-2",
             "zz-yy r-xp 0 0 0 /p",
-            "5-1 r-xp 0 0 0 /p\nAnonymous: 0 kB",
+            "5-1 r-xp 0 0 0 /p\nAnonymous: 0 kB\nSwap: 0 kB",
         ] {
             assert_eq!(of_file(text.as_bytes(), Path::new("/p")).unwrap(), []);
         }
