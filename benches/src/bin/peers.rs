@@ -186,5 +186,5 @@ fn one(
     for process in &mut running.processes {
         process.alive()?;
     }
-    Ok(measured?)
+    Ok(measured.map_err(|error| running.explain(&error))?)
 }

@@ -102,9 +102,19 @@ impl Process {
         let Some(status) = self.child.try_wait()? else {
             return Ok(());
         };
-        let said = fs::read_to_string(&self.log).unwrap_or_default();
         let name = &self.name;
-        Err(io::Error::other(format!("{name} ended, {status}: {said}")))
+        Err(io::Error::other(format!(
+            "{name} ended, {status}: {}",
+            self.said()
+        )))
+    }
+
+    /// The end of what it has said.
+    pub fn said(&self) -> String {
+        const MOST: usize = 4_096;
+        let said = fs::read(&self.log).unwrap_or_default();
+        let end = &said[said.len().saturating_sub(MOST)..];
+        String::from_utf8_lossy(end).into_owned()
     }
 
     /// CPU time of all its threads and descendants so far, user and kernel.

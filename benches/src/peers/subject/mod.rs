@@ -62,6 +62,14 @@ pub struct Running {
     pub processes: Vec<Process>,
 }
 
+impl Running {
+    /// An error under load, with what the processes have said.
+    pub fn explain(&self, error: &io::Error) -> io::Error {
+        let said: Vec<_> = self.processes.iter().map(Process::said).collect();
+        io::Error::other(format!("{error}; the processes said: {}", said.join(" | ")))
+    }
+}
+
 /// Why there is no figure.
 #[derive(Debug)]
 pub enum Missing {
