@@ -32,6 +32,7 @@ use crate::{
     runtime,
     server::is_buffered,
     stack::{Describe, into_mesh_error, is_grpc},
+    timeout::poll_over,
 };
 
 /// Holds each request to its caller's deadline.
@@ -65,22 +66,6 @@ pin_project! {
         #[pin]
         sleep: Sleep,
         cut: bool,
-    }
-}
-
-/// Ready when the time is over, and no piece of the request's body has moved its end.
-fn poll_over(
-    sleep: &mut Pin<&mut Sleep>,
-    deadline: Option<&Deadline>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    loop {
-        ready!(sleep.as_mut().poll(cx));
-        let left = deadline.map_or(Duration::ZERO, |deadline| deadline.left(runtime::now()));
-        if left.is_zero() {
-            return Poll::Ready(());
-        }
-        sleep.as_mut().reset(tokio::time::Instant::now() + left);
     }
 }
 
@@ -175,8 +160,11 @@ where
             return Poll::Ready(Err(expired(*this.budget)));
         };
         let Poll::Ready(result) = inner.poll(cx) else {
-            if let Some(mut sleep) = this.sleep.as_mut().as_pin_mut() {
-                ready!(poll_over(&mut sleep, this.deadline.as_ref(), cx));
+            if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
+                let deadline = this.deadline.as_ref();
+                ready!(poll_over(sleep, cx, |now| {
+                    deadline.map_or(Duration::ZERO, |deadline| deadline.left(now))
+                }));
                 // Dropped here and not with the answer: cancelling is the point.
                 this.inner.set(None);
                 return Poll::Ready(Err(expired(*this.budget)));

@@ -7,6 +7,7 @@ use mesh_core::error::{ErrorKind, MeshError};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+use super::poll_over;
 use crate::BoxError;
 use crate::context::{CallContext, Timed};
 use crate::stack::into_mesh_error;
@@ -75,16 +76,11 @@ where
             let sleep = tokio::time::sleep_until(tokio::time::Instant::from_std(*at));
             this.sleep.set(Some(sleep));
         }
-        if let Some(mut sleep) = this.sleep.as_pin_mut() {
-            loop {
-                ready!(sleep.as_mut().poll(cx));
-                let moved = cause.at(*at);
-                if moved <= *at {
-                    break;
-                }
-                *at = moved;
-                sleep.as_mut().reset(tokio::time::Instant::from_std(moved));
-            }
+        if let Some(sleep) = this.sleep.as_pin_mut() {
+            ready!(poll_over(sleep, cx, |now| {
+                *at = cause.at(*at);
+                at.saturating_duration_since(now)
+            }));
         }
         *this.timed = None;
         Poll::Ready(Err(cause.error()))

@@ -18,6 +18,7 @@ use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::poll_over;
 use crate::{
     BoxError,
     body::MeshBody,
@@ -48,9 +49,23 @@ pin_project! {
         inner: F,
         #[pin]
         sleep: Option<Sleep>,
-        began: Instant,
-        limit: Duration,
-        body: BodyClock,
+        bound: Option<Bound>,
+    }
+}
+
+/// How long the application may take.
+struct Bound {
+    began: Instant,
+    limit: Duration,
+    body: BodyClock,
+}
+
+// === impl Bound ===
+
+impl Bound {
+    fn left(&self, now: Instant) -> Duration {
+        let limit = self.body.moved(self.began).saturating_add(self.limit);
+        limit.saturating_sub(now.saturating_duration_since(self.began))
     }
 }
 
@@ -96,15 +111,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let InboundTimeoutLayer { own, traffic } = &mut self.layer;
-        let limit = traffic.now().timeout().or(*own);
-        let context = limit.and_then(|_| request.extensions().get::<RequestContext>());
-        let body = context.map_or_else(BodyClock::default, |context| context.body.clone());
+        let bound = traffic.now().timeout().or(*own).map(|limit| {
+            let context = request.extensions().get::<RequestContext>();
+            Bound {
+                began: runtime::now(),
+                limit,
+                body: context.map_or_else(BodyClock::default, |context| context.body.clone()),
+            }
+        });
         InboundTimeoutFuture {
             inner: self.inner.call(request),
-            sleep: limit.map(tokio::time::sleep),
-            began: runtime::now(),
-            limit: limit.unwrap_or_default(),
-            body,
+            sleep: bound.as_ref().map(|bound| tokio::time::sleep(bound.limit)),
+            bound,
         }
     }
 }
@@ -130,19 +148,11 @@ where
         if let Poll::Ready(result) = this.inner.poll(cx) {
             return Poll::Ready(result.map_err(into_mesh_error));
         }
-        let Some(mut sleep) = this.sleep.as_pin_mut() else {
+        let (Some(sleep), Some(bound)) = (this.sleep.as_pin_mut(), this.bound) else {
             return Poll::Pending;
         };
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            let limit = this.body.moved(*this.began).saturating_add(*this.limit);
-            let left = limit.saturating_sub(runtime::now().saturating_duration_since(*this.began));
-            if left.is_zero() {
-                break;
-            }
-            sleep.as_mut().reset(tokio::time::Instant::now() + left);
-        }
-        let what = format!("the application gave no answer within {:?}", this.limit);
+        ready!(poll_over(sleep, cx, |now| bound.left(now)));
+        let what = format!("the application gave no answer within {:?}", bound.limit);
         Poll::Ready(Err(MeshError::new(ErrorKind::Deadline, what)))
     }
 }

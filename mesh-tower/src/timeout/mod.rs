@@ -18,7 +18,9 @@
 pub mod inbound;
 
 mod future;
+mod over;
 mod service;
 
 pub use self::future::TimeoutFuture;
+pub(crate) use self::over::poll_over;
 pub use self::service::{TimeoutLayer, TimeoutService};
