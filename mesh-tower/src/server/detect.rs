@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::transport::BoxIo;
+use crate::transport::{BoxIo, forward_writes};
 
 /// What an HTTP/2 client says first (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,12 +45,8 @@ pub(super) enum First {
 /// Waits for the first byte: is it TLS?
 pub(super) async fn first(io: BoxIo) -> io::Result<(First, Rewind<BoxIo>)> {
     let mut io = Rewind::new(io);
-    let first = match io.fill().await? {
-        0 => First::Nothing,
-        _ if io.bytes[0] == HANDSHAKE => First::Tls,
-        _ => First::Other,
-    };
-    Ok((first, io))
+    let got = io.fill().await?;
+    Ok((io.first(got), io))
 }
 
 /// The same for bytes, where the server may be the one to speak first: a client of the mesh begins
@@ -58,11 +54,7 @@ pub(super) async fn first(io: BoxIo) -> io::Result<(First, Rewind<BoxIo>)> {
 pub(super) async fn first_within(io: BoxIo, wait: Duration) -> io::Result<(First, Rewind<BoxIo>)> {
     let mut io = Rewind::new(io);
     let first = match tokio::time::timeout(wait, io.fill()).await {
-        Ok(got) => match got? {
-            0 => First::Nothing,
-            _ if io.bytes[0] == HANDSHAKE => First::Tls,
-            _ => First::Other,
-        },
+        Ok(got) => io.first(got?),
         Err(_) => First::Other,
     };
     Ok((first, io))
@@ -104,6 +96,15 @@ impl<T> Rewind<T> {
             end: 0,
         }
     }
+
+    /// What it begins with, after a first read of that many bytes.
+    fn first(&self, got: usize) -> First {
+        match got {
+            0 => First::Nothing,
+            _ if self.bytes[0] == HANDSHAKE => First::Tls,
+            _ => First::Other,
+        }
+    }
 }
 
 impl<T: AsyncRead + Unpin> Rewind<T> {
@@ -134,32 +135,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Rewind<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
+    forward_writes!();
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }
 

@@ -82,14 +82,9 @@ impl Way {
         if self.done {
             return Ok(Poll::Ready(()));
         }
-        match self.poll_move(cx, reader, writer) {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) => {
-                self.done = true;
-                Ok(Poll::Ready(()))
-            }
-        }
+        let moved = self.poll_move(cx, reader, writer)?;
+        self.done = moved.is_ready();
+        Ok(moved)
     }
 
     /// Ready when the end was passed on.
@@ -151,9 +146,8 @@ impl Way {
         W: AsyncWrite + Unpin + ?Sized,
     {
         let mut read = ReadBuf::new(buffer);
-        match Pin::new(reader).poll_read(cx, &mut read) {
-            Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(result) => result?,
+        if Pin::new(reader).poll_read(cx, &mut read)?.is_pending() {
+            return Ok(Poll::Pending);
         }
         let bytes = read.filled();
         if bytes.is_empty() {

@@ -12,6 +12,7 @@ mod connect;
 mod ends;
 mod error;
 mod eyeballs;
+mod forward;
 mod h1;
 mod h2;
 mod info;
@@ -28,6 +29,7 @@ pub use self::io::{BoxIo, Io};
 pub use self::pool::{EndpointPool, PoolStats};
 
 pub(crate) use self::ends::Lingering;
+pub(crate) use self::forward::forward_writes;
 pub(crate) use self::io::abort;
 pub(crate) use self::pool::{Bytes, Held, Kept, Room};
 
