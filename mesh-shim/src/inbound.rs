@@ -43,13 +43,7 @@ impl Service<Request<MeshBody>> for LocalApp {
         let relay = Relay::of(&mut request);
         *request.version_mut() = self.version;
         let pool = self.pool.clone();
-        Box::pin(async move {
-            let response = pool.call(request).await?;
-            Ok(match relay {
-                Some(relay) => relay.join(response),
-                None => response,
-            })
-        })
+        Box::pin(async move { Ok(Relay::answer(relay, pool.call(request).await?)) })
     }
 }
 

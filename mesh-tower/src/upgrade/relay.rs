@@ -51,6 +51,14 @@ impl Relay {
         response.status() == StatusCode::SWITCHING_PROTOCOLS
     }
 
+    /// The answer to the caller: the tunnel's, if it had asked for one.
+    pub fn answer(relay: Option<Self>, response: Response<MeshBody>) -> Response<MeshBody> {
+        match relay {
+            Some(relay) => relay.join(response),
+            None => response,
+        }
+    }
+
     /// If the service has given the tunnel, the answer to the caller; bytes then go both ways until
     /// both sides have ended, or one fails. Any other answer is left as it is.
     pub fn join(self, response: Response<MeshBody>) -> Response<MeshBody> {

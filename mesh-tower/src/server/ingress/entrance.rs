@@ -48,13 +48,7 @@ impl Service<Request<MeshBody>> for Entrance {
     fn call(&mut self, mut request: Request<MeshBody>) -> Self::Future {
         let relay = Relay::of(&mut request);
         let call = self.client.call(request);
-        Box::pin(async move {
-            let response = call.await?;
-            Ok(match relay {
-                Some(relay) => relay.join(response),
-                None => response,
-            })
-        })
+        Box::pin(async move { Ok(Relay::answer(relay, call.await?)) })
     }
 }
 
