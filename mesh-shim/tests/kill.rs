@@ -88,12 +88,9 @@ fn caller(authority: &Authority, inbound: &[SocketAddr]) -> Mesh {
     });
     Mesh::builder("shop/web")
         .credentials(credentials)
-        // All that is in flight may be on one of the two: more retries at a time than the default
-        // ceiling (3 and a fifth of the calls) lets through.
-        .policy_text(
-            "service: shop/legacy\nbackend: { ceilings: { maxRetries: 20 } }\n\
-             route: [{ retry: { attempts: 2 } }]",
-        )
+        // All else is the default: what is in flight on one of the two is more than the ceiling of
+        // retries (3 and a fifth of the calls).
+        .policy_text("service: shop/legacy\nroute: [{ retry: { attempts: 2 } }]")
         .endpoint_infos("shop/legacy", endpoints)
         .build()
         .unwrap()

@@ -63,6 +63,8 @@ pub enum Verdict {
         reason: RetryReason,
         /// The budget has paid; [`Budget::refund`] it if the retry is not made.
         paid: bool,
+        /// It counts under the ceiling of retries in flight (`ceilings.maxRetries`).
+        counted: bool,
     },
     /// No.
     Stop(StopReason),
@@ -118,6 +120,14 @@ pub enum StopReason {
 /// (GOAWAY, REFUSED_STREAM): one GOAWAY refuses hundreds at once, and no work was done for any.
 /// Nor does a call that was the probe of an endpoint: it is one in seconds, and its caller has not
 /// asked to be the one.
+///
+/// The ceiling of retries in flight is for those whose earlier attempt may still be at work at the
+/// callee: answers that say "overloaded", and timeouts. A call whose connection ended before an
+/// answer is a *requeue* (Finagle's word): a process that dies breaks all that was in flight on it
+/// in one moment, which is any share of the calls, and what it worked on died with it. So a requeue
+/// needs no place under the ceiling, like all retries in Finagle and Linkerd, which have none. The
+/// budget pays for it: a callee whose every connection dies sees no more than 20 % and 10 a second
+/// above the calls.
 pub fn may_retry(
     failed: &Failed<'_>,
     limits: &Limits<'_>,
@@ -136,6 +146,7 @@ pub fn may_retry(
                 pause,
                 reason,
                 paid,
+                counted: paid && !failed.is_requeue(),
             }
         }
     }
@@ -245,6 +256,16 @@ pub(crate) fn http_of_grpc(code: u32) -> Option<u16> {
         14 => 503,
         _ => return None,
     })
+}
+
+// === impl Failed ===
+
+impl Failed<'_> {
+    /// Whether the connection ended under the call, without an answer: what repeats it stands in its
+    /// place and needs none under the ceiling of retries in flight.
+    pub fn is_requeue(&self) -> bool {
+        self.flags.broken && self.status.is_none() && self.grpc.is_none()
+    }
 }
 
 // === impl RetryReason ===

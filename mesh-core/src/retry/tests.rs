@@ -484,6 +484,37 @@ fn what_could_not_be_sent_goes_to_a_reachable_endpoint_without_a_budget_twice() 
 }
 
 #[test]
+fn a_call_whose_connection_ended_is_paid_for_and_needs_no_place_under_the_ceiling() {
+    let case = |broken, status, kind| Case {
+        flags: Flags {
+            broken,
+            ..Flags::default()
+        },
+        status,
+        class: Class::Failure(kind),
+        ..Case::default()
+    };
+    let places = [
+        (case(true, None, FailureKind::Transport), false),
+        // A stream that was reset, an attempt that took too long, an answer: more load.
+        (case(false, None, FailureKind::Transport), true),
+        (case(false, None, FailureKind::Timeout), true),
+        (case(false, Some(503), FailureKind::Unavailable), true),
+    ];
+    for (case, place) in places {
+        let Verdict::Retry { paid, counted, .. } = case.verdict() else {
+            panic!("{:?}", case.verdict());
+        };
+        assert_eq!((paid, counted), (true, place), "{:?}", case.flags);
+    }
+    let empty = Case {
+        budget: no_reserve(20),
+        ..case(true, None, FailureKind::Transport)
+    };
+    assert_eq!(empty.reason(), Err(StopReason::Budget));
+}
+
+#[test]
 fn a_call_that_was_the_probe_of_an_endpoint_is_repeated_without_a_budget_where_it_may_be() {
     let probe = |attempts| Case {
         attempts,

@@ -732,7 +732,8 @@ pub struct Ceilings {
     /// Calls in flight.
     #[prost(uint32, optional, tag = "3")]
     pub max_requests: ::core::option::Option<u32>,
-    /// Retries in flight, beside the budget.
+    /// Retries in flight of failed answers and timeouts, beside a share of the calls (the budget's
+    /// percent). What repeats a call whose connection ended is bounded by the budget alone.
     #[prost(uint32, optional, tag = "4")]
     pub max_retries: ::core::option::Option<u32>,
 }

@@ -66,11 +66,11 @@ impl Calls<'_> {
         }
     }
 
-    /// The same, for a retry that adds load. One that is free is the first of its call that an
+    /// The same, for a retry that counts under it. One that is free is the first of its call that an
     /// endpoint sees: a hundred calls that waited for one connection, which is refused, may all go
-    /// elsewhere.
-    pub(super) fn place_if(&self, adds_load: bool) -> Result<Option<Permit>, StopReason> {
-        match adds_load {
+    /// elsewhere. So may all whose connection broke.
+    pub(super) fn place_if(&self, counted: bool) -> Result<Option<Permit>, StopReason> {
+        match counted {
             true => self.place(),
             false => Ok(None),
         }

@@ -231,7 +231,7 @@ fn decide(
     let next = after_failure(hedger, &failed, &limits, calls.budget, now, &mut rng);
     let place = match &next {
         Next::Stop(_) => Ok(None),
-        _ => calls.place(),
+        _ => calls.place_if(!failed.is_requeue()),
     };
     match (next, place) {
         (Next::Stop(why), _) => Next::Stop(why),

@@ -8,7 +8,7 @@ use mesh_core::ceiling::Permit;
 use mesh_core::error::MeshError;
 use mesh_core::hedge::Hedger;
 use mesh_core::policy::RetryPolicy;
-use mesh_core::retry::{Budget, RetryReason, Verdict, may_retry};
+use mesh_core::retry::{Budget, Verdict, may_retry};
 use tower_service::Service;
 
 use super::calls::{Calls, Head, since};
@@ -173,17 +173,12 @@ where
         let verdict = may_retry(&failed, &limits, calls.budget, now, &mut rng);
         let never_sent = failed.flags.never_sent;
         let (pause, reason) = match verdict {
-            // A refused stream has freed what its repetition takes: it needs no place.
-            Verdict::Retry {
-                pause,
-                reason: reason @ RetryReason::Refused,
-                paid: false,
-            } => (pause, reason),
             Verdict::Retry {
                 pause,
                 reason,
                 paid,
-            } => match calls.place_if(paid) {
+                counted,
+            } => match calls.place_if(counted) {
                 Ok(place) => {
                     retrying = place;
                     (pause, reason)

@@ -11,6 +11,7 @@ mod live;
 mod metrics;
 mod mirrors;
 mod per_route;
+mod requeue;
 mod resilience;
 mod retries;
 mod returning;

@@ -99,9 +99,6 @@ impl Four {
     }
 }
 
-/// As many retries in flight as there may be calls under way.
-const PATIENT: &str = "route: [{ retry: { attempts: 2, codes: [503] } }]\n\
-    backend: { ceilings: { maxRetries: 20 } }";
 const RETRY: &str = "route: [{ retry: { attempts: 2, codes: [503] } }]";
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +115,7 @@ async fn an_endpoint_that_was_down_for_long_gets_its_share_within_5_s_of_its_res
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_was_restarted_at_once_gets_its_share_within_5_s() {
-    let four = Four::new(PATIENT);
+    let four = Four::new(RETRY);
     four.load(5).await;
     let under_way = (0..8).map(|_| status(&four.client, get("/")));
     let under_way = futures_util::future::join_all(under_way);

@@ -240,7 +240,7 @@ defaults! {
     MAX_PENDING: u32 = 1024, "ceilings.maxPendingRequests" = "1024", "Envoy's number.";
     MAX_REQUESTS: u32 = 1024, "ceilings.maxRequests" = "1024", "Envoy's number.";
     MAX_RETRIES: u32 = 3, "ceilings.maxRetries" = "3",
-        "Retries in flight beside those that the budget pays for (Envoy).";
+        "Envoy's number, beside 20 % of the calls. Calls whose connection ended need no place: they break all at once when a process dies, and the budget bounds them (Finagle, Linkerd).";
     ENDPOINT_WEIGHT: u32 = 1, "endpoints.static[].weight" = "1", "All endpoints are equal.";
     BACKEND_WEIGHT: u32 = 1, "backendRefs[].weight" = "1", "Gateway API's number.";
     EXTERNAL_PORT: u16 = 443, "endpoints.external.port" = "443", "The port of HTTPS.";

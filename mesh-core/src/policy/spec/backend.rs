@@ -44,7 +44,8 @@ schema! {
         max_pending_requests: Option<u32> = "maxPendingRequests" default;
         /// Calls in flight.
         max_requests: Option<u32> = "maxRequests" default;
-        /// Retries in flight, beside the budget.
+        /// Retries in flight of failed answers and timeouts, beside a share of the calls (the budget's
+        /// percent). What repeats a call whose connection ended is bounded by the budget alone.
         max_retries: Option<u32> = "maxRetries" default;
     }
 }
