@@ -17,8 +17,14 @@
 //! assert!(MeshBody::empty().is_end_stream());
 //! ```
 
+mod carry;
 mod collect;
+mod from;
+mod guarded;
+mod incoming;
 mod mesh_body;
+mod source;
+mod trailers;
 
 pub use self::collect::TooLarge;
 pub use self::mesh_body::MeshBody;
