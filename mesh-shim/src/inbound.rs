@@ -1,51 +1,15 @@
-//! Requests of the mesh on their way to the application: the service under the server stack.
+//! Requests of the mesh on their way to the application.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Request, Response, Version};
+use http::Version;
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_tower::Mesh;
-use mesh_tower::body::MeshBody;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::transport::{EndpointPool, PoolConfig, Protocol, TcpAccept};
-use mesh_tower::upgrade::Relay;
-use tower_service::Service;
 
 use crate::config::{App, AppProtocol};
-
-/// The application, as a service.
-#[derive(Clone)]
-pub(crate) struct LocalApp {
-    pool: Arc<EndpointPool>,
-    /// What the application speaks; the peer's version means nothing to it.
-    version: Version,
-}
-
-impl LocalApp {
-    pub(crate) fn new(pool: Arc<EndpointPool>, version: Version) -> Self {
-        Self { pool, version }
-    }
-}
-
-impl Service<Request<MeshBody>> for LocalApp {
-    type Response = Response<MeshBody>;
-    type Error = MeshError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, MeshError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request<MeshBody>) -> Self::Future {
-        let relay = Relay::of(&mut request);
-        *request.version_mut() = self.version;
-        let pool = self.pool.clone();
-        Box::pin(async move { Ok(Relay::answer(relay, pool.call(request).await?)) })
-    }
-}
+use crate::plain_peer::PlainPeer;
 
 /// Starts to take requests of the mesh for `app` on this worker.
 pub(crate) fn serve(
@@ -71,6 +35,5 @@ pub(crate) fn serve(
         PoolConfig::new(app.addr).with_protocol(protocol),
         mesh.connector().clone(),
     );
-    let app = LocalApp::new(Arc::new(pool), version);
-    server.serve(app)
+    server.serve(PlainPeer::new(Arc::new(pool), version))
 }

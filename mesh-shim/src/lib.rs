@@ -19,6 +19,7 @@ mod join;
 mod lifecycle;
 mod listeners;
 mod logging;
+mod plain_peer;
 mod proxy;
 mod settings;
 mod supervise;

@@ -17,7 +17,7 @@ use mesh_tower::body::MeshBody;
 use mesh_tower::transport::{Connect, EndpointPool, PoolConfig};
 use tower_service::Service as _;
 
-use crate::inbound::LocalApp;
+use crate::plain_peer::PlainPeer;
 
 /// Hosts whose connections are kept; with more of them the one that was resolved first goes.
 const HOSTS: usize = 100;
@@ -66,7 +66,7 @@ impl Outside {
             true => Version::HTTP_2,
             false => Version::HTTP_11,
         };
-        let answer = LocalApp::new(pool, version).call(request);
+        let answer = PlainPeer::new(pool, version).call(request);
         match tokio::time::timeout(STREAM_IDLE, answer).await {
             Ok(answer) => answer,
             Err(_) => {
