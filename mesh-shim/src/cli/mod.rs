@@ -1,5 +1,6 @@
 //! Flags and environment of `mesh-shim`.
 
+mod applications;
 mod flags;
 
 use std::ffi::OsString;
