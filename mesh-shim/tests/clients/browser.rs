@@ -6,8 +6,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::common::Scratch;
+use crate::common::programs::{LONG, installed, python};
 use crate::websocket::pair;
-use crate::{LONG, installed, python};
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 

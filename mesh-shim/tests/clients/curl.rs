@@ -2,7 +2,8 @@
 
 use crate::common::Scratch;
 use crate::common::pair::{Pair, Setup};
-use crate::{files, installed, run};
+use crate::common::programs::{installed, run};
+use crate::files;
 
 #[tokio::test]
 async fn curl_speaks_both_versions_uploads_and_downloads() {

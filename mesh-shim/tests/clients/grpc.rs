@@ -1,10 +1,8 @@
 //! Python's grpcio: the four kinds, metadata, deadline, status, cancellation.
 
-use std::net::SocketAddr;
-
 use crate::common::Scratch;
 use crate::common::pair::{Pair, Setup};
-use crate::{PythonApp, python, run};
+use crate::common::programs::{PythonApp, python, run};
 
 const SERVER: &str = r#"
 import sys, time, threading
@@ -134,12 +132,11 @@ print("all well")
 async fn grpcio_has_its_four_kinds() {
     let Some(python) = python("grpc") else { return };
     let app = PythonApp::start(&python, SERVER);
-    let addr = SocketAddr::from(([127, 0, 0, 1], app.port));
     let setup = Setup {
         speaks: Some("grpc"),
         ..Setup::default()
     };
-    let pair = Pair::start(addr, setup).await;
+    let pair = Pair::start(app.addr, setup).await;
     let scratch = Scratch::new();
     let client = scratch.write("client.py", CLIENT).display().to_string();
     let front = pair.front().to_string();

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::common::Shim;
 use crate::common::app::RawApp;
 use crate::common::pair::{Pair, Setup};
 use crate::common::wire::Wire;
@@ -19,17 +18,6 @@ fn size() -> u64 {
             4 << 30
         }
     })
-}
-
-/// Resident memory now, in KiB.
-fn memory(shim: &Shim) -> u64 {
-    let pid = shim.child.id().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 async fn push(io: &mut (impl tokio::io::AsyncWrite + Unpin), bytes: u64) {
@@ -76,7 +64,7 @@ async fn large_uploads_and_downloads_take_no_memory() {
         .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         .await;
     client.answer().await;
-    let before = [memory(&pair.web), memory(&pair.app)];
+    let before = [pair.web.memory(), pair.app.memory()];
 
     let began = Instant::now();
     let head = format!("PUT /up HTTP/1.1\r\nHost: app.shop\r\nContent-Length: {bytes}\r\n\r\n");
@@ -94,7 +82,7 @@ async fn large_uploads_and_downloads_take_no_memory() {
     };
     let (answer, ()) = tokio::join!(up, taken);
     assert_eq!(answer.text(), "done");
-    let (up, after_up) = (began.elapsed(), [memory(&pair.web), memory(&pair.app)]);
+    let (up, after_up) = (began.elapsed(), [pair.web.memory(), pair.app.memory()]);
 
     let began = Instant::now();
     client
@@ -112,7 +100,7 @@ async fn large_uploads_and_downloads_take_no_memory() {
         pull(&mut client, bytes).await;
     };
     tokio::join!(down, got);
-    let (down, after_down) = (began.elapsed(), [memory(&pair.web), memory(&pair.app)]);
+    let (down, after_down) = (began.elapsed(), [pair.web.memory(), pair.app.memory()]);
 
     println!(
         "{} MiB up in {up:.1?}, down in {down:.1?}; KiB of the two shims before {before:?}, after the upload {after_up:?}, after the download {after_down:?}",

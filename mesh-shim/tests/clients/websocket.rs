@@ -1,10 +1,8 @@
 //! Python's `websockets`, at both ends.
 
-use std::net::SocketAddr;
-
 use crate::common::Scratch;
 use crate::common::pair::{Pair, Setup};
-use crate::{PythonApp, python, run};
+use crate::common::programs::{PythonApp, python, run};
 
 /// Echoes, and serves a page that tries a fetch and a WebSocket and tells what came of it.
 pub(crate) const SERVER: &str = r#"
@@ -88,8 +86,7 @@ asyncio.run(main())
 
 pub(crate) async fn pair(python: &str) -> (PythonApp, Pair) {
     let app = PythonApp::start(python, SERVER);
-    let addr = SocketAddr::from(([127, 0, 0, 1], app.port));
-    let pair = Pair::start(addr, Setup::default()).await;
+    let pair = Pair::start(app.addr, Setup::default()).await;
     (app, pair)
 }
 

@@ -1,25 +1,20 @@
 //! Certificates change while the ingress runs.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::client::{Client, leaf, shown};
-use crate::common::PATIENCE;
+use crate::common::authority::Leaf;
+use crate::common::until;
 use crate::{Edge, named, route, service, to, write_pair};
 
 const WWW: &str = "www.example.com";
 
 async fn until_shown(edge: &Edge, name: &str, expected: &[u8]) -> Duration {
-    let began = Instant::now();
-    while shown(edge.tls(), name, &edge.public.pem)
-        .await
-        .ok()
-        .as_deref()
-        != Some(expected)
-    {
-        assert!(began.elapsed() < PATIENCE, "{name} is not shown");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    began.elapsed()
+    until(&format!("{name} is shown"), async || {
+        let leaf = shown(edge.tls(), name, &edge.public.pem).await;
+        leaf.is_ok_and(|leaf| leaf == expected)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -31,14 +26,17 @@ async fn a_new_pair_serves_the_next_handshake_and_a_broken_one_changes_nothing()
     let mut old = Client::secure(edge.tls(), WWW, &roots, "h2").await;
     assert_eq!(old.get(WWW, "/").await.status, 200);
 
-    let renewed = edge.public.pair(&[WWW]);
+    let renewed = edge.public.hosts(&[WWW]);
     write_pair(&edge.scratch, "www", &renewed);
     let took = until_shown(&edge, WWW, &leaf(&renewed)).await;
     println!("a new pair was shown after {took:?}");
     assert_eq!(old.get(WWW, "/").await.status, 200);
 
     // The key of another: told once, with path and code; the last good one stays.
-    let wrong = (edge.public.pair(&[WWW]).0, renewed.1.clone());
+    let wrong = Leaf {
+        cert: edge.public.hosts(&[WWW]).cert,
+        key: renewed.key.clone(),
+    };
     write_pair(&edge.scratch, "www", &wrong);
     let line = edge.shim.line("M1005").await;
     assert!(line.contains("www.key: it is not the key of"), "{line}");
@@ -52,11 +50,11 @@ async fn a_new_pair_serves_the_next_handshake_and_a_broken_one_changes_nothing()
         leaf(&renewed)
     );
     // The others are not touched.
-    let other = edge.public.pair(&["*.example.com"]);
+    let other = edge.public.hosts(&["*.example.com"]);
     write_pair(&edge.scratch, "any", &other);
     until_shown(&edge, "a.example.com", &leaf(&other)).await;
 
-    let good = edge.public.pair(&[WWW]);
+    let good = edge.public.hosts(&[WWW]);
     write_pair(&edge.scratch, "www", &good);
     until_shown(&edge, WWW, &leaf(&good)).await;
     edge.shim

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::common::PATIENCE;
+use crate::common::authority::Leaf;
 
 /// An answer, whole.
 #[derive(Debug)]
@@ -65,8 +66,8 @@ pub(crate) async fn shown(addr: SocketAddr, name: &str, roots: &str) -> std::io:
 }
 
 /// The leaf of a pair.
-pub(crate) fn leaf(pair: &(String, String)) -> Vec<u8> {
-    let leaf = CertificateDer::from_pem_slice(pair.0.as_bytes());
+pub(crate) fn leaf(pair: &Leaf) -> Vec<u8> {
+    let leaf = CertificateDer::from_pem_slice(pair.cert.as_bytes());
     leaf.unwrap().to_vec()
 }
 

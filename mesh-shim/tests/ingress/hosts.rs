@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::client::{Client, tls};
-use crate::common::{PATIENCE, Shim};
+use crate::common::{PATIENCE, Shim, until};
 use crate::{Edge, named, route, service, to};
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn no_name_is_refused_unless_there_is_a_default() {
             "{refused}"
         );
     }
-    let fallback = edge.public.pair(&["127.0.0.1", "fallback.example.org"]);
+    let fallback = edge.public.hosts(&["127.0.0.1", "fallback.example.org"]);
     crate::write_pair(&edge.scratch, "default", &fallback);
     let began = Instant::now();
     let stream = loop {
@@ -145,18 +145,17 @@ async fn a_changed_policy_routes_the_next_request() {
     let mut client = Client::secure(edge.tls(), "www.example.com", &edge.public.pem, "h2").await;
     assert_eq!(client.get("www.example.com", "/").await.body, "web");
     edge.scratch.write("policy.yaml", &policy("api"));
-    let began = Instant::now();
-    while client.get("www.example.com", "/").await.body != "api" {
-        assert!(began.elapsed() < PATIENCE);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    println!("a changed route was in force after {:?}", began.elapsed());
+    let took = until("the new route is in force", async || {
+        client.get("www.example.com", "/").await.body == "api"
+    })
+    .await;
+    println!("a changed route was in force after {took:?}");
     // Taken away, it is no route to anywhere.
     edge.scratch.write("policy.yaml", &services);
-    while client.get("www.example.com", "/").await.status != 404 {
-        assert!(began.elapsed() < PATIENCE);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until("the route is gone", async || {
+        client.get("www.example.com", "/").await.status == 404
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use crate::client::Client;
 use crate::common::pair::{Pair, Setup};
-use crate::common::{PATIENCE, Scratch, free_port};
+use crate::common::{Scratch, free_port, until};
 use crate::{Edge, named, route, service, to};
 
 const WWW: &str = "www.example.com";
@@ -80,12 +79,8 @@ async fn a_successor_takes_the_listeners_over_and_no_request_fails() {
         })
         .collect();
     let at_least = async |n: u64| {
-        let enough = async {
-            while done.load(Relaxed) < n {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, enough).await.unwrap();
+        let what = format!("{n} requests are served");
+        until(&what, async || done.load(Relaxed) >= n).await;
     };
     at_least(100).await;
     let mut successor = edge.successor(&flags);

@@ -19,42 +19,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use common::app::Recorder;
-use common::{Scratch, Shim};
-use rcgen::{CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-
-/// An authority that clients outside believe.
-pub(crate) struct Public {
-    issuer: Issuer<'static, KeyPair>,
-    pub(crate) pem: String,
-}
-
-impl Public {
-    pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        // OpenSSL takes a leaf whose issuer has its own name for self-signed.
-        let name = "an authority for tests";
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
-        let pem = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(params, key);
-        Self { issuer, pem }
-    }
-
-    /// A certificate for names, and its key.
-    pub(crate) fn pair(&self, names: &[&str]) -> (String, String) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-}
+use common::authority::Leaf;
+use common::{Authority, Scratch, Shim};
 
 /// A service with one instance in plaintext.
 pub(crate) fn service(name: &str, at: SocketAddr) -> String {
@@ -95,7 +61,8 @@ const ANY: [&str; 2] = ["127.0.0.1:0", "http://127.0.0.1:0"];
 /// An ingress with its files.
 pub(crate) struct Edge {
     pub(crate) shim: Shim,
-    pub(crate) public: Public,
+    /// Whom the clients outside believe.
+    pub(crate) public: Authority,
     pub(crate) scratch: Scratch,
 }
 
@@ -125,41 +92,18 @@ impl Edge {
         listen: [&str; 2],
         variables: &[(&str, &str)],
     ) -> Self {
-        let (scratch, public) = (Scratch::new(), Public::new());
-        write_pair(&scratch, "www", &public.pair(&["www.example.com"]));
-        write_pair(&scratch, "any", &public.pair(&["*.example.com"]));
-        let api = public.pair(&["api.example.org"]);
-        scratch.write("certificates/api/tls.crt", &api.0);
-        scratch.write("certificates/api/tls.key", &api.1);
+        let (scratch, public) = (Scratch::new(), Authority::new());
+        write_pair(&scratch, "www", &public.hosts(&["www.example.com"]));
+        write_pair(&scratch, "any", &public.hosts(&["*.example.com"]));
+        let api = public.hosts(&["api.example.org"]);
+        scratch.write("certificates/api/tls.crt", &api.cert);
+        scratch.write("certificates/api/tls.key", &api.key);
         scratch.write("ca.pem", &public.pem);
-        let policy = scratch.write("policy.yaml", policy).display().to_string();
-        let directory = scratch.path().join("certificates").display().to_string();
-        let any = "127.0.0.1:0";
-        let mut args = vec![
-            "proxy",
-            "--as",
-            "shop/edge",
-            "--outbound",
-            "off",
-            "--ingress",
-            listen[0],
-            "--ingress",
-            listen[1],
-            "--certificates",
-            &directory,
-            "--health",
-            any,
-            "--metrics",
-            any,
-            "--policy",
-            &policy,
-            "--drain-unready",
-            "0s",
-            "--drain-in-flight",
-            "5s",
-        ];
-        args.extend(flags);
-        let shim = Shim::spawn_with(&args, variables);
+        scratch.write("policy.yaml", policy);
+        let own = ["127.0.0.1:0"; 2];
+        let drains = ["--drain-unready", "0s", "--drain-in-flight", "5s"];
+        let flags = [&drains[..], flags].concat();
+        let shim = shim(&scratch, listen, own, &flags, variables);
         Self {
             shim,
             public,
@@ -169,38 +113,19 @@ impl Edge {
 
     /// The same again, to take over from the one that runs.
     pub(crate) fn successor(&self, flags: &[&str]) -> Shim {
-        let policy = self
-            .scratch
-            .path()
-            .join("policy.yaml")
-            .display()
-            .to_string();
-        let directory = self.scratch.path().join("certificates");
-        let directory = directory.display().to_string();
-        let [health, metrics] = ["health", "metrics"].map(|name| self.shim.port(name).to_string());
-        let tls = self.tls().to_string();
-        let plaintext = format!("http://{}", self.plaintext());
-        let mut args = vec![
-            "proxy",
-            "--as",
-            "shop/edge",
-            "--outbound",
-            "off",
-            "--ingress",
-            &plaintext,
-            "--ingress",
-            &tls,
-            "--certificates",
-            &directory,
-            "--health",
-            &health,
-            "--metrics",
-            &metrics,
-            "--policy",
-            &policy,
+        let listen = [
+            format!("http://{}", self.plaintext()),
+            self.tls().to_string(),
         ];
-        args.extend(flags);
-        Shim::spawn(&args)
+        let own = ["health", "metrics"].map(|name| self.shim.port(name).to_string());
+        let (listen, own) = (listen.each_ref(), own.each_ref());
+        shim(
+            &self.scratch,
+            listen.map(String::as_str),
+            own.map(String::as_str),
+            flags,
+            &[],
+        )
     }
 
     pub(crate) fn tls(&self) -> SocketAddr {
@@ -216,9 +141,27 @@ impl Edge {
     }
 }
 
+/// An ingress with the files in `scratch`: where it listens, its ports for health and metrics, more flags.
+fn shim(
+    scratch: &Scratch,
+    listen: [&str; 2],
+    own: [&str; 2],
+    flags: &[&str],
+    variables: &[(&str, &str)],
+) -> Shim {
+    let [policy, certificates] =
+        ["policy.yaml", "certificates"].map(|name| scratch.path().join(name).display().to_string());
+    let mut args = vec!["proxy", "--as", "shop/edge", "--outbound", "off"];
+    args.extend(["--ingress", listen[0], "--ingress", listen[1]]);
+    args.extend(["--health", own[0], "--metrics", own[1]]);
+    args.extend(["--policy", &policy, "--certificates", &certificates]);
+    args.extend(flags);
+    Shim::spawn_with(&args, variables)
+}
+
 /// Each file moved into place, as tools do it.
-pub(crate) fn write_pair(scratch: &Scratch, name: &str, pair: &(String, String)) {
-    for (ending, text) in [("key", &pair.1), ("crt", &pair.0)] {
+pub(crate) fn write_pair(scratch: &Scratch, name: &str, pair: &Leaf) {
+    for (ending, text) in [("key", &pair.key), ("crt", &pair.cert)] {
         let next = scratch.write(&format!("certificates/{name}.{ending}.next"), text);
         let path = scratch.path().join(format!("certificates/{name}.{ending}"));
         std::fs::rename(next, path).unwrap();

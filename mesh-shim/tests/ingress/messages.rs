@@ -1,8 +1,10 @@
 //! What passes of requests and answers, and what only the mesh may say.
 
+use tokio::net::TcpStream;
+
 use crate::client::Client;
-use crate::common::PATIENCE;
 use crate::common::app::RawApp;
+use crate::common::until;
 use crate::{Edge, named, route, service, to};
 
 const WWW: &str = "www.example.com";
@@ -180,16 +182,11 @@ async fn a_stop_lets_what_is_in_flight_end() {
     wire.request().await;
     edge.shim.signal(rustix::process::Signal::TERM);
     // It takes no more, and waits for this one.
-    until_refused(edge.tls()).await;
+    until("connections are refused", async || {
+        TcpStream::connect(edge.tls()).await.is_err()
+    })
+    .await;
     wire.send(crate::common::app::ok().0).await;
     assert_eq!(asked.await.unwrap(), 200);
     assert_eq!(edge.shim.end().await.code(), Some(0));
-}
-
-async fn until_refused(addr: std::net::SocketAddr) {
-    let began = std::time::Instant::now();
-    while tokio::net::TcpStream::connect(addr).await.is_ok() {
-        assert!(began.elapsed() < PATIENCE);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
 }

@@ -10,12 +10,14 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::{Client, leaf, tls};
-use crate::{Edge, Public, named, route, service, to};
+use crate::common::Authority;
+use crate::common::authority::Leaf;
+use crate::{Edge, named, route, service, to};
 
 /// A TLS server with a certificate of its own, which sends back what it gets.
-async fn server(pair: &(String, String)) -> SocketAddr {
-    let chain = CertificateDer::pem_slice_iter(pair.0.as_bytes());
-    let key = PrivateKeyDer::from_pem_slice(pair.1.as_bytes()).unwrap();
+async fn server(pair: &Leaf) -> SocketAddr {
+    let chain = CertificateDer::pem_slice_iter(pair.cert.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(mesh_tower::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -42,8 +44,8 @@ async fn server(pair: &(String, String)) -> SocketAddr {
 #[tokio::test]
 async fn a_passed_name_reaches_the_servers_own_certificate_and_others_do_not() {
     let web = named("web").await;
-    let own = Public::new();
-    let pair = own.pair(&["db.example.com", "x.db.example.com", "www.example.com"]);
+    let own = Authority::new();
+    let pair = own.hosts(&["db.example.com", "x.db.example.com", "www.example.com"]);
     let at = server(&pair).await;
     let tcp = service("db", at).replace(
         "spec: {",
