@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Authority, Scratch, Shim};
+use common::{Authority, Scratch, Shim, until};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use mesh_core::balance::EndpointInfo;
@@ -36,6 +36,7 @@ async fn app() -> SocketAddr {
                     let head_ends = line == "\r\n";
                     line.clear();
                     if head_ends {
+                        // The work of the application.
                         tokio::time::sleep(Duration::from_millis(5)).await;
                         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
                         if io.write_all(answer).await.is_err() {
@@ -153,19 +154,17 @@ async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
             .map(|one| one.calls.load(Relaxed))
             .sum::<u64>()
     };
-    let until = async |most: u64| {
-        while calls() < most {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let at_least = async |n: u64| {
+        until(&format!("{n} calls are made"), async || calls() >= n).await;
     };
-    until(1_000).await;
+    at_least(1_000).await;
     let failed = || scores.each_ref().map(|one| one.failed.load(Relaxed));
     assert_eq!(failed(), [0, 0], "before the kill");
     killed.signal(Signal::KILL);
     let in_flight = scores[1].in_flight.load(Relaxed);
-    until(calls() + 200).await;
+    at_least(calls() + 200).await;
     let at_once = failed();
-    until(calls() + 2_000).await;
+    at_least(calls() + 2_000).await;
     stop.store(true, Relaxed);
     for caller in callers {
         caller.await.unwrap();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::app::{RawApp, Recorder, ok};
 use common::wire::Wire;
-use common::{Authority, PATIENCE, Scratch, Shim, free_port};
+use common::{Authority, PATIENCE, Scratch, Shim, free_port, until};
 use http::{Request, Response};
 use mesh_tower::server::ServerHandle;
 use mesh_tower::{Mesh, MeshBody};
@@ -349,8 +349,13 @@ async fn a_stop_drains_all_at_once_and_cuts_nobody() {
     for name in ["web", "api", "redis", "batch"] {
         assert!(text.contains(&format!("shop/{name} draining")), "{text}");
     }
-    // In flight beyond the time in which all are only unready.
-    tokio::time::sleep(unready + Duration::from_millis(500)).await;
+    // In flight beyond the time in which all are only unready: until nobody is let in any more.
+    let port = shim.port("shop/web inbound");
+    until("connections are refused", async || {
+        TcpStream::connect(port).await.is_err()
+    })
+    .await;
+    assert!(began.elapsed() >= unready, "{:?}", began.elapsed());
     let done = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone";
     slow.send(done).await;
     let answer = asking.await.unwrap();

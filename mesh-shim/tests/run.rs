@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
-use common::{Authority, PATIENCE, Scratch, Shim, free_port};
+use common::{Authority, Scratch, Shim, free_port, until};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use mesh_core::balance::EndpointInfo;
@@ -194,13 +194,10 @@ async fn get(mesh: &Mesh, path: &str) -> (StatusCode, String) {
 }
 
 async fn appears(path: &Path) {
-    tokio::time::timeout(PATIENCE, async {
-        while !path.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+    until(&format!("{} appears", path.display()), async || {
+        path.exists()
     })
-    .await
-    .unwrap();
+    .await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{Authority, Scratch, Shim};
+use common::{Authority, PATIENCE, Scratch, Shim, until_within};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use mesh_core::balance::EndpointInfo;
@@ -255,10 +255,14 @@ async fn three_takeovers_under_load_fail_no_call() {
             .map(|one| one.calls.load(Relaxed))
             .sum::<u64>()
     };
+    // Twice the time that all calls take at their rate.
+    let limit = PATIENCE + 2 * Duration::from_secs(most / RATE as u64);
+    let at_least = async |n: u64| {
+        let what = format!("{n} calls are made");
+        until_within(limit, &what, async || total() >= n).await;
+    };
     for round in 1..=3 {
-        while total() < most * round / 4 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        at_least(most * round / 4).await;
         let next = world
             .shim(&inbound.to_string(), &upstream.to_string())
             .await;
@@ -267,9 +271,7 @@ async fn three_takeovers_under_load_fail_no_call() {
         shim = next;
         println!("takeover {round} after {} calls", total());
     }
-    while total() < most {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    at_least(most).await;
     stop.store(true, Relaxed);
     for caller in callers {
         caller.await.unwrap();

@@ -216,6 +216,7 @@ async fn a_tunnel_outlives_the_timeout_of_its_handshake_and_ends_when_it_is_sile
     while began.elapsed() < Duration::from_millis(2500) {
         client.send("tick").await;
         assert_eq!(served.exact(4).await, b"tick");
+        // The pace: five turns within the second of silence that ends a tunnel.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let quiet = std::time::Instant::now();

@@ -127,7 +127,7 @@ async fn a_hundred_stalled_streams_on_each_of_ten_connections_are_bounded() {
     println!(
         "{answered} of 2,000 answers of 300 KiB given to two fronts, and stalled: KiB {before:?} -> {after:?}"
     );
-    assert!(answered > 200, "{answered}: nothing was there to hold");
+    assert!(answered >= 100, "{answered}: nothing was there to hold");
     for (before, after) in before.iter().zip(after) {
         assert!(after < before + 400 * 1024, "{before} -> {after}");
     }
