@@ -7,7 +7,10 @@
 //! assert!(mesh_tower::context::current().is_none());
 //! ```
 
+mod attempts;
 mod call;
+mod chosen;
+mod time;
 
 use std::future::Future;
 
@@ -16,7 +19,8 @@ use mesh_core::context::RequestContext;
 use tokio::task::futures::TaskLocalFuture;
 
 pub use self::call::CallContext;
-pub(crate) use self::call::{Chosen, Timed};
+pub(crate) use self::chosen::Chosen;
+pub(crate) use self::time::Timed;
 
 tokio::task_local! {
     /// The context of the request that this task is serving.
