@@ -16,9 +16,11 @@
 //! a policy of a thousand services costs a client of three no more than three.
 
 mod backend;
+mod completed;
 mod connector;
 mod discovery;
 mod endpoint;
+mod held;
 mod reconciler;
 mod service;
 mod settings;
