@@ -21,7 +21,8 @@ use super::{
     dispatch::{Answers, Dispatch, Phase},
     drive::{Age, drive},
     ingress::{Edge, Opening, Passed},
-    pace::{Line, Paced},
+    line::Line,
+    pace::Paced,
     signal::{Gate, Signal},
 };
 use crate::{

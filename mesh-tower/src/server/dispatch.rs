@@ -27,7 +27,7 @@ use super::{
     ends::{Endless, is_endless},
     ingress::Edge,
     is_buffered,
-    pace::{BusyGuard, Line},
+    line::{BusyGuard, Line},
     tunnel::Tunnel,
 };
 use crate::{

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{dispatch::Wire, pace::Line};
+use super::{dispatch::Wire, line::Line};
 use crate::{BoxError, body::MeshBody};
 
 /// Whether an answer has no end of its own: the client ends it, and says so by closing. Others that

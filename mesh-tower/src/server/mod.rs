@@ -44,6 +44,7 @@ mod ends;
 mod handle;
 mod ingress;
 mod layer;
+mod line;
 mod mesh;
 mod pace;
 mod scope;
