@@ -105,6 +105,7 @@ fn machine(cost: f64) -> Machine {
     let load = tokio::spawn(async move {
         let (mut before, mut rate) = (0, 0.0_f64);
         loop {
+            // How often the load is measured.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let now = counted.load(Ordering::Relaxed);
             rate = rate * 0.9 + (now - before) as f64;

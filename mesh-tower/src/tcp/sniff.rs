@@ -123,6 +123,7 @@ mod tests {
             io.set_nodelay(true).unwrap();
             for piece in pieces {
                 io.write_all(&piece).await.unwrap();
+                // The pace: each piece a segment of its own. Joined or apart, what is found is the same.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             io

@@ -62,7 +62,7 @@ impl Recorder {
     }
 
     /// A recorder with the default cap whose series all have this label too: for several meshes in one
-    /// process whose expositions are [merged](super::merge).
+    /// process whose expositions are [merged](super::merge()).
     pub fn labelled(label: &str, value: &str) -> Self {
         Self::build(SERIES_CAP, Some((label, value)))
     }

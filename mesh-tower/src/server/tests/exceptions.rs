@@ -90,6 +90,7 @@ async fn an_exception_that_is_prolonged_keeps_the_connections_that_it_let_in() {
     let answer = excepted.send_request(empty(get("/"))).await.unwrap();
     assert_eq!(text(answer).await, "nobody");
     until(3_600);
+    // Until the first date by the clock on the wall, two seconds away at most.
     while SystemTime::now() < first {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -455,6 +455,7 @@ async fn a_connection_that_is_used_outlives_the_time_of_a_head() {
             began.elapsed()
         );
         asked += 1;
+        // The pace of the requests: far within the head's 200 ms, until three times that have passed.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -97,7 +97,8 @@ async fn each_half_ends_by_itself() {
         .await
         .unwrap();
     assert_eq!(all, b"bye");
-    // Later than any linger: what is read and thrown away would be lost.
+    // For what must not happen: a side that lingers after an end, two seconds at most, and throws away
+    // what it reads, would have lost this. Nothing depends on it passing.
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     io.write_all(b"still here").await.unwrap();
     io.shutdown().await.unwrap();
@@ -127,11 +128,15 @@ async fn a_reset_stays_a_reset_both_ways() {
 
     // By the client.
     let (ended, mut end) = tokio::sync::mpsc::unbounded_channel();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let hears = heard.clone();
     let (_s, _c, _h, local) = pair(
         app(move |mut io| {
-            let ended = ended.clone();
+            let (ended, hears) = (ended.clone(), hears.clone());
             async move {
-                let mut all = Vec::new();
+                let mut all = vec![0; 3];
+                io.read_exact(&mut all).await.unwrap();
+                hears.store(all.len(), SeqCst);
                 let read = io.read_to_end(&mut all).await;
                 ended.send((all, read.map_err(|e| e.kind()))).unwrap();
             }
@@ -141,8 +146,8 @@ async fn a_reset_stays_a_reset_both_ways() {
     .await;
     let mut io = TcpStream::connect(local).await.unwrap();
     io.write_all(b"xyz").await.unwrap();
-    // It is through before it breaks off.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // A reset overtakes bytes that are still on their way: it breaks off when they have arrived.
+    until("its bytes", || heard.load(SeqCst) == 3).await;
     SockRef::from(&io).set_linger(Some(Duration::ZERO)).unwrap();
     drop(io);
     let (all, read) = soon("the reset", end.recv()).await.unwrap();
@@ -195,6 +200,7 @@ async fn silence_ends_by_the_policys_idle_time() {
         // What moves is not idle.
         io.write_all(b"x").await.unwrap();
         soon("the echo", io.read_exact(&mut byte)).await.unwrap();
+        // The pace: half of the idle time, four times over.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(soon("its end", io.read(&mut byte)).await.is_err());

@@ -201,6 +201,7 @@ async fn the_policy_declares_live_and_splits_by_weight() {
     soon("the new weights", async {
         while at_canary.load(SeqCst) == 0 {
             open.push(tcp.connect().await.unwrap());
+            // The pace of the connections, of which one in four goes there once the weights are known.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })

@@ -151,6 +151,7 @@ async fn under_load(protocol: &str) -> usize {
         .bind("127.0.0.1:0")
         .expect("a port")
         .serve(tower::service_fn(async |_: Request<MeshBody>| {
+            // The work of a call.
             tokio::time::sleep(Duration::from_millis(2)).await;
             Ok::<_, std::convert::Infallible>(Response::new(MeshBody::full("ok")))
         }))
