@@ -4,9 +4,11 @@
 //! [`Report`](mesh_core::report::Report).
 
 mod inbound;
+mod peer;
 mod sources;
 mod stamps;
 
-pub(crate) use self::inbound::{InboundStats, Outcome, PeerStats, Status};
+pub(crate) use self::inbound::InboundStats;
+pub(crate) use self::peer::{Outcome, PeerStats, Status};
 pub(crate) use self::sources::Source;
 pub(crate) use self::stamps::LastStamp;

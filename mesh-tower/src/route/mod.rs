@@ -21,6 +21,7 @@ mod choose;
 mod entry;
 mod future;
 mod hosts;
+mod lookup;
 mod service;
 mod target;
 

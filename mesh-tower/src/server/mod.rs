@@ -49,6 +49,7 @@ mod mesh;
 mod pace;
 mod scope;
 mod secure;
+mod serve;
 mod signal;
 mod stack;
 #[cfg(test)]

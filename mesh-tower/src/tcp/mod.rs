@@ -33,6 +33,7 @@
 mod client;
 mod connection;
 mod copy;
+mod dial;
 mod find;
 mod meter;
 mod open;
@@ -51,5 +52,5 @@ pub use self::find::Destination;
 pub use self::port::{Carried, TcpPort};
 pub use self::sniff::{Opening, sniff};
 
-pub(crate) use self::open::knock;
+pub(crate) use self::dial::knock;
 pub(crate) use self::server::{Application, Caller};

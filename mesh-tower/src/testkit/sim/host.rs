@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service as _;
 
 use super::Behaviour;
-use super::run::Record;
+use super::record::Record;
 use crate::BoxError;
 use crate::body::MeshBody;
 use crate::client::MeshClient;

@@ -53,12 +53,15 @@
 
 mod behaviour;
 mod expect;
+mod generate;
 mod host;
 mod latency;
 mod load;
 mod names;
 mod net;
 mod outcome;
+mod read;
+mod record;
 mod run;
 mod scenario;
 mod text;

@@ -1,13 +1,10 @@
 //! Builds the world of a scenario, lets the time pass, and writes down what happens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use http_body_util::BodyExt;
 use mesh_core::balance::EndpointInfo;
 use mesh_core::identity::SpiffeId;
 use mesh_core::name::ServiceName;
@@ -16,38 +13,23 @@ use mesh_core::policy::text::{Source, load_in};
 use mesh_core::policy::{Layer, Resource};
 use mesh_core::report::EndpointHealth;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use tower_service::Service as _;
 
+use super::generate::generate;
 use super::host::{Host, InMesh};
 use super::net::{Net, Uplink};
-use super::outcome::{Arrival, Call, Outcome, Turn};
+use super::outcome::{Outcome, Turn};
+use super::record::Record;
 use super::{Change, Load, Scenario, SimError};
-use crate::body::MeshBody;
 use crate::client::MeshClient;
 use crate::mesh::Mesh;
 use crate::testkit::begin_windows;
 
 /// How often the endpoints' states are looked at.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// How long calls in flight are waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) const NAMESPACE: &str = "shop";
 const TRUST_DOMAIN: &str = "sim.mesh";
-
-/// What has happened so far.
-pub(super) struct Record {
-    start: Instant,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    log: String,
-    calls: Vec<Call>,
-    arrivals: Vec<Arrival>,
-    turns: Vec<Turn>,
-}
 
 /// One process with a mesh.
 struct Process {
@@ -79,10 +61,7 @@ pub(super) fn run(scenario: &Scenario) -> Result<Outcome, SimError> {
 async fn simulate(scenario: &Scenario) -> Result<Outcome, SimError> {
     begin_windows().await;
 
-    let record = Arc::new(Record {
-        start: Instant::now(),
-        seen: Mutex::default(),
-    });
+    let record = Arc::new(Record::start());
     let mut world = World::new(scenario, &record)?;
     let looking = looks(&world);
     let mut loads = tokio::task::JoinSet::new();
@@ -350,81 +329,6 @@ fn place(scenario: &Scenario, index: usize, caller: usize, mesh: &Mesh) {
     mesh.feed().peers(at, peers, zones);
 }
 
-/// Makes the calls of one load until `end`, and waits for them.
-async fn generate(
-    record: Arc<Record>,
-    index: usize,
-    load: Load,
-    clients: Vec<(String, MeshClient)>,
-    rate: watch::Receiver<f64>,
-    end: Duration,
-    mut rng: fastrand::Rng,
-) {
-    let mut calls = tokio::task::JoinSet::new();
-    // Exact, so that a rate that is no whole number of milliseconds is kept on the average.
-    let mut next = load.between.0;
-    let mut turn = 0_usize;
-    while next < end {
-        tokio::time::sleep_until(record.start + next).await;
-        let now = *rate.borrow();
-        if now <= 0.0 {
-            next += LOOK;
-            continue;
-        }
-        next += load.gap(now, &mut rng);
-        while calls.try_join_next().is_some() {}
-        if calls.len() >= load.most {
-            record.line("load generator: too many calls in flight, one left out");
-            continue;
-        }
-        let (from, client) = &clients[turn % clients.len()];
-        turn += 1;
-        let call = call(
-            record.clone(),
-            index,
-            load.clone(),
-            from.clone(),
-            client.clone(),
-        );
-        calls.spawn(call);
-    }
-    while calls.join_next().await.is_some() {}
-}
-
-async fn call(record: Arc<Record>, index: usize, load: Load, from: String, mut client: MeshClient) {
-    let at = record.now();
-    let mut request = Request::new(MeshBody::empty());
-    *request.method_mut() = load.method.clone();
-    if let Ok(uri) = load.path.parse() {
-        *request.uri_mut() = uri;
-    }
-    for (name, value) in &load.headers {
-        request.headers_mut().append(name, value.clone());
-    }
-    let (end, good) = match client.call(request).await {
-        Ok(response) => {
-            let status = response.status();
-            match response.into_body().collect().await {
-                Ok(_) => (status.as_u16().to_string(), !status.is_server_error()),
-                Err(_) => ("broken".to_owned(), false),
-            }
-        }
-        Err(error) => (error.code().to_string(), false),
-    };
-    let took = record.now().saturating_sub(at);
-    record.line(&format!(
-        "{from} {} {} {end} {took:?}",
-        load.method, load.path
-    ));
-    record.seen().calls.push(Call {
-        at,
-        took,
-        load: index,
-        end,
-        good,
-    });
-}
-
 /// Watches the endpoints' states until it is dropped.
 fn looks(world: &World) -> crate::runtime::AbortOnDrop {
     let names: BTreeMap<SocketAddr, String> = world
@@ -467,31 +371,6 @@ fn looks(world: &World) -> crate::runtime::AbortOnDrop {
             }
         }
     })
-}
-
-// === impl Record ===
-
-impl Record {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.start)
-    }
-
-    pub(super) fn line(&self, text: &str) {
-        let seconds = self.now().as_secs_f64();
-        let _ = writeln!(self.seen().log, "{seconds:>9.3}  {text}");
-    }
-
-    pub(super) fn arrived(&self, host: &str) {
-        let at = self.now();
-        self.seen().arrivals.push(Arrival {
-            at,
-            host: host.to_owned(),
-        });
-    }
 }
 
 fn name(text: &str) -> Result<ServiceName, SimError> {
