@@ -9,13 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::authority::instance;
 use common::{Authority, Scratch, Shim, until};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Empty};
-use mesh_core::balance::EndpointInfo;
-use mesh_core::identity::SpiffeId;
 use mesh_tower::Mesh;
-use mesh_tower::tls::{Credentials, Identity, TrustRoots};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -50,9 +48,8 @@ async fn app() -> SocketAddr {
     addr
 }
 
-async fn shim(scratch: &Scratch, app: SocketAddr) -> Shim {
-    let identity = format!("dir:{}", scratch.path().join("identity").display());
-    let policy = scratch.path().join("policy.yaml").display().to_string();
+async fn shim(scratch: &Scratch, identity: &str, app: SocketAddr) -> Shim {
+    let policy = scratch.at("policy.yaml");
     let (port, any) = (app.port().to_string(), "127.0.0.1:0");
     let mut shim = Shim::spawn(&[
         "proxy",
@@ -69,7 +66,7 @@ async fn shim(scratch: &Scratch, app: SocketAddr) -> Shim {
         "--metrics",
         any,
         "--identity",
-        &identity,
+        identity,
         "--policy",
         &policy,
     ]);
@@ -78,17 +75,9 @@ async fn shim(scratch: &Scratch, app: SocketAddr) -> Shim {
 }
 
 fn caller(authority: &Authority, inbound: &[SocketAddr]) -> Mesh {
-    let leaf = authority.leaf("shop", "web");
-    let credentials = Credentials::new();
-    credentials.set_trust(TrustRoots::from_pem([("mesh.local", authority.pem.as_str())]).unwrap());
-    credentials.set_identity(Identity::from_pem(&leaf.cert, &leaf.key).unwrap());
-    let id: SpiffeId = "spiffe://mesh.local/ns/shop/sa/legacy".parse().unwrap();
-    let endpoints = inbound.iter().map(|addr| EndpointInfo {
-        identity: Some(id.clone()),
-        ..EndpointInfo::new(*addr)
-    });
+    let endpoints = inbound.iter().map(|addr| instance("legacy", *addr));
     Mesh::builder("shop/web")
-        .credentials(credentials)
+        .credentials(authority.credentials("web"))
         // All else is the default: what is in flight on one of the two is more than the ceiling of
         // retries (3 and a fifth of the calls).
         .policy_text("service: shop/legacy\nroute: [{ retry: { attempts: 2 } }]")
@@ -107,17 +96,14 @@ struct Score {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
     let (scratch, authority) = (Scratch::new(), Authority::new());
-    let leaf = authority.leaf("shop", "legacy");
-    scratch.write("identity/cert.pem", &leaf.cert);
-    scratch.write("identity/key.pem", &leaf.key);
-    scratch.write("identity/roots.pem", &authority.pem);
+    let identity = authority.identity(&scratch, "legacy");
     scratch.write(
         "policy.yaml",
         "apiVersion: v1\nkind: Service\nmetadata: { name: x, namespace: shop }\nspec: {}\n",
     );
     let (killed, mut other) = (
-        shim(&scratch, app().await).await,
-        shim(&scratch, app().await).await,
+        shim(&scratch, &identity, app().await).await,
+        shim(&scratch, &identity, app().await).await,
     );
     let mesh = caller(&authority, &[killed.port("inbound"), other.port("inbound")]);
     let stop = Arc::new(AtomicBool::new(false));

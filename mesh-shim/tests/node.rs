@@ -39,7 +39,7 @@ impl Machine {
             redis: free_port(),
         };
         for name in ["web", "api", "redis", "batch"] {
-            machine.identity(name);
+            machine.authority.identity(&machine.scratch, name);
         }
         let service = |name: &str, port: u16, more: &str| {
             format!(
@@ -68,15 +68,6 @@ impl Machine {
         machine
     }
 
-    fn identity(&self, name: &str) {
-        let leaf = self.authority.leaf("shop", name);
-        self.scratch.write(&format!("id/{name}/key.pem"), &leaf.key);
-        self.scratch
-            .write(&format!("id/{name}/roots.pem"), &self.authority.pem);
-        self.scratch
-            .write(&format!("id/{name}/cert.pem"), &leaf.cert);
-    }
-
     fn web(&self, app: SocketAddr) -> String {
         format!(
             "shop/web={},inbound=127.0.0.1:{},outbound=0,upstream=api.shop@0,\
@@ -102,9 +93,8 @@ impl Machine {
     }
 
     fn spawn_with(&self, apps: &[&str], more: &[&str], variable: (&str, &str)) -> Shim {
-        let path = |name: &str| self.scratch.path().join(name).display().to_string();
-        let (policy, any) = (path("policy.yaml"), "127.0.0.1:0");
-        let identity = format!("dir:{}", path("id/{name}"));
+        let (policy, any) = (self.scratch.at("policy.yaml"), "127.0.0.1:0");
+        let identity = format!("dir:{}", self.scratch.at("{name}"));
         let mut args: Vec<&str> = apps.iter().flat_map(|app| ["--app", *app]).collect();
         args.extend(["--policy", &policy, "--identity", &identity]);
         args.extend(["--health", any, "--metrics", any]);
@@ -295,7 +285,7 @@ async fn one_that_is_down_is_told_of_and_the_others_serve() {
 #[tokio::test]
 async fn one_that_cannot_join_is_told_of_and_tries_again() {
     let machine = Machine::new();
-    let key = machine.scratch.path().join("id/api");
+    let key = machine.scratch.path().join("api");
     std::fs::remove_dir_all(key).unwrap();
     let (web, api) = (Recorder::new(|_| ok()).await, h2c());
     let api_app = machine.api(api.local_addr()) + ",upstream=web.shop@0";
@@ -314,7 +304,7 @@ async fn one_that_cannot_join_is_told_of_and_tries_again() {
     assert_eq!(status, 503);
     assert!(text.contains("shop/web ok\nshop/api cannot join"), "{text}");
     // With its identity there, the next try succeeds.
-    machine.identity("api");
+    machine.authority.identity(&machine.scratch, "api");
     shim.turns("/readyz/shop/api", 200).await;
     let answer = get(upstreams(&shim, "shop/web")[0]).await;
     assert_eq!((answer.0, answer.2.as_str()), (200, "HTTP/2.0"));
@@ -383,7 +373,7 @@ async fn the_spans_of_all_go_out_at_the_end_side_by_side() {
         }
     });
     let callers = ["a", "b", "c", "d"].map(|name| {
-        machine.identity(name);
+        machine.authority.identity(&machine.scratch, name);
         format!("shop/{name},upstream=web.shop@0")
     });
     let web = machine.web(web.addr);
@@ -416,7 +406,7 @@ async fn a_newcomer_may_speak_for_another_set_of_applications() {
     let (web, api, redis) = (Recorder::new(|_| ok()).await, h2c(), echo().await);
     let (web_app, redis_app) = (machine.web(web.addr), machine.redis(redis));
     let api_app = machine.api(api.local_addr());
-    let socket = machine.scratch.path().join("sock").display().to_string();
+    let socket = machine.scratch.at("sock");
     let more = ["--takeover", &socket, "--drain-unready", "100ms"];
     let mut first = machine.spawn(&[&redis_app, &web_app], &more);
     first.ready().await;
@@ -442,8 +432,8 @@ async fn a_newcomer_may_speak_for_another_set_of_applications() {
     let gone = TcpStream::connect(("127.0.0.1", machine.redis)).await;
     assert!(gone.is_err(), "{gone:?}");
     // Also by a shim for that application alone.
-    let path = |name: &str| machine.scratch.path().join(name).display().to_string();
-    let (policy, identity) = (path("policy.yaml"), format!("dir:{}", path("id/web")));
+    let policy = machine.scratch.at("policy.yaml");
+    let identity = format!("dir:{}", machine.scratch.at("web"));
     let (port, inbound) = (web.addr.port().to_string(), machine.web.to_string());
     let any = "127.0.0.1:0";
     let mut args = vec!["--as", "shop/web", "--port", &port, "--inbound", &inbound];

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
+use common::authority::instance;
+use common::pair::LOCAL;
+use common::programs::installed;
 use common::{Authority, Scratch, Shim, free_port, until};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
-use mesh_core::balance::EndpointInfo;
-use mesh_core::identity::SpiffeId;
 use mesh_tower::server::ServerHandle;
-use mesh_tower::tls::{Credentials, Identity, TrustRoots};
 use mesh_tower::{Mesh, MeshBody};
 use rustix::process::Signal;
 use tower_service::Service as _;
@@ -59,10 +59,7 @@ struct World {
 impl World {
     /// `None` where there is no python3.
     fn new() -> Option<Self> {
-        let python = std::process::Command::new("python3")
-            .arg("--version")
-            .output();
-        if !python.is_ok_and(|python| python.status.success()) {
+        if !installed("python3") {
             return None;
         }
         let world = Self {
@@ -70,12 +67,7 @@ impl World {
             authority: Authority::new(),
             app: free_port(),
         };
-        let leaf = world.authority.leaf("shop", "legacy");
-        world.scratch.write("identity/cert.pem", &leaf.cert);
-        world.scratch.write("identity/key.pem", &leaf.key);
-        world
-            .scratch
-            .write("identity/roots.pem", &world.authority.pem);
+        world.authority.identity(&world.scratch, "legacy");
         world.scratch.write("app.py", APP);
         world.policy(None);
         Some(world)
@@ -101,36 +93,12 @@ impl World {
     }
 
     fn spawn_with(&self, more: &[&str], app: &[&str]) -> Shim {
-        let identity = format!("dir:{}", self.scratch.path().join("identity").display());
-        let policy = self
-            .scratch
-            .path()
-            .join("policy.yaml")
-            .display()
-            .to_string();
-        let mut args = vec![
-            "run",
-            "--as",
-            "shop/legacy",
-            "--inbound",
-            "127.0.0.1:0",
-            "--outbound",
-            "127.0.0.1:0",
-            "--health",
-            "127.0.0.1:0",
-            "--metrics",
-            "127.0.0.1:0",
-            "--workers",
-            "2",
-            "--drain-unready",
-            "100ms",
-            "--drain-in-flight",
-            "20s",
-            "--identity",
-            &identity,
-            "--policy",
-            &policy,
-        ];
+        let identity = format!("dir:{}", self.scratch.at("legacy"));
+        let policy = self.scratch.at("policy.yaml");
+        let mut args = vec!["run", "--as", "shop/legacy"];
+        args.extend(LOCAL);
+        args.extend(["--workers", "2", "--drain-in-flight", "20s"]);
+        args.extend(["--identity", &identity, "--policy", &policy]);
         args.extend(more);
         args.push("--");
         args.extend(app);
@@ -138,7 +106,7 @@ impl World {
     }
 
     async fn start(&self) -> Shim {
-        let script = self.scratch.path().join("app.py").display().to_string();
+        let script = self.scratch.at("app.py");
         let dir = self.scratch.path().display().to_string();
         let mut shim = self.spawn(&["python3", &script, &dir]);
         shim.ready().await;
@@ -148,7 +116,7 @@ impl World {
     /// A service that answers `five stars`.
     fn ratings(&self) -> ServerHandle {
         let mesh = Mesh::builder("shop/ratings")
-            .credentials(self.credentials("ratings"))
+            .credentials(self.authority.credentials("ratings"))
             .build()
             .unwrap();
         let server = mesh.server().bind("127.0.0.1:0").unwrap();
@@ -158,26 +126,11 @@ impl World {
         server.serve(answer).unwrap()
     }
 
-    fn credentials(&self, service: &str) -> Credentials {
-        let leaf = self.authority.leaf("shop", service);
-        let credentials = Credentials::new();
-        credentials.set_trust(
-            TrustRoots::from_pem([("mesh.local", self.authority.pem.as_str())]).unwrap(),
-        );
-        credentials.set_identity(Identity::from_pem(&leaf.cert, &leaf.key).unwrap());
-        credentials
-    }
-
     /// A Rust service that calls the application.
     fn caller(&self, shim: &Shim) -> Mesh {
-        let id: SpiffeId = "spiffe://mesh.local/ns/shop/sa/legacy".parse().unwrap();
-        let endpoint = EndpointInfo {
-            identity: Some(id),
-            ..EndpointInfo::new(shim.port("inbound"))
-        };
         Mesh::builder("shop/web")
-            .credentials(self.credentials("web"))
-            .endpoint_infos("shop/legacy", [endpoint])
+            .credentials(self.authority.credentials("web"))
+            .endpoint_infos("shop/legacy", [instance("legacy", shim.port("inbound"))])
             .build()
             .unwrap()
     }
@@ -206,7 +159,7 @@ async fn an_unchanged_http_server_is_called_over_mutual_tls() {
     world
         .scratch
         .write("files/hello.txt", "hello from a file\n");
-    let files = world.scratch.path().join("files").display().to_string();
+    let files = world.scratch.at("files");
     let port = world.app.to_string();
     let server = [
         "python3",
@@ -279,7 +232,7 @@ async fn a_job_starts_when_the_mesh_is_there_gets_its_signal_and_ends_the_shim_w
     let ratings = world.ratings();
     world.policy(Some(ratings.local_addr()));
     world.scratch.write("job.py", JOB);
-    let script = world.scratch.path().join("job.py").display().to_string();
+    let script = world.scratch.at("job.py");
     let dir = world.scratch.path().display().to_string();
     // It has no port: nobody calls a job, and nobody waits for it.
     let mut shim = world.spawn_with(&[], &["python3", &script, &dir]);

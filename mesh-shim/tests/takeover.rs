@@ -11,13 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::authority::instance;
 use common::{Authority, PATIENCE, Scratch, Shim, until_within};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
-use mesh_core::balance::EndpointInfo;
-use mesh_core::identity::SpiffeId;
 use mesh_tower::Mesh;
-use mesh_tower::tls::{Credentials, Identity, TrustRoots};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -125,12 +123,7 @@ impl World {
             authority: Authority::new(),
             app: app().await,
         };
-        let leaf = world.authority.leaf("shop", "legacy");
-        world.scratch.write("identity/cert.pem", &leaf.cert);
-        world.scratch.write("identity/key.pem", &leaf.key);
-        world
-            .scratch
-            .write("identity/roots.pem", &world.authority.pem);
+        world.authority.identity(&world.scratch, "legacy");
         world.scratch.write(
             "policy.yaml",
             &format!(
@@ -143,10 +136,9 @@ impl World {
     }
 
     async fn shim(&self, inbound: &str, upstream: &str) -> Shim {
-        let path = |name: &str| self.scratch.path().join(name).display().to_string();
         let port = self.app.port().to_string();
         let upstream = format!("ratings.shop={upstream}");
-        let identity = format!("dir:{}", path("identity"));
+        let identity = format!("dir:{}", self.scratch.at("legacy"));
         let args = [
             "proxy",
             "--as",
@@ -170,9 +162,9 @@ impl World {
             "--identity",
             &identity,
             "--policy",
-            &path("policy.yaml"),
+            &self.scratch.at("policy.yaml"),
             "--takeover",
-            &path("shim.sock"),
+            &self.scratch.at("shim.sock"),
         ];
         let mut shim = Shim::spawn(&args);
         shim.ready().await;
@@ -180,20 +172,9 @@ impl World {
     }
 
     fn caller(&self, inbound: SocketAddr) -> Mesh {
-        let leaf = self.authority.leaf("shop", "web");
-        let credentials = Credentials::new();
-        credentials.set_trust(
-            TrustRoots::from_pem([("mesh.local", self.authority.pem.as_str())]).unwrap(),
-        );
-        credentials.set_identity(Identity::from_pem(&leaf.cert, &leaf.key).unwrap());
-        let id: SpiffeId = "spiffe://mesh.local/ns/shop/sa/legacy".parse().unwrap();
-        let endpoint = EndpointInfo {
-            identity: Some(id),
-            ..EndpointInfo::new(inbound)
-        };
         Mesh::builder("shop/web")
-            .credentials(credentials)
-            .endpoint_infos("shop/legacy", [endpoint])
+            .credentials(self.authority.credentials("web"))
+            .endpoint_infos("shop/legacy", [instance("legacy", inbound)])
             .build()
             .unwrap()
     }

@@ -28,13 +28,8 @@ async fn app() -> SocketAddr {
 }
 
 fn shim(scratch: &Scratch, authority: &Authority, service: &str, args: &[&str]) -> Shim {
-    let leaf = authority.leaf("shop", service);
-    let name = |file: &str| format!("{service}/{file}");
-    scratch.write(&name("cert.pem"), &leaf.cert);
-    scratch.write(&name("key.pem"), &leaf.key);
-    scratch.write(&name("roots.pem"), &authority.pem);
-    let identity = format!("dir:{}", scratch.path().join(service).display());
-    let policy = scratch.path().join("policy.yaml").display().to_string();
+    let identity = authority.identity(scratch, service);
+    let policy = scratch.at("policy.yaml");
     let any = "127.0.0.1:0";
     let service = format!("shop/{service}");
     let mut all = vec![

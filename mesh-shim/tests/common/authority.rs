@@ -1,4 +1,10 @@
+use std::net::SocketAddr;
+
+use mesh_core::balance::EndpointInfo;
+use mesh_tower::tls::{Credentials, Identity, TrustRoots};
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+
+use super::Scratch;
 
 /// An authority: of the trust domain `mesh.local`, or one that clients outside believe.
 pub(crate) struct Authority {
@@ -37,6 +43,29 @@ impl Authority {
         self.sign(params)
     }
 
+    /// The identity of a service of `shop` as files in a directory of its name, as `--identity` takes it.
+    pub(crate) fn identity(&self, scratch: &Scratch, service: &str) -> String {
+        let leaf = self.leaf("shop", service);
+        for (name, text) in [
+            ("key", &leaf.key),
+            ("roots", &self.pem),
+            ("cert", &leaf.cert),
+        ] {
+            scratch.write(&format!("{service}/{name}.pem"), text);
+        }
+        format!("dir:{}", scratch.at(service))
+    }
+
+    /// The same for a mesh in the test's own process.
+    pub(crate) fn credentials(&self, service: &str) -> Credentials {
+        let leaf = self.leaf("shop", service);
+        let credentials = Credentials::new();
+        let roots = TrustRoots::from_pem([("mesh.local", self.pem.as_str())]);
+        credentials.set_trust(roots.unwrap());
+        credentials.set_identity(Identity::from_pem(&leaf.cert, &leaf.key).unwrap());
+        credentials
+    }
+
     /// A certificate for names and addresses of hosts.
     pub(crate) fn hosts(&self, names: &[&str]) -> Leaf {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -52,5 +81,14 @@ impl Authority {
             cert,
             key: key.serialize_pem(),
         }
+    }
+}
+
+/// An instance of a service of `shop`, which proves that it is one.
+pub(crate) fn instance(service: &str, addr: SocketAddr) -> EndpointInfo {
+    let id = format!("spiffe://mesh.local/ns/shop/sa/{service}");
+    EndpointInfo {
+        identity: Some(id.parse().unwrap()),
+        ..EndpointInfo::new(addr)
     }
 }

@@ -43,7 +43,8 @@ pub(crate) struct Gate {
     pub(crate) scratch: Scratch,
 }
 
-const LOCAL: [&str; 10] = [
+/// Listeners at any port of this machine, and a short time unready.
+pub(crate) const LOCAL: [&str; 10] = [
     "--inbound",
     "127.0.0.1:0",
     "--outbound",
@@ -114,15 +115,7 @@ impl Gate {
 impl Pair {
     pub(crate) async fn start(app: SocketAddr, setup: Setup) -> Self {
         let (scratch, authority) = (Scratch::new(), Authority::new());
-        let identity = |name: &str| {
-            let leaf = authority.leaf("shop", name);
-            let dir = format!("{name}-identity");
-            scratch.write(&format!("{dir}/key.pem"), &leaf.key);
-            scratch.write(&format!("{dir}/roots.pem"), &authority.pem);
-            let cert = scratch.write(&format!("{dir}/cert.pem"), &leaf.cert);
-            format!("dir:{}", cert.parent().unwrap().display())
-        };
-        let own = identity("app");
+        let own = authority.identity(&scratch, "app");
         let app = inbound(&scratch, app, &setup, &["--identity", &own]).await;
         let endpoints = format!(
             "endpoints: {{ static: [{{ address: \"{}\", identity: \"spiffe://mesh.local/ns/shop/sa/app\" }}] }}",
@@ -130,7 +123,7 @@ impl Pair {
         );
         let text = service(&endpoints) + &setup.policy;
         let policy = scratch.write("web.yaml", &text).display().to_string();
-        let own = identity("web");
+        let own = authority.identity(&scratch, "web");
         let mut args = vec!["--as", "shop/web", "--policy", &policy, "--identity", &own];
         args.extend(LOCAL);
         args.extend(["--upstream", "app.shop=127.0.0.1:0"]);

@@ -22,11 +22,7 @@ async fn services_know_the_ingress_by_its_identity() {
     };
     let pair = Pair::start(app.addr, setup).await;
     let scratch = Scratch::new();
-    let leaf = pair.authority.leaf("shop", "edge");
-    scratch.write("cert.pem", &leaf.cert);
-    scratch.write("key.pem", &leaf.key);
-    scratch.write("roots.pem", &pair.authority.pem);
-    let identity = format!("dir:{}", scratch.path().display());
+    let identity = pair.authority.identity(&scratch, "edge");
     let at = pair.app.port("inbound");
     let known = format!("address: \"{at}\", identity: \"spiffe://mesh.local/ns/shop/sa/app\"");
     let policy = service("app", at).replace(&format!("address: \"{at}\""), &known)
@@ -53,7 +49,7 @@ async fn a_successor_takes_the_listeners_over_and_no_request_fails() {
     let web = named("web").await;
     let policy = service("web", web.addr) + &route("www", &[WWW], &to("web"));
     let scratch = Scratch::new();
-    let socket = scratch.path().join("takeover.sock").display().to_string();
+    let socket = scratch.at("takeover.sock");
     let flags = ["--takeover", socket.as_str()];
     // Ports that are known, as they are when one version follows another.
     let listen = ["", "http://"].map(|scheme| format!("{scheme}127.0.0.1:{}", free_port()));

@@ -149,8 +149,7 @@ fn shim(
     flags: &[&str],
     variables: &[(&str, &str)],
 ) -> Shim {
-    let [policy, certificates] =
-        ["policy.yaml", "certificates"].map(|name| scratch.path().join(name).display().to_string());
+    let [policy, certificates] = ["policy.yaml", "certificates"].map(|name| scratch.at(name));
     let mut args = vec!["proxy", "--as", "shop/edge", "--outbound", "off"];
     args.extend(["--ingress", listen[0], "--ingress", listen[1]]);
     args.extend(["--health", own[0], "--metrics", own[1]]);
