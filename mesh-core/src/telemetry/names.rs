@@ -170,7 +170,7 @@ metrics! {
     TLS_HANDSHAKES = "mesh_tls_handshakes_total", Counter, "handshakes", [DIRECTION, RESULT],
         "TLS handshakes by result.";
     INGRESS_REFUSED = "mesh_ingress_refused_total", Counter, "times", [REASON],
-        "What an ingress did not let in: unknown_name, no_name (no certificate for what the client asks for), no_host, misdirected (421).";
+        "What an ingress did not let in: unknown_name, no_name (no certificate for what the client asks for), malformed, no_host, misdirected (421), no_route.";
     PLAINTEXT_PEERS = "mesh_plaintext_peers_total", Counter, "connections", [DIRECTION],
         "Connections without TLS.";
     CERTIFICATE_EXPIRY = "mesh_certificate_expiry_seconds", Gauge, "seconds", [],

@@ -74,6 +74,8 @@ impl Shim {
         // `[shop/web] inbound=...`, where there are several.
         let mut whose = String::new();
         self.ports.clear();
+        // With `--log json` the line goes on.
+        let ports = ports.split('"').next().unwrap_or_default();
         for word in ports.split_whitespace() {
             if let Some((name, addr)) = word.split_once('=') {
                 let addr = addr.parse().unwrap();

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::client::{Client, tls};
+use crate::common::wire::Wire;
 use crate::common::{PATIENCE, Shim, until};
 use crate::{Edge, named, route, service, to};
 
@@ -68,7 +69,7 @@ async fn what_no_route_names_is_404_and_no_name_of_the_mesh_leads_in() {
         let answer = client.get(host, "/").await;
         assert_eq!(answer.status, 404, "{host}");
         println!("{host} -> {} {:?}", answer.status, answer.body);
-        let line = edge.shim.line(&format!("host={host} ")).await;
+        let line = edge.shim.line(&format!("host={host} client=")).await;
         assert!(line.contains("code=M2001"), "{line}");
     }
     assert_eq!(client.get("www.example.com", "/").await.status, 200);
@@ -133,6 +134,53 @@ async fn no_name_is_refused_unless_there_is_a_default() {
     edge.shim
         .metric("mesh_ingress_refused_total{reason=\"unknown_name\"} 3")
         .await;
+}
+
+#[tokio::test]
+async fn what_is_not_let_in_is_told_of_with_host_and_peer() {
+    let web = named("web").await;
+    let policy = service("web", web.addr) + &route("www", &["www.example.com"], &to("web"));
+    for json in [false, true] {
+        let flags: &[&str] = if json { &["--log", "json"] } else { &[] };
+        let mut edge = Edge::start(&policy, flags).await;
+        let roots = edge.public.pem.clone();
+        let mut client = Client::secure(edge.tls(), "www.example.com", &roots, "h2").await;
+        assert_eq!(client.get("api.example.org", "/").await.status, 421);
+        let mut client = Client::plaintext(edge.plaintext()).await;
+        assert_eq!(client.get("unknown.example.com", "/").await.status, 404);
+        let mut wire = Wire::connect(edge.plaintext()).await;
+        wire.send("GET / HTTP/1.1\r\nHost: :80\r\n\r\n").await;
+        assert_eq!(wire.answer().await.head.status(), 400);
+        let mut wire = Wire::connect(edge.plaintext()).await;
+        wire.send("GET / HTTP/1.1\r\nHost: a.example.com\r\nHost: b\r\n\r\n")
+            .await;
+        assert_eq!(wire.answer().await.head.status(), 400);
+        assert!(
+            tls(edge.tls(), Some("unknown.org"), &roots, &[])
+                .await
+                .is_err()
+        );
+        for (reason, host, status) in [
+            ("misdirected", "api.example.org", "421"),
+            ("no_route", "unknown.example.com", "404"),
+            ("no_host", ":80", "400"),
+            ("malformed", "a.example.com", "400"),
+            ("unknown_name", "unknown.org", ""),
+        ] {
+            let line = edge.shim.line(reason).await;
+            println!("{line}");
+            let said = |name: &str, value: &str, text: bool| match json {
+                false if text && name == "reason" => line.contains(&format!("{name}=\"{value}\"")),
+                false => line.contains(&format!("{name}={value}")),
+                true if text => line.contains(&format!("\"{name}\":\"{value}")),
+                true => line.contains(&format!("\"{name}\":{value}")),
+            };
+            assert!(line.contains("not let in") && line.contains("WARN"));
+            assert!(said("reason", reason, true) && said("host", host, true));
+            assert!(said("peer", "127.0.0.1:", true), "{line}");
+            assert!(status.is_empty() || said("status", status, false), "{line}");
+        }
+    }
 }
 
 #[tokio::test]

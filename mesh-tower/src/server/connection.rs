@@ -108,7 +108,7 @@ pub(super) async fn serve<S: Answers>(
     let start = async {
         let (secured, served) = match &shared.edge {
             None => (shared.secure(io, remote).await?, None),
-            Some(edge) => match edge.open(&shared, io).await? {
+            Some(edge) => match edge.open(&shared, io, remote).await? {
                 Opening::Requests(secured, served) => (secured, served),
                 Opening::Bytes(passed) => return Ok(Started::Passed(passed)),
             },

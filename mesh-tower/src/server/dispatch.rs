@@ -192,11 +192,15 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
             false => Ok(()),
         };
         let admitted = framed
-            .and_then(|()| admit::request(&mut request, self.shared.form, &self.shared.limits))
-            .and_then(|()| match &self.shared.edge {
-                None => Ok(()),
-                Some(edge) => edge.admit(&mut request, self.served.as_ref(), self.info.tls),
-            });
+            .and_then(|()| admit::request(&mut request, self.shared.form, &self.shared.limits));
+        let admitted = match (&self.shared.edge, admitted) {
+            (None, admitted) => admitted,
+            (Some(edge), Ok(())) => edge.admit(&mut request, self.served.as_ref(), &self.info),
+            (Some(edge), Err(status)) => {
+                edge.malformed(&request, &self.info, status);
+                Err(status)
+            }
+        };
         if let Err(status) = admitted {
             future.refused = Some(refusal(status, version));
             return future;

@@ -21,7 +21,7 @@ use super::{
     connection::{Handshakes, Shared},
     dispatch::Answers,
     handle,
-    ingress::{Edge, Entrance, Ingress, ToHttps},
+    ingress::{Edge, Entrance, Ingress, Refused, ToHttps},
     scope::Erase,
     signal::Signal,
     stack::{Own, Parts},
@@ -121,11 +121,16 @@ impl ServerBuilder {
         };
         let parts = Parts::new(&self.mesh, &own);
         let port = self.local_addr().map_or(0, |addr| addr.port());
+        let refused = Arc::new(Refused::new(&self.mesh));
         let seam = match ingress.redirects() {
             Some(port) => Seam::new(Erase::new(ToHttps::new(port))),
-            None => Seam::new(Erase::new(Entrance::new(&self.mesh, port))),
+            None => Seam::new(Erase::new(Entrance::new(
+                &self.mesh,
+                port,
+                refused.clone(),
+            ))),
         };
-        let edge = ingress.into_edge(&self.mesh);
+        let edge = ingress.into_edge(&self.mesh, refused);
         self.start(
             parts.wrap(seam),
             Form::Origin,

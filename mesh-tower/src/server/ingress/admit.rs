@@ -10,9 +10,11 @@ use mesh_core::context::TraceContext;
 use mesh_core::metadata;
 
 use super::Edge;
+use super::refused::host_of;
 use crate::body::MeshBody;
 use crate::stack::is_grpc;
 use crate::tls::Served;
+use crate::transport::ConnInfo;
 
 /// Most bytes of a host with its port: no name is longer (RFC 1035 3.1).
 const HOST: usize = 255 + 6;
@@ -50,8 +52,9 @@ impl Edge {
         &self,
         request: &mut Request<B>,
         served: Option<&Arc<Served>>,
-        tls: bool,
+        info: &ConnInfo,
     ) -> Result<(), StatusCode> {
+        let tls = info.tls;
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.clone()),
             None => request
@@ -61,14 +64,18 @@ impl Edge {
         };
         let is_host = |host: &Authority| !host.host().is_empty() && host.as_str().len() <= HOST;
         let Some(host) = host.filter(is_host) else {
-            self.refused.no_host.increment(1);
-            return Err(StatusCode::BAD_REQUEST);
+            let status = StatusCode::BAD_REQUEST;
+            let named = host_of(request.uri(), request.headers());
+            self.refused.no_host.tell(info.remote, named, Some(status));
+            return Err(status);
         };
         if let Some(served) = served
             && !served.names().covers(host.host())
         {
-            self.refused.misdirected.increment(1);
-            return Err(StatusCode::MISDIRECTED_REQUEST);
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            let misdirected = &self.refused.misdirected;
+            misdirected.tell(info.remote, host.as_str(), Some(status));
+            return Err(status);
         }
         // `OPTIONS *` has no path that an absolute target could have.
         if request.uri().path().starts_with('/') {
@@ -80,6 +87,18 @@ impl Edge {
         self.scrub(request);
         request.extensions_mut().insert(Outside { host });
         Ok(())
+    }
+
+    /// A request that no server of the mesh takes.
+    pub(in crate::server) fn malformed<B>(
+        &self,
+        request: &Request<B>,
+        info: &ConnInfo,
+        status: StatusCode,
+    ) {
+        let named = host_of(request.uri(), request.headers());
+        let malformed = &self.refused.malformed;
+        malformed.tell(info.remote, named, Some(status));
     }
 
     /// The trace goes on; whether it is recorded is ours to say, or a stranger could fill the store

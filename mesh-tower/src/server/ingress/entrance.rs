@@ -3,21 +3,25 @@
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use mesh_core::error::MeshError;
+use mesh_core::error::{ErrorKind, MeshError};
 use tower_service::Service;
 
+use super::{Outside, Refused};
 use crate::MeshClient;
 use crate::body::MeshBody;
 use crate::mesh::Mesh;
+use crate::transport::ConnInfo;
 use crate::upgrade::Relay;
 
 /// Sends requests where the routes say.
 #[derive(Clone)]
 pub(in crate::server) struct Entrance {
     client: MeshClient,
+    refused: Arc<Refused>,
 }
 
 /// Answers every request with where it is served: `https://` of the same host.
@@ -29,9 +33,10 @@ pub(in crate::server) struct ToHttps {
 // === impl Entrance ===
 
 impl Entrance {
-    pub(in crate::server) fn new(mesh: &Mesh, port: u16) -> Self {
+    pub(in crate::server) fn new(mesh: &Mesh, port: u16, refused: Arc<Refused>) -> Self {
         Self {
             client: MeshClient::for_entry(mesh.inner(), port),
+            refused,
         }
     }
 }
@@ -47,8 +52,24 @@ impl Service<Request<MeshBody>> for Entrance {
 
     fn call(&mut self, mut request: Request<MeshBody>) -> Self::Future {
         let relay = Relay::of(&mut request);
+        let outside = request.extensions().get::<Outside>().cloned();
+        let info = request.extensions().get::<ConnInfo>();
+        let remote = info.and_then(|info| info.remote);
         let call = self.client.call(request);
-        Box::pin(async move { Ok(Relay::answer(relay, call.await?)) })
+        let refused = self.refused.clone();
+        Box::pin(async move {
+            match call.await {
+                Ok(answer) => Ok(Relay::answer(relay, answer)),
+                Err(error) => {
+                    if error.kind() == ErrorKind::NoRoute {
+                        let host = outside.as_ref().map_or("-", |one| one.host.as_str());
+                        let status = error.http_status();
+                        refused.no_route.tell(remote, host, Some(status));
+                    }
+                    Err(error)
+                }
+            }
+        })
     }
 }
 

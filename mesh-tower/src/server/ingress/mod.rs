@@ -12,6 +12,8 @@
 //!
 //! - The host of a request must be one that the connection's certificate is good for, else 421
 //!   (RFC 9110 15.5.20): a client that shares one HTTP/2 connection among hosts then opens another.
+//! - What is not let in is counted by reason and told of in the log, at a bounded rate: target
+//!   `mesh::ingress`, with `reason`, `host`, `peer` and `status`.
 //! - What only the mesh may say is taken out of requests, and what only the mesh is told out of
 //!   answers. `Forwarded`, `X-Forwarded-*` and `Via` begin anew here. A trace is continued; whether
 //!   it is recorded is decided here.
@@ -24,21 +26,22 @@
 mod admit;
 mod entrance;
 mod open;
+mod refused;
 
 use std::sync::Arc;
 
 use mesh_core::error::{Code, ErrorKind, MeshError};
 use mesh_core::name::ServiceTarget;
 use mesh_core::policy::model::Hostname;
-use mesh_core::telemetry::names;
 
 pub(crate) use self::admit::Outside;
 pub(super) use self::entrance::{Entrance, ToHttps};
 pub(super) use self::open::{Opening, Passed};
+pub(super) use self::refused::Refused;
 
 use crate::mesh::Mesh;
 use crate::tcp::TcpClient;
-use crate::telemetry::{Counter, Tracing};
+use crate::telemetry::Tracing;
 use crate::tls::Certificates;
 
 /// How a server takes requests from outside the mesh; see
@@ -63,20 +66,12 @@ enum Kind {
 pub(super) struct Edge {
     tls: Option<EdgeTls>,
     tracing: Tracing,
-    refused: Refused,
+    refused: Arc<Refused>,
 }
 
 struct EdgeTls {
     certificates: Option<Certificates>,
     passed: Vec<(Hostname, TcpClient)>,
-}
-
-/// Counts what is not let in.
-struct Refused {
-    unknown_name: Counter,
-    no_name: Counter,
-    no_host: Counter,
-    misdirected: Counter,
 }
 
 // === impl Ingress ===
@@ -141,11 +136,7 @@ impl Ingress {
         }
     }
 
-    pub(super) fn into_edge(self, mesh: &Mesh) -> Edge {
-        let refused = |reason| {
-            let labels = [(names::REASON, reason)];
-            mesh.recorder().counter(names::INGRESS_REFUSED, &labels)
-        };
+    pub(super) fn into_edge(self, mesh: &Mesh, refused: Arc<Refused>) -> Edge {
         let tls = match self.kind {
             Kind::Plaintext | Kind::ToHttps(_) => None,
             Kind::Tls {
@@ -165,12 +156,7 @@ impl Ingress {
         Edge {
             tls,
             tracing: mesh.recorder().tracing().clone(),
-            refused: Refused {
-                unknown_name: refused("unknown_name"),
-                no_name: refused("no_name"),
-                no_host: refused("no_host"),
-                misdirected: refused("misdirected"),
-            },
+            refused,
         }
     }
 }

@@ -37,6 +37,7 @@ impl Edge {
         &self,
         shared: &Shared,
         io: BoxIo,
+        remote: SocketAddr,
     ) -> Result<Opening, MeshError> {
         let Some(tls) = &self.tls else {
             let secured = Secured {
@@ -61,13 +62,16 @@ impl Edge {
             Choice::Show(found) => found,
             Choice::Nobody => {
                 shared.handshakes.failed.increment(1);
-                let (counter, name) = match hello.name() {
-                    Some(name) => (&self.refused.unknown_name, format!("{name:.100}")),
-                    None => (&self.refused.no_name, "a client without SNI".to_owned()),
+                let (reason, name, text) = match hello.name() {
+                    Some(name) => (&self.refused.unknown_name, name, format!("{name:.100}")),
+                    None => {
+                        let text = "a client without SNI".to_owned();
+                        (&self.refused.no_name, "-", text)
+                    }
                 };
-                counter.increment(1);
+                reason.tell(Some(remote), name, None);
                 hello.refuse().await;
-                let what = format!("no certificate for {name}");
+                let what = format!("no certificate for {text}");
                 return Err(MeshError::new(ErrorKind::Tls, what));
             }
         };
