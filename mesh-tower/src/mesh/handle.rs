@@ -201,11 +201,14 @@ impl Mesh {
         self.inner.shared.hand_over();
     }
 
-    /// Drains: unready, then no new work, then waits for what is in flight.
+    /// Drains: unready, then no new work, then waits for what is in flight and sends the last spans,
+    /// for at most 3 s. A program that only calls others may as well drop its mesh: the last one
+    /// that is dropped sends them too.
     pub async fn shutdown(&self) {
         self.inner.drain.start();
         self.inner.drain.done().await;
         self.inner.tasks.abort_all();
+        self.inner.recorder.tracing().flushed().await;
     }
 }
 

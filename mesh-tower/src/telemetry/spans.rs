@@ -77,7 +77,7 @@ impl Tracing {
 
     /// An exporter over OTLP/gRPC as the `OTEL_*` environment says (`OTEL_EXPORTER_OTLP_ENDPOINT`,
     /// `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`), or none when no
-    /// endpoint is named or `OTEL_SDK_DISABLED=true`. Needs a running tokio runtime.
+    /// endpoint is named or `OTEL_SDK_DISABLED=true`.
     ///
     /// # Errors
     /// When the environment names an endpoint that is not a URL.
@@ -138,11 +138,19 @@ impl Tracing {
         self.is_enabled() && fastrand::f64() < *ratio()
     }
 
-    /// Sends what is waiting, for at most a few seconds. Blocks: call it where that is allowed.
+    /// Sends what is waiting, for at most 5 s. Blocks: [`flushed`](Self::flushed) does not.
     pub fn flush(&self) {
         #[cfg(feature = "otlp")]
         if let Some(exporter) = &self.exporter {
             exporter.flush();
+        }
+    }
+
+    /// Sends what is waiting, for at most 3 s; a part of [`Mesh::shutdown`](crate::Mesh::shutdown).
+    pub async fn flushed(&self) {
+        #[cfg(feature = "otlp")]
+        if let Some(exporter) = &self.exporter {
+            exporter.flushed().await;
         }
     }
 
