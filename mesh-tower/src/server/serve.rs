@@ -124,11 +124,7 @@ impl ServerBuilder {
         let refused = Arc::new(Refused::new(&self.mesh));
         let seam = match ingress.redirects() {
             Some(port) => Seam::new(Erase::new(ToHttps::new(port))),
-            None => Seam::new(Erase::new(Entrance::new(
-                &self.mesh,
-                port,
-                refused.clone(),
-            ))),
+            None => Seam::new(Erase::new(Entrance::new(&self.mesh, port, refused.clone()))),
         };
         let edge = ingress.into_edge(&self.mesh, refused);
         self.start(
