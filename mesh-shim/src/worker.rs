@@ -221,7 +221,7 @@ impl Work {
         let tunnels_open = TaskTracker::new();
         let carried = Carried::new();
         let sorting = TaskTracker::new();
-        if let Some(listener) = listeners.transparent {
+        for listener in listeners.transparent {
             let listener = tokio_listener(listener)?;
             let local = listener.local_addr().map_err(unusable)?;
             let (tunnels, open) = (tunnels.clone(), tunnels_open.clone());

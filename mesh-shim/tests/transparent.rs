@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// Requests on 80, a greeting on 2222 and 6379.
 const SERVER: &str = r#"
-import http.server, socketserver, threading
+import http.server, socket, socketserver, threading
 
 class Web(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -31,9 +31,25 @@ class Greets(socketserver.BaseRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
+class Server6(Server):
+    address_family = socket.AF_INET6
+
+class Web4(http.server.ThreadingHTTPServer):
+    pass
+
+class Web6(Web4):
+    address_family = socket.AF_INET6
+
+def run(server):
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
 for port in (2222, 6379):
-    threading.Thread(target=Server(("10.77.0.2", port), Greets).serve_forever, daemon=True).start()
-web = http.server.ThreadingHTTPServer(("10.77.0.2", 80), Web)
+    run(Server(("10.77.0.2", port), Greets))
+    if socket.has_ipv6:
+        run(Server6(("fd77::2", port), Greets))
+if socket.has_ipv6:
+    run(Web6(("fd77::2", 80), Web))
+web = Web4(("10.77.0.2", 80), Web)
 print("up", flush=True)
 web.serve_forever()
 "#;
@@ -50,6 +66,18 @@ metadata: { name: redis, namespace: shop }
 spec:
   ports: [{ port: 6379, appProtocol: tcp }]
   endpoints: { static: [{ address: "10.77.0.2:6379" }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: reviews6, namespace: shop }
+spec: { endpoints: { static: [{ address: "[fd77::2]:80" }] } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: redis6, namespace: shop }
+spec:
+  ports: [{ port: 6379, appProtocol: tcp }]
+  endpoints: { static: [{ address: "[fd77::2]:6379" }] }
 "#;
 
 fn run(command: &str) -> Result<String, String> {
@@ -95,6 +123,9 @@ impl Net {
             format!("ip -n {a} link add v0 type veth peer name v0 netns {b}"),
             format!("ip -n {a} addr add 10.77.0.1/24 dev v0"),
             format!("ip -n {b} addr add 10.77.0.2/24 dev v0"),
+            // Without duplicate detection: the addresses are good at once.
+            format!("ip -n {a} addr add fd77::1/64 dev v0 nodad"),
+            format!("ip -n {b} addr add fd77::2/64 dev v0 nodad"),
             format!("ip -n {a} link set lo up"),
             format!("ip -n {a} link set v0 up"),
             format!("ip -n {b} link set lo up"),
@@ -246,19 +277,46 @@ async fn an_unchanged_client_in_its_own_namespace_uses_the_mesh() {
     // To the listener itself: no loop.
     assert_eq!(net.ask("127.0.0.1", 7141, "x"), "");
 
+    // The same over IPv6.
+    let got = net.get("fd77::2", 80, "[fd77::2]");
+    assert!(got.ends_with("asked for reviews6.shop"), "{got}");
+    let got = net.get("fd77::3", 80, "reviews6.shop");
+    assert!(got.ends_with("asked for reviews6.shop"), "{got}");
+    let got = net.ask("fd77::2", 6379, "");
+    assert_eq!(got, "hello from 6379 to fd77::1\n");
+    let got = net.ask("fd77::2", 2222, "");
+    assert_eq!(got, "hello from 2222 to fd77::1\n");
+    assert_eq!(net.ask("::1", 7141, "x"), "");
+
     let text = page(&net);
     for line in [
         "mesh_calls_total{service=\"shop/reviews\",route=\"reviews/default\",class=\"success\",status=\"200\",error_type=\"\"} 2",
         "mesh_tcp_connections_total{direction=\"outbound\",service=\"shop/redis\",result=\"opened\"} 1",
-        "mesh_tcp_connections_total{direction=\"outbound\",service=\"(passed)\",result=\"opened\"} 1",
-        "mesh_tcp_connections_total{direction=\"outbound\",service=\"(unknown)\",result=\"no_route\"} 1",
+        "mesh_calls_total{service=\"shop/reviews6\",route=\"reviews6/default\",class=\"success\",status=\"200\",error_type=\"\"} 2",
+        "mesh_tcp_connections_total{direction=\"outbound\",service=\"shop/redis6\",result=\"opened\"} 1",
+        "mesh_tcp_connections_total{direction=\"outbound\",service=\"(passed)\",result=\"opened\"} 2",
+        "mesh_tcp_connections_total{direction=\"outbound\",service=\"(unknown)\",result=\"no_route\"} 2",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
-    println!("two requests by address and by Host, bytes, and one connection passed unchanged");
+    println!(
+        "IPv4 and IPv6: two requests by address and by Host, bytes, and one connection passed unchanged"
+    );
 
     net.shim("undo").unwrap();
     net.shim("undo").unwrap();
-    let direct = net.get("10.77.0.2", 80, "10.77.0.2");
-    assert!(direct.ends_with("asked for 10.77.0.2"), "{direct}");
+    for (addr, host) in [("10.77.0.2", "10.77.0.2"), ("fd77::2", "[fd77::2]")] {
+        let direct = net.get(addr, 80, host);
+        assert!(direct.ends_with(&format!("asked for {host}")), "{direct}");
+    }
+
+    // Where IPv6 is off, that is said, and IPv4 is redirected.
+    let off = "sysctl -w net.ipv6.conf.all.disable_ipv6=1";
+    run(&format!("ip netns exec {client} {off}")).unwrap();
+    let told = net.shim("init --mark 1337").unwrap();
+    assert!(told.starts_with("# IPv6 is off here"), "{told}");
+    assert!(!told.contains("ip6"), "{told}");
+    let got = net.get("10.77.0.2", 80, "10.77.0.2");
+    assert!(got.ends_with("asked for reviews.shop"), "{got}");
+    net.shim("undo").unwrap();
 }

@@ -29,7 +29,8 @@ pub(crate) struct WorkerListeners {
     pub(crate) inbound: Option<std::net::TcpListener>,
     pub(crate) outbound: Option<std::net::TcpListener>,
     pub(crate) upstreams: Vec<std::net::TcpListener>,
-    pub(crate) transparent: Option<std::net::TcpListener>,
+    /// As asked for, and on loopback of the other family.
+    pub(crate) transparent: Vec<std::net::TcpListener>,
     pub(crate) sni: Option<std::net::TcpListener>,
     pub(crate) ingress: Vec<std::net::TcpListener>,
 }
@@ -96,8 +97,9 @@ impl Listeners {
     pub(crate) fn copies(&self, index: usize) -> Vec<std::net::TcpListener> {
         let workers = self.applications.get(index).map(Vec::as_slice);
         let all = workers.unwrap_or_default().iter().flat_map(|one| {
-            let single = [&one.inbound, &one.outbound, &one.transparent, &one.sni];
-            single.into_iter().flatten().chain(&one.upstreams)
+            let single = [&one.inbound, &one.outbound, &one.sni];
+            let several = one.transparent.iter().chain(&one.upstreams);
+            single.into_iter().flatten().chain(several)
         });
         all.filter_map(|one| one.try_clone().ok()).collect()
     }

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{ApplicationPorts, WorkerListeners};
 use crate::config::Application;
@@ -65,6 +65,7 @@ impl Opening<'_> {
             outbound: application.outbound,
             upstreams: application.upstreams.iter().map(|one| one.listen).collect(),
             transparent: application.transparent,
+            transparent_v6: None,
             sni: application.sni,
             ingress: application.ingress.listen.clone(),
         };
@@ -87,10 +88,20 @@ impl Opening<'_> {
                 inbound: maybe("inbound", &mut ports.inbound)?,
                 outbound: maybe("outbound", &mut ports.outbound)?,
                 upstreams: Vec::new(),
-                transparent: maybe("transparent", &mut ports.transparent)?,
+                transparent: maybe("transparent", &mut ports.transparent)?
+                    .into_iter()
+                    .collect(),
                 sni: maybe("sni", &mut ports.sni)?,
                 ingress: Vec::new(),
             };
+            if worker == 0 {
+                ports.transparent_v6 = ports.transparent.and_then(beside);
+            }
+            if let Some(addr) = &mut ports.transparent_v6 {
+                let name = format!("transparent6 {owner}");
+                let listener = self.one("transparent", &name, worker, addr, Share::Workers)?;
+                listeners.transparent.push(listener);
+            }
             for (n, port) in ports.ingress.iter_mut().enumerate() {
                 let name = application.ingress.key(&owner, n);
                 let addr = &mut port.addr;
@@ -106,6 +117,23 @@ impl Opening<'_> {
         }
         Ok((all, ports))
     }
+}
+
+/// Where the firewall redirects IPv6 to, for a transparent listener on loopback of IPv4: the same port
+/// of `::1`, if there is IPv6.
+fn beside(transparent: SocketAddr) -> Option<SocketAddr> {
+    let IpAddr::V4(ip) = transparent.ip() else {
+        return None;
+    };
+    let local = ip.is_loopback() || ip.is_unspecified();
+    let is_on = || match std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::info!("redirected connections are taken over IPv4 only: ::1: {error}");
+            false
+        }
+    };
+    (local && is_on()).then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, transparent.port())))
 }
 
 fn open(addr: SocketAddr, share: Share) -> io::Result<(std::net::TcpListener, SocketAddr)> {

@@ -27,6 +27,8 @@ pub struct ApplicationPorts {
     pub upstreams: Vec<SocketAddr>,
     /// Redirected connections.
     pub transparent: Option<SocketAddr>,
+    /// The same over IPv6, where there is a loopback of it.
+    pub transparent_v6: Option<SocketAddr>,
     /// TLS by its server name.
     pub sni: Option<SocketAddr>,
     /// For clients outside, in the order of the configuration.
@@ -61,6 +63,9 @@ impl fmt::Display for ApplicationPorts {
         }
         if let Some(transparent) = self.transparent {
             write!(f, "transparent={transparent} ")?;
+        }
+        if let Some(transparent) = self.transparent_v6 {
+            write!(f, "transparent6={transparent} ")?;
         }
         if let Some(sni) = self.sni {
             write!(f, "sni={sni} ")?;

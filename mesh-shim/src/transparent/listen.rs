@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,9 +52,10 @@ pub(crate) async fn serve(
 /// Where a connection was going before it was redirected.
 fn original(stream: &TcpStream) -> Option<SocketAddr> {
     let socket = SockRef::from(stream);
-    let addr = match stream.local_addr().ok()? {
-        SocketAddr::V4(_) => socket.original_dst_v4(),
-        SocketAddr::V6(_) => socket.original_dst_v6(),
+    // A listener on `[::]` has connections of IPv4 too, as mapped addresses.
+    let addr = match stream.local_addr().ok()?.ip().to_canonical() {
+        IpAddr::V4(_) => socket.original_dst_v4(),
+        IpAddr::V6(_) => socket.original_dst_v6(),
     };
     addr.ok()?.as_socket()
 }

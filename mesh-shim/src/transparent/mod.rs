@@ -2,7 +2,7 @@
 //! a TLS ClientHello.
 //!
 //! ```text
-//! where it was going (SO_ORIGINAL_DST)
+//! where it was going (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST)
 //!   an endpoint of the policy, of bytes      -> that service, by the engine
 //!   an endpoint of the policy, of requests   -> that service, if what comes is a request
 //!   elsewhere: a request with a known Host   -> that service

@@ -38,6 +38,48 @@ enum Tool {
     Iptables,
 }
 
+/// The two protocols, each with tables of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+const OFF: &str = "# IPv6 is off here: only IPv4 is redirected\n";
+
+impl Family {
+    /// Whether connections of it can be made in this network namespace.
+    fn is_on(self) -> bool {
+        let switch = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+        match self {
+            Self::V4 => true,
+            // Without IPv6 in the kernel there is no file.
+            Self::V6 => std::fs::read_to_string(switch).is_ok_and(|text| text.trim() == "0"),
+        }
+    }
+
+    fn here() -> Vec<Self> {
+        let mut all = vec![Self::V6, Self::V4];
+        all.retain(|one| one.is_on());
+        all
+    }
+
+    /// As nft calls it, and what is loopback in it.
+    fn nft(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V4 => ("ip", "127.0.0.0/8"),
+            Self::V6 => ("ip6", "::1"),
+        }
+    }
+
+    fn iptables(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables",
+            Self::V6 => "ip6tables",
+        }
+    }
+}
+
 impl Tool {
     fn find() -> Result<Self, ShimError> {
         let there = |program| {
@@ -73,7 +115,12 @@ impl Rules {
                 "give --uid with the user that the shim runs as, or --mark N and start it with --mark N",
             ));
         }
-        run(&self.steps(Tool::find()?), dry_run)
+        let families = Family::here();
+        let told = run(&self.steps(Tool::find()?, &families), dry_run)?;
+        Ok(match families.contains(&Family::V6) {
+            true => told,
+            false => format!("{OFF}{told}"),
+        })
     }
 
     /// Removes them.
@@ -81,34 +128,22 @@ impl Rules {
         run(&removal(Tool::find()?), dry_run)
     }
 
-    fn steps(&self, tool: Tool) -> Vec<Step> {
+    fn steps(&self, tool: Tool, families: &[Family]) -> Vec<Step> {
         match tool {
-            Tool::Nft => vec![self.nft()],
+            Tool::Nft => vec![self.nft(families)],
             Tool::Iptables => {
                 let mut steps = removal(tool);
-                steps.extend(self.iptables());
+                for family in families {
+                    steps.extend(self.iptables(*family));
+                }
                 steps
             }
         }
     }
 
-    fn nft(&self) -> Step {
+    fn nft(&self, families: &[Family]) -> Step {
         // One transaction: there is no moment without rules, or with half of them.
-        let mut text =
-            format!("add table ip {TABLE}\ndelete table ip {TABLE}\ntable ip {TABLE} {{\n");
-        text.push_str("  chain output {\n    type nat hook output priority -100; policy accept;\n");
-        if let Some(uid) = self.uid {
-            let _ = writeln!(text, "    meta skuid {uid} return");
-        }
-        if let Some(mark) = self.mark {
-            let _ = writeln!(text, "    meta mark {mark} return");
-        }
-        text.push_str("    ip daddr 127.0.0.0/8 return\n");
-        for port in &self.exclude {
-            let _ = writeln!(text, "    tcp dport {port} return");
-        }
-        let _ = writeln!(text, "    meta l4proto tcp redirect to :{}", self.port);
-        text.push_str("  }\n}\n");
+        let text = families.iter().map(|family| self.table(*family)).collect();
         Step {
             program: "nft",
             args: vec!["-f".to_owned(), "-".to_owned()],
@@ -117,7 +152,29 @@ impl Rules {
         }
     }
 
-    fn iptables(&self) -> Vec<Step> {
+    fn table(&self, family: Family) -> String {
+        let (name, loopback) = family.nft();
+        let mut text = format!(
+            "add table {name} {TABLE}\ndelete table {name} {TABLE}\ntable {name} {TABLE} {{\n"
+        );
+        text.push_str("  chain output {\n    type nat hook output priority -100; policy accept;\n");
+        if let Some(uid) = self.uid {
+            let _ = writeln!(text, "    meta skuid {uid} return");
+        }
+        if let Some(mark) = self.mark {
+            let _ = writeln!(text, "    meta mark {mark} return");
+        }
+        let _ = writeln!(text, "    {name} daddr {loopback} return");
+        for port in &self.exclude {
+            let _ = writeln!(text, "    tcp dport {port} return");
+        }
+        let _ = writeln!(text, "    meta l4proto tcp redirect to :{}", self.port);
+        text.push_str("  }\n}\n");
+        text
+    }
+
+    fn iptables(&self, family: Family) -> Vec<Step> {
+        let loopback = family.nft().1;
         let mut rules = vec![format!("-N {CHAIN}")];
         if let Some(uid) = self.uid {
             rules.push(format!("-A {CHAIN} -m owner --uid-owner {uid} -j RETURN"));
@@ -125,7 +182,7 @@ impl Rules {
         if let Some(mark) = self.mark {
             rules.push(format!("-A {CHAIN} -m mark --mark {mark} -j RETURN"));
         }
-        rules.push(format!("-A {CHAIN} -d 127.0.0.0/8 -j RETURN"));
+        rules.push(format!("-A {CHAIN} -d {loopback} -j RETURN"));
         for port in &self.exclude {
             rules.push(format!("-A {CHAIN} -p tcp --dport {port} -j RETURN"));
         }
@@ -133,35 +190,44 @@ impl Rules {
         rules.push(format!("-A {CHAIN} -p tcp -j REDIRECT --to-ports {port}"));
         // Last: until here nothing passes the chain.
         rules.push(format!("-A OUTPUT -p tcp -j {CHAIN}"));
-        rules.iter().map(|rule| iptables(rule, false)).collect()
+        let rules = rules.iter();
+        rules.map(|rule| iptables(family, rule, false)).collect()
     }
 }
 
-fn iptables(rule: &str, may_fail: bool) -> Step {
+fn iptables(family: Family, rule: &str, may_fail: bool) -> Step {
     let args = ["-w", "-t", "nat"].into_iter().chain(rule.split(' '));
     Step {
-        program: "iptables",
+        program: family.iptables(),
         args: args.map(str::to_owned).collect(),
         input: None,
         may_fail,
     }
 }
 
+/// Of both families, whatever is on now. What is missing is no error, nor is a program or a kernel
+/// that has no IPv6: nothing of ours can be there.
 fn removal(tool: Tool) -> Vec<Step> {
-    match tool {
-        // Adding it first makes the removal of what is not there no error.
-        Tool::Nft => vec![Step {
-            program: "nft",
-            args: vec!["-f".to_owned(), "-".to_owned()],
-            input: Some(format!("add table ip {TABLE}\ndelete table ip {TABLE}\n")),
-            may_fail: false,
-        }],
+    let one = |family: Family| match tool {
+        Tool::Nft => {
+            let name = family.nft().0;
+            vec![Step {
+                program: "nft",
+                args: vec!["-f".to_owned(), "-".to_owned()],
+                // Adding it first makes the removal of what is not there no error.
+                input: Some(format!(
+                    "add table {name} {TABLE}\ndelete table {name} {TABLE}\n"
+                )),
+                may_fail: family == Family::V6,
+            }]
+        }
         Tool::Iptables => vec![
-            iptables(&format!("-D OUTPUT -p tcp -j {CHAIN}"), true),
-            iptables(&format!("-F {CHAIN}"), true),
-            iptables(&format!("-X {CHAIN}"), true),
+            iptables(family, &format!("-D OUTPUT -p tcp -j {CHAIN}"), true),
+            iptables(family, &format!("-F {CHAIN}"), true),
+            iptables(family, &format!("-X {CHAIN}"), true),
         ],
-    }
+    };
+    [Family::V4, Family::V6].into_iter().flat_map(one).collect()
 }
 
 fn run(steps: &[Step], dry_run: bool) -> Result<String, ShimError> {
@@ -172,12 +238,14 @@ fn run(steps: &[Step], dry_run: bool) -> Result<String, ShimError> {
             None => format!("{} {}", step.program, step.args.join(" ")),
         };
         if !dry_run {
-            let done = execute(step).map_err(|error| {
-                ShimError::plain(
-                    format!("cannot run {}: {error}", step.program),
-                    "install it",
-                )
-            })?;
+            let done = match execute(step) {
+                Ok(done) => done,
+                Err(_) if step.may_fail => continue,
+                Err(error) => {
+                    let what = format!("cannot run {}: {error}", step.program);
+                    return Err(ShimError::plain(what, "install it"));
+                }
+            };
             if !done.status.success() {
                 if step.may_fail {
                     continue;
@@ -185,7 +253,9 @@ fn run(steps: &[Step], dry_run: bool) -> Result<String, ShimError> {
                 let why = String::from_utf8_lossy(&done.stderr).trim().to_owned();
                 return Err(ShimError::plain(
                     format!("{line}\n{why}"),
-                    "rules need CAP_NET_ADMIN in the network namespace: run this as root",
+                    "rules need CAP_NET_ADMIN in the network namespace: run this as root; if the kernel has no \
+                     NAT for IPv6, switch IPv6 off here (sysctl net.ipv6.conf.all.disable_ipv6=1), or its \
+                     connections would go around the shim",
                 ));
             }
         }
@@ -224,26 +294,39 @@ mod tests {
 
     #[test]
     fn the_shims_own_connections_and_loopback_are_left_alone_before_all_else() {
-        let step = rules().nft();
-        let text = step.input.unwrap();
-        let at = |what: &str| {
-            text.find(what)
-                .unwrap_or_else(|| panic!("{what} in {text}"))
-        };
-        let redirect = at("redirect to :7141");
-        for before in ["skuid 65534", "mark 1337", "127.0.0.0/8", "tcp dport 22"] {
-            assert!(at(before) < redirect, "{before}");
+        for (family, loopback) in [
+            (Family::V4, "ip daddr 127.0.0.0/8"),
+            (Family::V6, "ip6 daddr ::1"),
+        ] {
+            let text = rules().table(family);
+            let at = |what: &str| {
+                text.find(what)
+                    .unwrap_or_else(|| panic!("{what} in {text}"))
+            };
+            let redirect = at("redirect to :7141");
+            for before in ["skuid 65534", "mark 1337", loopback, "tcp dport 22"] {
+                assert!(at(before) < redirect, "{before}");
+            }
+            let steps = rules().iptables(family);
+            assert!(steps.iter().all(|step| step.program == family.iptables()));
+            let lines: Vec<_> = steps.iter().map(|step| step.args.join(" ")).collect();
+            assert_eq!(
+                lines.last().unwrap(),
+                "-w -t nat -A OUTPUT -p tcp -j MESH_SHIM"
+            );
+            assert!(lines[lines.len() - 2].ends_with("REDIRECT --to-ports 7141"));
         }
-        let lines: Vec<_> = rules()
-            .iptables()
-            .iter()
-            .map(|step| step.args.join(" "))
-            .collect();
-        assert_eq!(
-            lines.last().unwrap(),
-            "-w -t nat -A OUTPUT -p tcp -j MESH_SHIM"
-        );
-        assert!(lines[lines.len() - 2].ends_with("REDIRECT --to-ports 7141"));
+    }
+
+    #[test]
+    fn both_families_are_one_transaction_and_without_ipv6_there_is_one() {
+        let both = rules().steps(Tool::Nft, &[Family::V6, Family::V4]);
+        let text = both[0].input.as_deref().unwrap();
+        assert_eq!(both.len(), 1);
+        assert!(text.contains("table ip6 mesh_shim {") && text.contains("table ip mesh_shim {"));
+        let one = rules().steps(Tool::Iptables, &[Family::V4]);
+        let six = one.iter().filter(|step| step.program == "ip6tables");
+        assert!(six.clone().count() == 3 && six.clone().all(|step| step.may_fail));
     }
 
     #[test]
