@@ -252,8 +252,10 @@ impl Proxy {
             .await
         {
             Ok(server) => {
-                self.open
-                    .spawn(tunnel::copy(hyper::upgrade::on(&mut request), server));
+                self.open.spawn(tunnel::copy(
+                    mesh_tower::upgrade::bytes_of(&mut request),
+                    server,
+                ));
                 let mut response = Response::new(MeshBody::empty());
                 *response.status_mut() = StatusCode::OK;
                 response

@@ -1,6 +1,7 @@
 //! The local listeners as an application sees them: bytes in, bytes out, real sockets.
 #![allow(clippy::print_stdout, reason = "figures")]
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -249,6 +250,37 @@ async fn a_tunnel_is_opaque_half_closes_and_is_counted() {
         metrics.contains("mesh_shim_tunnels_total{result=\"opened\"} 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_tunnel_that_one_side_breaks_off_is_broken_off_for_the_other() {
+    for server_breaks in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let proxy = proxy("127.0.0.1:1".parse().unwrap()).await;
+        let mut client = TcpStream::connect(proxy.addr).await.unwrap();
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        assert!(head(&mut client).await.starts_with("http/1.1 200"));
+        let mut got = [0; 4];
+        server.write_all(b"half").await.unwrap();
+        client.read_exact(&mut got).await.unwrap();
+        client.write_all(b"half").await.unwrap();
+        server.read_exact(&mut got).await.unwrap();
+        let (breaks, mut sees) = match server_breaks {
+            true => (server, client),
+            false => (client, server),
+        };
+        socket2::SockRef::from(&breaks)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(breaks);
+        let ended = tokio::time::timeout(PATIENCE, sees.read(&mut got)).await;
+        let ended = ended.expect("it ends");
+        println!("the server breaks: {server_breaks}; the other side sees {ended:?}");
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
 }
 
 #[tokio::test]

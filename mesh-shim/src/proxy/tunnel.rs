@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +14,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::uri::Authority;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use mesh_core::error::{Code, ErrorKind, MeshError};
 use mesh_tower::Mesh;
 use mesh_tower::tcp::TcpConnection;
-use mesh_tower::transport::{BoxIo, both_ways};
+use mesh_tower::transport::{BoxIo, abort, both_ways};
 
 use crate::config::Egress;
 use crate::join::APPLICATION;
@@ -176,25 +175,27 @@ async fn connect(mesh: &Mesh, host: &str, port: u16) -> io::Result<BoxIo> {
 }
 
 /// Copies until both sides have ended; one side's end is passed on to the other (half-close).
-pub(crate) async fn copy(upgrade: OnUpgrade, server: Way) {
-    let client = match upgrade.await {
+/// What one side breaks off is broken off for the other too.
+pub(crate) async fn copy(upgrade: impl Future<Output = io::Result<BoxIo>>, server: Way) {
+    let mut client = match upgrade.await {
         Ok(client) => client,
         Err(error) => {
             tracing::debug!(%error, "a tunnel's client went away");
             return;
         }
     };
-    let mut client = TokioIo::new(client);
     match server {
         Way::Mesh(server) => {
             // The application, on this machine.
             let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let cut = std::future::pending();
-            server.carry(Box::new(client), from, cut).await;
+            server.carry(client, from, cut).await;
         }
         Way::Outside(mut server) => {
             if let Err(error) = both_ways(&mut client, &mut server).await {
                 tracing::debug!(%error, "a tunnel ended early");
+                abort(client);
+                abort(server);
             }
         }
     }

@@ -97,6 +97,10 @@ impl<T> Rewind<T> {
         }
     }
 
+    pub(super) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
     /// What it begins with, after a first read of that many bytes.
     fn first(&self, got: usize) -> First {
         match got {

@@ -54,6 +54,10 @@ enum Wait {
 // === impl Paced ===
 
 impl<T> Paced<T> {
+    pub(super) fn line(&self) -> &Line<T> {
+        &self.line
+    }
+
     /// A new connection counts as one whose head has begun: a peer that connects and says nothing
     /// has the head's time, not the idle one's.
     pub(super) fn new(line: Line<T>, head: Duration, idle: Duration) -> Self {

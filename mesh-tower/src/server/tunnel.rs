@@ -8,7 +8,10 @@ use futures_util::task::AtomicWaker;
 use http::Response;
 use tokio::sync::Notify;
 
+use super::dispatch::Wire;
+use super::pace::Paced;
 use super::signal::{Cut, Gate};
+use crate::transport::{BoxIo, Resets, reset, tunnelled};
 use crate::{body::MeshBody, telemetry::Gauge, upgrade::Life};
 
 /// Shared by the connection's bytes, which the service has by now, and by the connection's task,
@@ -97,6 +100,17 @@ impl Tunnel {
             false => Ok(()),
         }
     }
+}
+
+impl Resets for Paced<Wire> {
+    fn reset(&self) {
+        reset(self.line().wire().io.get_ref().get_ref());
+    }
+}
+
+/// The bytes of a tunnel that a request to a server of ours has asked for.
+pub(crate) fn accepted(upgraded: hyper::upgrade::Upgraded) -> BoxIo {
+    tunnelled::<Paced<Wire>>(upgraded)
 }
 
 pub(super) fn cut() -> std::io::Error {

@@ -77,6 +77,10 @@ impl<T> Lingering<T> {
         }
     }
 
+    pub(crate) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
     /// The connection becomes a tunnel, whose halves end each by itself.
     pub(crate) fn stop_lingering(&mut self) {
         self.halves = true;

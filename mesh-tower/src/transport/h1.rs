@@ -11,8 +11,8 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::ends::Keeps;
-use super::pool::{Born, Raw, Shared};
-use super::{ConnInfo, Sent};
+use super::pool::{Born, Counted, Place, Raw, Shared};
+use super::{BoxIo, ConnInfo, Resets, Sent, reset, tunnelled};
 use crate::body::MeshBody;
 use crate::runtime;
 use crate::tls::LateFailure;
@@ -76,6 +76,20 @@ pub(super) struct Alone {
     pub(super) send: SendRequest<MeshBody>,
     pub(super) info: Arc<ConnInfo>,
     pub(super) late: Option<LateFailure>,
+}
+
+/// What such a connection reads and writes.
+type AloneIo = Keeps<BoxIo, (Place, Counted)>;
+
+impl Resets for AloneIo {
+    fn reset(&self) {
+        reset(&self.io);
+    }
+}
+
+/// The bytes of a tunnel that a service has given.
+pub(crate) fn given(upgraded: hyper::upgrade::Upgraded) -> BoxIo {
+    tunnelled::<AloneIo>(upgraded)
 }
 
 /// Starts the task of such a connection.

@@ -19,19 +19,22 @@ mod info;
 mod io;
 mod pool;
 mod request;
+mod tunnelled;
 
 pub use self::accept::{Accept, AcceptOptions, TcpAccept, listen};
 pub use self::both_ways::both_ways;
 pub use self::config::{H2Settings, PoolConfig, Protocol};
 pub use self::connect::{Connect, TcpConnect};
 pub use self::info::ConnInfo;
-pub use self::io::{BoxIo, Io};
+pub use self::io::{BoxIo, Io, abort};
 pub use self::pool::{EndpointPool, PoolStats};
 
 pub(crate) use self::ends::Lingering;
 pub(crate) use self::forward::forward_writes;
-pub(crate) use self::io::abort;
+pub(crate) use self::h1::given;
+pub(crate) use self::io::reset;
 pub(crate) use self::pool::{Bytes, Held, Kept, Room};
+pub(crate) use self::tunnelled::{Resets, tunnelled};
 
 /// What comes of a request: if nothing of it was written, the error has it.
 type Sent = Result<

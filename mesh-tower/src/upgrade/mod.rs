@@ -24,5 +24,5 @@ mod upgraded;
 
 pub(crate) use self::ask::{accepts, allowed, is_asked};
 pub(crate) use self::lasting::{Lasting, Life};
-pub use self::relay::Relay;
+pub use self::relay::{Relay, bytes_of};
 pub use self::upgraded::{Upgraded, on};

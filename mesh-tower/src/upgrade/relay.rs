@@ -1,14 +1,30 @@
 //! A proxy's part in an upgrade.
 
+use std::future::Future;
+use std::io;
+
 use http::header::UPGRADE;
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use super::{allowed, on};
 use crate::body::MeshBody;
 use crate::headers::find;
-use crate::transport::both_ways;
+use crate::server::accepted;
+use crate::transport::{BoxIo, abort, both_ways};
+
+/// The bytes of a tunnel that a request to a server of ours asks for (Upgrade, CONNECT), once it is
+/// answered with it. [`abort`] resets them.
+///
+/// # Errors
+///
+/// When the caller went away, or is not answered with a tunnel.
+pub fn bytes_of<B>(
+    request: &mut Request<B>,
+) -> impl Future<Output = io::Result<BoxIo>> + Send + 'static {
+    let upgrade = hyper::upgrade::on(request);
+    async move { upgrade.await.map(accepted).map_err(io::Error::other) }
+}
 
 /// Joins a tunnel that a caller asks for to the one that the service gives.
 ///
@@ -82,10 +98,13 @@ impl Relay {
                     return;
                 }
             };
-            let mut caller = TokioIo::new(caller);
+            let mut caller = accepted(caller);
             let copied = both_ways(&mut caller, &mut service).await;
             if let Err(error) = copied {
                 tracing::debug!(target: "mesh::upgrade", %error, "a tunnel ended early");
+                // What one side has broken off must not look whole to the other.
+                abort(caller);
+                service.abort();
             }
         });
         answer

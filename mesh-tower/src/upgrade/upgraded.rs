@@ -5,17 +5,17 @@ use std::task::{Context, Poll};
 
 use http::{Response, StatusCode};
 use http_body::Body;
-use hyper_util::rt::TokioIo;
 use mesh_core::error::{ErrorKind, MeshError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Life;
 use crate::body::MeshBody;
+use crate::transport::{BoxIo, given, reset};
 
 /// The client's end of a tunnel. It is the call: its place and its load are given back when it is
 /// dropped, and it fails when the call does (an idle timeout).
 pub struct Upgraded {
-    io: TokioIo<hyper::upgrade::Upgraded>,
+    io: BoxIo,
     /// `None`: it has ended, and the tunnel with it.
     call: Option<MeshBody>,
     life: Life,
@@ -56,7 +56,7 @@ pub fn on(
             not("the connection broke while it switched protocols").with_source(error)
         })?;
         Ok(Upgraded {
-            io: TokioIo::new(io),
+            io: given(io),
             call: Some(call),
             life,
         })
@@ -66,6 +66,12 @@ pub fn on(
 // === impl Upgraded ===
 
 impl Upgraded {
+    /// Ends it so that the service sees it broken off: plaintext by a reset, TLS by an end without
+    /// close_notify. Dropped in any other way it ends in order.
+    pub fn abort(self) {
+        reset(&self.io);
+    }
+
     /// Nothing has come: looks whether the call may go on.
     fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some(call) = &mut self.call else {

@@ -303,3 +303,35 @@ async fn a_tunnel_ends_when_its_peers_trust_is_revoked() {
     drop(tunnel);
     until("the pool has let go of it", || pool.stats().open == 0).await;
 }
+
+#[tokio::test]
+async fn what_one_side_of_a_tunnel_breaks_off_is_broken_off_for_the_other() {
+    for application_breaks in [true, false] {
+        let (app, addr) = application().await;
+        let mesh = mesh();
+        let server = proxy(&mesh, addr, TlsChoice::Disabled);
+        let mut client = TcpStream::connect(server.local_addr()).await.unwrap();
+        client.write_all(ASKS.as_bytes()).await.unwrap();
+        let App { mut io, .. } = accept(&app).await;
+        io.write_all(GIVES.as_bytes()).await.unwrap();
+        head(&mut client).await;
+        // A part of something larger, in each direction.
+        says(&mut io, &mut client, b"the first half").await;
+        says(&mut client, &mut io, b"the first half").await;
+        let (breaks, mut sees) = match application_breaks {
+            true => (io, client),
+            false => (client, io),
+        };
+        socket2::SockRef::from(&breaks)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(breaks);
+        let mut rest = Vec::new();
+        let ended = soon("the end", sees.read_to_end(&mut rest)).await;
+        println!("the application breaks: {application_breaks}; the other side sees {ended:?}");
+        assert_eq!(
+            ended.unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionReset
+        );
+    }
+}

@@ -28,9 +28,11 @@ use mesh_core::error::MeshError;
 use mesh_core::policy::model::ConnectionPolicy;
 
 pub(crate) use self::bytes::{Bytes, Kept};
+pub(super) use self::room::Place;
 pub(crate) use self::room::Room;
 use self::shard::Shard;
 pub(super) use self::shared::{Raw, Shared};
+pub(super) use self::stats::Counted;
 pub(super) use self::terms::{Born, Terms};
 use super::request::is_grpc;
 use super::{ConnInfo, Connect, PoolConfig, Protocol, h1, h2};
