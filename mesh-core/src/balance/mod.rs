@@ -49,6 +49,7 @@
 
 mod aperture;
 mod balancer;
+mod base64;
 mod bounded_load;
 mod client_weighted;
 mod consistent;

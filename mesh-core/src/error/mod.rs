@@ -21,6 +21,7 @@ mod code;
 mod kind;
 mod mesh_error;
 mod registry;
+mod story;
 
 pub use code::{Code, CodeError, CodeInfo};
 pub use kind::ErrorKind;

@@ -10,6 +10,7 @@ mod backend;
 mod balance;
 mod breaker;
 mod connection;
+mod criticality;
 mod direct;
 mod ejection;
 mod fault;
@@ -19,6 +20,7 @@ mod hedge;
 mod matches;
 mod mirror;
 mod origins;
+mod rate_limit;
 mod retry;
 mod route;
 mod session;
@@ -36,6 +38,7 @@ pub use backend::{
 pub use balance::{Algorithm, BalancePolicy, HashKey, HashOn, LocalityPolicy, SubsetFallback};
 pub use breaker::BreakerPolicy;
 pub use connection::ConnectionPolicy;
+pub use criticality::{CriticalityPolicy, CriticalityRule};
 pub use direct::DirectResponse;
 pub use ejection::{EjectionPolicy, LatencyMode};
 pub use fault::{AbortStatus, Fault, FaultAbort, FaultDelay, WHOLE_PERCENT_MILLI};
@@ -45,6 +48,7 @@ pub use hedge::HedgePolicy;
 pub use matches::{HeaderMatch, Hostname, PathMatch, Pattern, QueryMatch, RouteMatch, ValueMatch};
 pub use mirror::Mirror;
 pub(crate) use origins::Origins;
+pub use rate_limit::{RateKey, RateLimit, RateOverride};
 pub use retry::{NonIdempotent, RetryPolicy, RouteTimeouts};
 pub use route::{Origin, Route};
 pub use session::{SessionLifetime, SessionPolicy, SessionType};
@@ -52,9 +56,6 @@ pub(crate) use snapshot::Attached;
 pub use snapshot::{Inbound, Outbound, Service, Snapshot};
 pub use split::{Split, Target};
 pub use throttle::ThrottlePolicy;
-pub use traffic::{
-    ConcurrencyAlgorithm, ConcurrencyPolicy, CriticalityPolicy, CriticalityRule, InboundTraffic,
-    QueuePolicy, RateKey, RateLimit, RateOverride,
-};
+pub use traffic::{ConcurrencyAlgorithm, ConcurrencyPolicy, InboundTraffic, QueuePolicy};
 pub(crate) use transport::OnPort;
 pub use transport::{Exception, MtlsMode, Network, TlsVersion, TransportModel};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::findings::Findings;
-use super::routes::Rule;
+use super::rules::Rule;
 use crate::error::Code;
 use crate::policy::model::{RetryPolicy, RouteMatch, RouteTimeouts};
 use crate::policy::spec::{Interval, NonIdempotent, Resource, Retry, Timeouts};

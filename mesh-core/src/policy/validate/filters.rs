@@ -8,7 +8,7 @@ use super::backends::Backends;
 use super::extensions::Extension;
 use super::findings::Findings;
 use super::matches::{check_path, header_name};
-use super::routes::RuleCx;
+use super::references::RuleCx;
 use super::services::host;
 use crate::error::Code;
 use crate::policy::defaults;
