@@ -1,6 +1,7 @@
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+#[path = "../../tests/common/text.rs"]
+mod text;
 
+use self::text::Text;
 use super::check::render;
 use super::output::Paint;
 use super::show::{client_table, edge_table, endpoint_table};
@@ -8,26 +9,6 @@ use super::table::WIDTH;
 use super::*;
 use crate::scratch::Scratch;
 use crate::view::{Client, Edge, Endpoint, EndpointView, Finding, Refusal};
-
-/// A writer whose text can be read afterwards.
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Text {
-    fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
-    }
-}
 
 async fn meshctl(args: &[&str]) -> (u8, String, String) {
     let (out, err) = (Text::default(), Text::default());

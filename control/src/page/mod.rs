@@ -22,7 +22,7 @@ use mesh_tower::Mesh;
 use serde::{Deserialize, Serialize};
 
 use crate::report::Span;
-use crate::server::admin;
+use crate::server::answers;
 use crate::server::state::Shared;
 use crate::view::{Client, Edge, Endpoint, Finding};
 
@@ -92,7 +92,7 @@ fn measure(pages: &Pages) {
             .gauge(name, labels)
             .set(u32::try_from(value).unwrap_or(u32::MAX).into());
     };
-    let rows = admin::clients(&pages.shared, "").rows;
+    let rows = answers::clients(&pages.shared, "").rows;
     let clients: Vec<Client> = rows.into_iter().map(Client::from).collect();
     for state in ["current", "behind", "REFUSED"] {
         let count = clients
@@ -104,7 +104,7 @@ fn measure(pages: &Pages) {
     }
     let instances = pages.shared.read_registry(crate::registry::Registry::len);
     set(names::CONTROL_INSTANCES, &[], instances);
-    let findings: Vec<Finding> = admin::check(&pages.shared)
+    let findings: Vec<Finding> = answers::check(&pages.shared)
         .into_iter()
         .map(Finding::from)
         .collect();
@@ -119,7 +119,7 @@ fn measure(pages: &Pages) {
 
 async fn check(State(pages): State<Pages>) -> Json<Vec<Finding>> {
     Json(
-        admin::check(&pages.shared)
+        answers::check(&pages.shared)
             .into_iter()
             .map(Finding::from)
             .collect(),
@@ -146,7 +146,7 @@ async fn stat(State(pages): State<Pages>, Query(query): Query<StatQuery>) -> Jso
         from: query.from,
         to: query.to,
     };
-    let answer = admin::stat(&pages.shared, &ask, span);
+    let answer = answers::stat(&pages.shared, &ask, span);
     let window = answer.window_seconds;
     Json(
         answer
@@ -167,7 +167,7 @@ async fn endpoints(
     State(pages): State<Pages>,
     Query(query): Query<ServiceQuery>,
 ) -> Json<Vec<Endpoint>> {
-    let answer = admin::endpoints(&pages.shared, &query.service);
+    let answer = answers::endpoints(&pages.shared, &query.service);
     Json(answer.rows.into_iter().map(Endpoint::from).collect())
 }
 
@@ -178,7 +178,7 @@ struct Clients {
 }
 
 async fn clients(State(pages): State<Pages>) -> Json<Clients> {
-    let answer = admin::clients(&pages.shared, "");
+    let answer = answers::clients(&pages.shared, "");
     let clients = answer.rows.into_iter().map(Client::from).collect();
     Json(Clients {
         revision: answer.revision,

@@ -10,7 +10,8 @@
 //! A member speaks only for the service of its own certificate. The gRPC port is served by the same
 //! inbound stack as every workload's.
 
-pub(crate) mod admin;
+mod admin;
+pub(crate) mod answers;
 mod caller;
 mod config;
 mod exceptions;

@@ -3,18 +3,20 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod member;
+mod text;
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mesh_control::server::{Config, Running, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use self::text::Text;
 
 /// Longest wait for anything that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -187,26 +189,6 @@ pub fn output(command: &mut Command) -> (Option<i32>, String) {
     let code = child.wait().unwrap().code();
     let _ = done.send(());
     (code, text)
-}
-
-/// A writer whose text can be read afterwards.
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Text {
-    fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
-    }
 }
 
 /// Exit code, standard output, standard error.
