@@ -31,6 +31,7 @@ mod member;
 mod registration;
 mod reports;
 mod settings;
+mod start;
 mod subscription;
 
 #[cfg(test)]
