@@ -18,6 +18,7 @@ mod headless;
 mod incident;
 mod load;
 mod meshctl;
+mod plans;
 mod policy;
 mod process;
 mod roles;

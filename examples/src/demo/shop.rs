@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,9 @@ use super::census;
 use super::figures::Recorder;
 use super::load;
 use super::meshctl::Meshctl;
+use super::plans::{control_plan, free_port, has_python};
 use super::policy;
-use super::process::{Plan, Process};
+use super::process::Process;
 use super::say::say_about;
 use super::scratch::Scratch;
 
@@ -32,19 +32,19 @@ const REVIEWS: [(&str, &str); 3] = [
 /// Everything that runs.
 #[derive(Debug)]
 pub(crate) struct Shop {
-    run: String,
-    seed: u64,
-    scratch: Scratch,
+    pub(super) run: String,
+    pub(super) seed: u64,
+    pub(super) scratch: Scratch,
     control: Option<Process>,
     /// Where the control server listens; the same after a restart.
-    control_addr: SocketAddr,
+    pub(super) control_addr: SocketAddr,
     page: SocketAddr,
     meshctl: Meshctl,
-    token: String,
+    pub(super) token: String,
     services: BTreeMap<String, Process>,
     /// Counts names of processes that were started anew.
     restarts: u32,
-    legacy_port: u16,
+    pub(super) legacy_port: u16,
     load: Option<(CancellationToken, JoinHandle<()>)>,
     pub(crate) recorder: Arc<Recorder>,
 }
@@ -334,91 +334,6 @@ impl Shop {
             .get(name)
             .ok_or_else(|| format!("{name} is not running"))
     }
-
-    fn reviews_plan(&self, name: &str, version: &str) -> Plan {
-        let seed = self.seed.to_string();
-        self.plan(
-            name,
-            &[
-                "reviews",
-                "--name",
-                name,
-                "--release",
-                version,
-                "--seed",
-                &seed,
-            ],
-        )
-    }
-
-    fn legacy_plan(&self) -> Plan {
-        let port = self.legacy_port.to_string();
-        let script = self.scratch.path().join("stock.py");
-        let script = script.to_string_lossy();
-        self.plan(
-            "legacy-stock",
-            &["legacy", "--port", &port, "--script", &script],
-        )
-    }
-
-    fn plan(&self, name: &str, args: &[&str]) -> Plan {
-        let state = self.scratch.path().join("state").join(name);
-        Plan {
-            name: name.to_owned(),
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: vec![
-                ("MESH_CONTROL", format!("https://{}", self.control_addr)),
-                ("MESH_IDENTITY", format!("token:{}", self.token)),
-                ("MESH_STATE", state.to_string_lossy().into_owned()),
-            ],
-            run: self.run.clone(),
-            logs: self.scratch.path().join("logs"),
-        }
-    }
-}
-
-fn control_plan(
-    run: &str,
-    scratch: &Scratch,
-    logs: &std::path::Path,
-    listen: u16,
-    page: u16,
-) -> Plan {
-    let state: PathBuf = scratch.path().join("control");
-    let args = ["control", "--state", &state.to_string_lossy()].map(str::to_owned);
-    let ports = [
-        "--listen".to_owned(),
-        listen.to_string(),
-        "--page".to_owned(),
-        page.to_string(),
-    ];
-    Plan {
-        name: "control".to_owned(),
-        args: args.into_iter().chain(ports).collect(),
-        env: Vec::new(),
-        run: run.to_owned(),
-        logs: logs.to_owned(),
-    }
-}
-
-/// A port that was free a moment ago: the unchanged application takes its port from `PORT` and
-/// cannot say which one it got.
-fn free_port() -> Result<u16, String> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let addr = listener.and_then(|listener| listener.local_addr());
-    addr.map(|addr| addr.port())
-        .map_err(|error| format!("no free port: {error}"))
-}
-
-/// Whether the legacy application can be the Python one.
-pub(crate) fn has_python() -> bool {
-    let run = std::process::Command::new("python3")
-        .args(["-c", "import http.server, urllib.request"])
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status();
-    run.is_ok_and(|status| status.success())
 }
 
 /// Between two looks at a figure that a process prints.

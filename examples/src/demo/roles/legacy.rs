@@ -8,7 +8,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::lines::{read_commands, tell};
-use crate::demo::shop::has_python;
+use crate::demo::plans::has_python;
 
 const STOCK_PY: &str = include_str!("../app/stock.py");
 
