@@ -3,9 +3,9 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Authority, PATIENCE, Scratch, Shim};
+use common::{Authority, PATIENCE, Scratch, Shim, until};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -123,22 +123,30 @@ async fn bytes_pass_two_shims_when_the_policy_says_so_or_the_flag() {
     // takes the port for one of requests, and says so.
     assert!(talk(ports[0], b"").await.is_err());
     policy(&scratch, "tcp", server.port("inbound"));
-    tokio::time::timeout(PATIENCE, async {
-        while talk(ports[0], b"").await.is_err() {}
+    until("the first port is one of bytes", async || {
+        talk(ports[0], b"").await.is_ok()
     })
-    .await
-    .unwrap();
+    .await;
     for port in ports {
         assert!(talk(port, &sent).await.unwrap() == sent);
     }
     println!("1,000,000 bytes there and back through two shims");
 
-    // A stop bounds what is open.
+    // A stop bounds what is open: by nine tenths of the second that its flag says.
     let mut open = TcpStream::connect(client.port("upstream")).await.unwrap();
     let mut greeting = [0; 3];
     open.read_exact(&mut greeting).await.unwrap();
+    let began = Instant::now();
     client.signal(Signal::TERM);
     assert_eq!(client.end().await.code(), Some(0));
+    let took = began.elapsed();
+    println!("a stop with an open connection took {took:.1?}");
+    assert!(
+        took >= Duration::from_millis(900) && took < Duration::from_secs(10),
+        "{took:?}"
+    );
+    // It is cut, by an end or a reset, without another byte.
+    assert!(!matches!(open.read(&mut greeting).await, Ok(1..)));
     server.signal(Signal::TERM);
     assert_eq!(server.end().await.code(), Some(0));
 }

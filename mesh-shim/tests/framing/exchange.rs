@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::both;
 use crate::common::app::Recorder;
 use crate::common::pair::{Pair, Setup};
 use crate::common::wire::Wire;
+use crate::each_way;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[tokio::test]
 async fn requests_that_are_sent_ahead_are_answered_in_order() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let mut client = Wire::connect(way.front()).await;
         let all: String = (0..10)
             .map(|n| {
@@ -46,7 +46,7 @@ async fn requests_that_are_sent_ahead_are_answered_in_order() {
 
 #[tokio::test]
 async fn the_application_decides_whether_a_body_is_sent() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let name = way.name();
         let asks = "PUT /big HTTP/1.1\r\nHost: app.shop\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
         let mut client = Wire::connect(way.front()).await;

@@ -42,16 +42,17 @@ impl Way {
     }
 }
 
-/// Each of the ways to one application.
-pub(crate) async fn both() -> Vec<(RawApp, Way)> {
-    let mut ways = Vec::from(both_with(Setup::default()).await);
+/// Each of the ways, with an application behind it.
+pub(crate) async fn each_way() -> Vec<(RawApp, Way)> {
+    let mut ways = Vec::from(shims_with(Setup::default()).await);
     let app = RawApp::new().await;
     let gate = Gate::start(app.addr).await;
     ways.push((app, Way::Gate(Box::new(gate))));
     ways
 }
 
-pub(crate) async fn both_with(setup: Setup) -> [(RawApp, Way); 2] {
+/// One shim, and two.
+pub(crate) async fn shims_with(setup: Setup) -> [(RawApp, Way); 2] {
     let (one, two) = (RawApp::new().await, RawApp::new().await);
     let hop = Hop::start(one.addr, setup.clone()).await;
     let pair = Pair::start(two.addr, setup).await;

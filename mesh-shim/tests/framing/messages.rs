@@ -1,9 +1,9 @@
 //! What a message is made of.
 
-use crate::both;
 use crate::common::app::{Recorder, ok};
 use crate::common::pair::{Hop, Pair, Setup};
 use crate::common::wire::{Kind, Wire};
+use crate::each_way;
 
 /// Sends one request, gives what the application saw and what the client got.
 macro_rules! exchange {
@@ -24,7 +24,7 @@ macro_rules! exchange {
 
 #[tokio::test]
 async fn chunks_go_both_ways_and_trailers_with_them() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let sent = "POST /up HTTP/1.1\r\nHost: app.shop\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\
                     Trailer: x-sum, x-two\r\n\r\n3\r\nabc\r\n4;ext=1\r\ndefg\r\n0\r\nX-Sum: 7\r\nX-Two: a\r\n\r\n";
         let answered = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-end\r\n\r\n\
@@ -53,7 +53,7 @@ async fn chunks_go_both_ways_and_trailers_with_them() {
 
 #[tokio::test]
 async fn answers_without_a_body_keep_their_length() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         for (method, answered, length, kind) in [
             (
                 "HEAD",
@@ -166,7 +166,7 @@ async fn methods_and_hosts_are_the_clients_own() {
 
 #[tokio::test]
 async fn fields_keep_their_order_and_their_repetitions() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let sent = "GET / HTTP/1.1\r\nHost: app.shop\r\nX-B: 1\r\nX-A: 2\r\nX-B: 3\r\nCookie: a=1\r\nX-Raw: \x7e \t\u{e9}\r\nX-Empty:\r\n\r\n";
         let answered = "HTTP/1.1 200 Fine By Me\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX-Z: 1\r\nX-Y: 2\r\n\
                         Set-Cookie: c=3\r\nContent-Length: 0\r\n\r\n";
@@ -190,7 +190,7 @@ async fn fields_keep_their_order_and_their_repetitions() {
 
 #[tokio::test]
 async fn old_clients_and_old_applications_are_served() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let name = way.name();
         // A client of HTTP/1.0 cannot read chunks: the end of the connection ends the answer.
         let sent = "GET /old HTTP/1.0\r\nHost: app.shop\r\n\r\n";
@@ -255,7 +255,7 @@ async fn old_clients_and_old_applications_are_served() {
 /// hyper drops trailers that the head has not named, and forgot to end the message then.
 #[tokio::test]
 async fn trailers_that_nobody_announced_end_the_message_all_the_same() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let name = way.name();
         let sent = "POST /up HTTP/1.1\r\nHost: app.shop\r\nTransfer-Encoding: chunked\r\n\r\n\
                     3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n";

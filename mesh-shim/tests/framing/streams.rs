@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use crate::common::pair::Setup;
 use crate::common::wire::Wire;
-use crate::{both, both_with, warm};
+use crate::{each_way, shims_with, warm};
 
 const EVENTS: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[tokio::test]
 async fn each_event_arrives_at_once_and_the_clients_end_reaches_the_application() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let name = way.name();
         let mut client = Wire::connect(way.front()).await;
         client
@@ -55,7 +55,7 @@ async fn a_timeout_of_the_request_ends_with_its_head() {
         policy: policy.to_owned(),
         ..Setup::default()
     };
-    for (app, way) in both_with(setup).await {
+    for (app, way) in shims_with(setup).await {
         let name = way.name();
         warm(&app, way.front()).await;
         let mut client = Wire::connect(way.front()).await;
@@ -80,7 +80,7 @@ async fn a_timeout_of_the_request_ends_with_its_head() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_not_whole_at_the_client_either() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let name = way.name();
         for answered in [
             "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
@@ -108,7 +108,7 @@ async fn an_answer_that_breaks_off_is_not_whole_at_the_client_either() {
 
 #[tokio::test]
 async fn a_request_that_breaks_off_is_not_whole_at_the_application_either() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let name = way.name();
         for sent in [
             "POST /cut HTTP/1.1\r\nHost: app.shop\r\nContent-Length: 10\r\n\r\nabc",
@@ -127,7 +127,7 @@ async fn a_request_that_breaks_off_is_not_whole_at_the_application_either() {
 
 #[tokio::test]
 async fn a_client_that_has_said_all_still_gets_its_answer() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let mut client = Wire::connect(way.front()).await;
         client
             .send("GET /fin HTTP/1.1\r\nHost: app.shop\r\n\r\n")

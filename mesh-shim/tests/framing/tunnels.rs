@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::app::RawApp;
 use crate::common::pair::{Pair, Setup};
 use crate::common::wire::Wire;
-use crate::{Way, both};
+use crate::{Way, each_way};
 
 const ASKS: &str = "Host: app.shop\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
 const GIVES: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: a\r\n\r\n";
@@ -31,7 +31,7 @@ async fn tunnel(app: &RawApp, front: std::net::SocketAddr, line: &str) -> (Wire,
 
 #[tokio::test]
 async fn a_websocket_passes_and_its_halves_end_each_by_itself() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let name = way.name();
         let (mut client, mut served) = tunnel(&app, way.front(), "GET /ws HTTP/1.1").await;
         for n in 0..50 {
@@ -98,7 +98,7 @@ async fn tunnels_are_counted_on_both_sides_and_other_requests_go_on() {
 
 #[tokio::test]
 async fn a_tunnels_reader_that_stalls_holds_its_sender() {
-    for (app, way) in both().await {
+    for (app, way) in each_way().await {
         let (mut client, served) = tunnel(&app, way.front(), "GET /ws HTTP/1.1").await;
         let chunk = vec![7; 64 * 1024];
         let mut taken = 0;
@@ -124,7 +124,7 @@ async fn a_tunnel_gets_the_time_to_drain_and_no_more() {
         flags: vec!["--drain-in-flight", "1s"],
         ..Setup::default()
     };
-    for (app, mut way) in crate::both_with(setup).await {
+    for (app, mut way) in crate::shims_with(setup).await {
         let (mut client, mut served) = tunnel(&app, way.front(), "GET /ws HTTP/1.1").await;
         let shim = match &mut way {
             Way::Hop(hop) => &mut hop.app,

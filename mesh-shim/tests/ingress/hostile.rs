@@ -7,15 +7,16 @@ use tokio::net::TcpStream;
 
 use crate::client::{Client, tls};
 use crate::common::PATIENCE;
+use crate::common::app::Recorder;
 use crate::{Edge, named, route, service, to};
 
 const WWW: &str = "www.example.com";
 
-async fn edge(flags: &[&str]) -> Edge {
+/// An ingress, and the application behind it, which lives as long as it is held.
+async fn edge(flags: &[&str]) -> (Edge, Recorder) {
     let web = named("web").await;
     let policy = service("web", web.addr) + &route("www", &[WWW], &to("web"));
-    std::mem::forget(web);
-    Edge::start(&policy, flags).await
+    (Edge::start(&policy, flags).await, web)
 }
 
 /// What is said until the end of the connection.
@@ -29,7 +30,7 @@ async fn until_end(io: &mut TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_is_no_tls_is_let_go_at_once() {
-    let edge = edge(&[]).await;
+    let (edge, _web) = edge(&[]).await;
     for sent in [
         &b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n"[..],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -57,7 +58,7 @@ async fn what_is_no_tls_is_let_go_at_once() {
         );
         assert!(
             began.elapsed() < Duration::from_secs(9),
-            "the time of a handshake"
+            "as late as a handshake that does not end, which has 10 s"
         );
     }
     let mut client = Client::secure(edge.tls(), WWW, &edge.public.pem, "h2").await;
@@ -92,7 +93,7 @@ async fn trickle(from: &mut TcpStream, to: &mut TcpStream) -> std::io::Result<us
 async fn a_client_hello_in_pieces_of_one_byte_is_understood() {
     // With and without something that is passed through, for which it is kept.
     for flags in [&[][..], &["--passthrough", "db.example.com=shop/web"]] {
-        let edge = edge(flags).await;
+        let (edge, _web) = edge(flags).await;
         let target = edge.tls();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -107,13 +108,15 @@ async fn a_client_hello_in_pieces_of_one_byte_is_understood() {
         let mut client = Client::secure(addr, WWW, &edge.public.pem, "http/1.1").await;
         assert_eq!(client.get(WWW, "/").await.status, 200);
         drop(client);
-        println!("{} pieces of one byte", between.await.unwrap());
+        let pieces = between.await.unwrap();
+        println!("{pieces} pieces of one byte");
+        assert!(pieces > 100, "{pieces}");
     }
 }
 
 #[tokio::test]
 async fn a_handshake_that_does_not_end_is_ended() {
-    let edge = edge(&["--passthrough", "db.example.com=shop/web"]).await;
+    let (edge, _web) = edge(&["--passthrough", "db.example.com=shop/web"]).await;
     let mut silent = TcpStream::connect(edge.tls()).await.unwrap();
     let mut half = TcpStream::connect(edge.tls()).await.unwrap();
     half.write_all(b"\x16\x03\x01\x01\x00\x01\x00\x00")
@@ -134,7 +137,7 @@ async fn a_handshake_that_does_not_end_is_ended() {
 #[tokio::test]
 async fn names_of_strangers_are_counted_together() {
     const NAMES: usize = 2_000;
-    let edge = edge(&[]).await;
+    let (edge, _web) = edge(&[]).await;
     let series = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
     assert!(
         tls(edge.tls(), Some("first.unknown.org"), &edge.public.pem, &[])

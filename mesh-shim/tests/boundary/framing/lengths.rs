@@ -17,6 +17,10 @@ async fn what_is_too_long_is_refused_and_takes_no_memory() {
         &fronts.pair.app,
         &fronts.gate.edge,
     ];
+    // What a first request needs is there once.
+    for (_, addr) in fronts.all() {
+        fronts.seen(addr).await;
+    }
     let before = shims.map(Shim::memory);
     for (front, addr) in fronts.all() {
         for (name, sent, statuses) in [
