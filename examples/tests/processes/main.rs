@@ -14,6 +14,7 @@ mod frozen;
 mod hops;
 mod node;
 mod rolling;
+mod takeover;
 
 use tokio::sync::{Mutex, MutexGuard};
 

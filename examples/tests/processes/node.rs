@@ -16,10 +16,10 @@ use crate::alone;
 use crate::common::{Control, Role, Scratch, program, until};
 
 /// After it a process that said nothing is taken for dead.
-const LEASE: Duration = Duration::from_secs(15);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// An application in plaintext, which tells how it was called.
-fn app() -> ServerHandle {
+pub(crate) fn app() -> ServerHandle {
     let mesh = Mesh::builder("app").build().expect("a mesh");
     let server = mesh.server().bind("127.0.0.1:0").expect("a port");
     let answer = async |headers: HeaderMap| {
@@ -46,7 +46,7 @@ async fn get(addr: &str, path: &str) -> (u16, String) {
     (status.expect("a status"), body.to_owned())
 }
 
-fn shim(control: &Control, state: &Path, apps: &[String]) -> Command {
+pub(crate) fn shim(control: &Control, state: &Path, apps: &[String]) -> Command {
     let mut command = program(env!("CARGO_BIN_EXE_demo"));
     command.args(["role", "shim", "--"]);
     for app in apps {
