@@ -3,13 +3,17 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Long enough for a loaded machine; nothing waits for it when all is well.
 const START: Duration = Duration::from_secs(20);
+/// Time to end in order, under a profiler too. A proxy whose clients have gone has little to do.
+const END: Duration = Duration::from_secs(10);
 
 /// A process of its own, with its descendants.
 #[derive(Debug)]
@@ -50,15 +54,6 @@ pub fn start(
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let log = log.to_owned();
     Ok(Process { child, name, log })
-}
-
-/// A loopback port that was free a moment ago.
-///
-/// # Errors
-///
-/// When loopback has none.
-pub fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 // === impl Process ===
@@ -184,18 +179,26 @@ fn field(status: &str, name: &str) -> Option<u32> {
 }
 
 impl Drop for Process {
+    /// Asked to end, as a supervisor would, so that a profile can be written; and made to after a while.
     fn drop(&mut self) {
         // Descendants first: a killed parent leaves them behind.
         let family = self.family().unwrap_or_default();
-        for pid in family.into_iter().rev() {
-            let pid = i32::try_from(pid)
-                .ok()
-                .and_then(rustix::process::Pid::from_raw);
-            if let Some(pid) = pid {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
+        signal(&family, Signal::TERM);
+        let until = Instant::now() + END;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
         }
+        let _ = self.child.kill();
         let _ = self.child.wait();
+        signal(family.get(1..).unwrap_or_default(), Signal::KILL);
+    }
+}
+
+fn signal(family: &[u32], signal: Signal) {
+    for pid in family.iter().rev() {
+        if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! How each process of the shop is started.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use super::process::Plan;
@@ -74,12 +73,10 @@ pub(super) fn control_plan(
     }
 }
 
-/// A port that was free a moment ago: the unchanged application takes its port from `PORT` and
-/// cannot say which one it got.
+/// The unchanged application takes its port from `PORT` and cannot say which one it got.
 pub(super) fn free_port() -> Result<u16, String> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let addr = listener.and_then(|listener| listener.local_addr());
-    addr.map(|addr| addr.port())
+    mesh_tower::testkit::free_port()
+        .map(|addr| addr.port())
         .map_err(|error| format!("no free port: {error}"))
 }
 

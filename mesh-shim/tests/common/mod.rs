@@ -10,7 +10,6 @@ mod shim;
 pub(crate) mod wire;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -57,10 +56,8 @@ impl Drop for Scratch {
     }
 }
 
-/// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    mesh_tower::testkit::free_port().unwrap().port()
 }
 
 /// Asks again and again until it is so; says how long that took.

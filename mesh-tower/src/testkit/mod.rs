@@ -1,4 +1,5 @@
-//! Endpoints in memory, for tests of stacks and of applications: no port, no real time.
+//! Endpoints in memory, for tests of stacks and of applications: no port, no real time. (For tests of whole
+//! programs there is [`free_port`].)
 //!
 //! A [`TestNet`] is a connector; each [`TestEndpoint`] in it is a scripted HTTP server behind an
 //! in-memory pipe that speaks HTTP/1.1 and HTTP/2. On paused time (`#[tokio::test(start_paused =
@@ -22,6 +23,7 @@
 
 mod endpoint;
 mod net;
+mod port;
 mod script;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -29,5 +31,6 @@ mod time;
 
 pub use self::endpoint::TestEndpoint;
 pub use self::net::TestNet;
+pub use self::port::free_port;
 pub use self::script::{Reply, Seen};
 pub use self::time::begin_windows;

@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(seen.len(), 200, "{traffic:?}");
             held(traffic, addr, 10, || Ok(())).unwrap();
         }
-        let closed_port = crate::peers::process::free_port().unwrap();
+        let closed_port = mesh_tower::testkit::free_port().unwrap();
         assert!(held(Traffic::Http1, closed_port, 1, || Ok(())).is_err());
     }
 }

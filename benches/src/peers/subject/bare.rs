@@ -3,6 +3,7 @@
 use super::{CORE, Missing, Places, Running, backend};
 use crate::peers::process;
 use crate::peers::scenario::Scenario;
+use mesh_tower::testkit::free_port;
 
 pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, Missing> {
     let kind = match scenario {
@@ -10,7 +11,7 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
         Scenario::GrpcHop => "http2",
         _ => return Err(Missing::CannotDo("plaintext HTTP only")),
     };
-    let addr = process::free_port()?;
+    let addr = free_port()?;
     let to = backend(scenario, places)[0];
     let args = ["bare", kind, &addr.to_string(), &to.to_string()];
     let log = places.files.path("bare.log");

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use super::{CORE, Missing, Places, Running, backend, installed};
 use crate::peers::files::{CLIENT, SERVER};
+use mesh_tower::testkit::free_port;
+
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -51,9 +53,9 @@ pub(super) fn start(
         Ok::<Process, std::io::Error>(one)
     };
     let backends = backend(scenario, places);
-    let addr = process::free_port()?;
+    let addr = free_port()?;
     let processes = if scenario.is_pair() {
-        let between = process::free_port()?;
+        let between = free_port()?;
         let second = spawn(Side::Inbound, between, &backends[..1])?;
         vec![spawn(Side::Outbound, addr, &[between])?, second]
     } else {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{CORE, Missing, Places, Running, backend, installed};
+use mesh_tower::testkit::free_port;
+
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -33,9 +35,9 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
     };
     let plain = if h2 { "proto h2" } else { "" };
     let backends = backend(scenario, places);
-    let addr = process::free_port()?;
+    let addr = free_port()?;
     let processes = if scenario.is_pair() {
-        let between = process::free_port()?;
+        let between = free_port()?;
         let tls = |own: &str| {
             let path = |name: &str| places.files.path(&format!("{own}/{name}.pem"));
             format!(

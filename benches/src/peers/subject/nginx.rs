@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{CORE, Missing, Places, Running, backend, installed};
+use mesh_tower::testkit::free_port;
+
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -22,9 +24,9 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
         Ok::<Process, std::io::Error>(one)
     };
     let backends = backend(scenario, places);
-    let addr = process::free_port()?;
+    let addr = free_port()?;
     let processes = if scenario.is_pair() {
-        let between = process::free_port()?;
+        let between = free_port()?;
         let second = spawn("nginx-in", between, Tls::On, &backends[..1], Tls::Off)?;
         let first = spawn("nginx-out", addr, Tls::Off, &[between], Tls::On)?;
         vec![first, second]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use super::{CORE, Missing, Places, Running, backend};
 use crate::peers::files::SERVER;
+use mesh_tower::testkit::free_port;
+
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -30,7 +32,7 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
         .ok_or(Missing::NotInstalled)?;
     let backends = backend(scenario, places);
     if !scenario.is_pair() {
-        let addr = process::free_port()?;
+        let addr = free_port()?;
         let policy = policy(places, "outbound", &backends, None)?;
         let scheme = match scenario.traffic() {
             Traffic::Tcp => "tcp://",
@@ -45,7 +47,7 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
             processes: vec![one],
         });
     }
-    let (addr, between) = (process::free_port()?, process::free_port()?);
+    let (addr, between) = (free_port()?, free_port()?);
     let identity = |name| format!("dir:{}", places.files.path(name).display());
 
     let listen = between.to_string();
@@ -113,14 +115,15 @@ fn spawn(
     own: &[&str],
     policy: PathBuf,
 ) -> std::io::Result<Process> {
-    let any = || process::free_port().map(|addr| addr.to_string());
     let mut args: Vec<String> = own.iter().map(|&arg| arg.to_owned()).collect();
     for (flag, value) in [
         ("--policy", policy.display().to_string()),
         ("--outbound", "off".to_owned()),
-        ("--health", any()?),
-        ("--metrics", any()?),
+        ("--health", "0".to_owned()),
+        ("--metrics", "0".to_owned()),
         ("--workers", "1".to_owned()),
+        ("--drain-unready", "0s".to_owned()),
+        ("--drain-in-flight", "1s".to_owned()),
     ] {
         args.extend([flag.to_owned(), value]);
     }
