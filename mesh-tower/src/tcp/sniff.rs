@@ -29,49 +29,6 @@ pub enum Opening {
     Other,
 }
 
-/// What can be said of the bytes so far; `None` if more of them are needed.
-fn look(bytes: &[u8]) -> Option<Opening> {
-    match bytes.first()? {
-        // A TLS record that holds a handshake (RFC 8446 5.1).
-        0x16 => {
-            let mut acceptor = Acceptor::default();
-            let mut rest = bytes;
-            if acceptor.read_tls(&mut rest).is_err() {
-                return Some(Opening::Other);
-            }
-            match acceptor.accept() {
-                Ok(Some(hello)) => {
-                    let name = hello.client_hello().server_name().map(str::to_owned);
-                    Some(Opening::Tls(name))
-                }
-                Ok(None) => None,
-                Err(_) => Some(Opening::Other),
-            }
-        }
-        first if first.is_ascii_uppercase() => {
-            let mut fields = [httparse::EMPTY_HEADER; 100];
-            let mut request = httparse::Request::new(&mut fields);
-            match request.parse(bytes) {
-                Ok(httparse::Status::Complete(_)) => {
-                    let mut hosts = request
-                        .headers
-                        .iter()
-                        .filter(|field| field.name.eq_ignore_ascii_case("host"));
-                    let host = match (hosts.next(), hosts.next()) {
-                        (Some(host), None) => std::str::from_utf8(host.value).ok(),
-                        _ => None,
-                    };
-                    Some(Opening::Http(host.map(|host| host.trim().to_owned())))
-                }
-                Ok(httparse::Status::Partial) => None,
-                // HTTP/2's preface too: whom it is for is said later.
-                Err(_) => Some(Opening::Other),
-            }
-        }
-        _ => Some(Opening::Other),
-    }
-}
-
 /// Looks at what a connection begins with and leaves it there. Bounded in bytes and in time.
 ///
 /// # Errors
@@ -88,7 +45,7 @@ pub async fn sniff(stream: &TcpStream) -> io::Result<Opening> {
         if seen == 0 {
             return Ok(Opening::Other);
         }
-        if let Some(opening) = look(&bytes[..seen]) {
+        if let Some(opening) = Opening::of(&bytes[..seen]) {
             return Ok(opening);
         }
         if seen == bytes.len() && seen < MOST {
@@ -104,6 +61,61 @@ pub async fn sniff(stream: &TcpStream) -> io::Result<Opening> {
             return Ok(Opening::Other);
         }
         seen = more;
+    }
+}
+
+// === impl Opening ===
+
+impl Opening {
+    /// What can be said of a connection's first bytes; `None` if it takes more of them. What was said stays
+    /// true whatever follows.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes.first()? {
+            // A TLS record that holds a handshake (RFC 8446 5.1).
+            0x16 => hello(bytes),
+            first if first.is_ascii_uppercase() => request(bytes),
+            _ => Some(Self::Other),
+        }
+    }
+}
+
+fn hello(mut bytes: &[u8]) -> Option<Opening> {
+    let mut acceptor = Acceptor::default();
+    // It takes some thousand bytes at a time.
+    while !bytes.is_empty() {
+        if acceptor.read_tls(&mut bytes).is_err() {
+            return Some(Opening::Other);
+        }
+        match acceptor.accept() {
+            Ok(Some(hello)) => {
+                let name = hello.client_hello().server_name().map(str::to_owned);
+                return Some(Opening::Tls(name));
+            }
+            Ok(None) => {}
+            Err(_) => return Some(Opening::Other),
+        }
+    }
+    None
+}
+
+fn request(bytes: &[u8]) -> Option<Opening> {
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => {
+            let mut hosts = request
+                .headers
+                .iter()
+                .filter(|field| field.name.eq_ignore_ascii_case("host"));
+            let host = match (hosts.next(), hosts.next()) {
+                (Some(host), None) => std::str::from_utf8(host.value).ok(),
+                _ => None,
+            };
+            Some(Opening::Http(host.map(|host| host.trim().to_owned())))
+        }
+        Ok(httparse::Status::Partial) => None,
+        // HTTP/2's preface too: whom it is for is said later.
+        Err(_) => Some(Opening::Other),
     }
 }
 
@@ -135,11 +147,16 @@ mod tests {
     }
 
     fn hello(name: &'static str) -> Vec<u8> {
-        let config = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
+        hello_with(name, Vec::new())
+    }
+
+    fn hello_with(name: &'static str, protocols: Vec<Vec<u8>>) -> Vec<u8> {
+        let mut config = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
+        config.alpn_protocols = protocols;
         let name = rustls_pki_types::ServerName::try_from(name).unwrap();
         let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
         let mut bytes = Vec::new();
@@ -154,6 +171,10 @@ mod tests {
         assert_eq!(found(vec![whole.clone()]).await, expected);
         let pieces = whole.chunks(300).map(<[u8]>::to_vec).collect();
         assert_eq!(found(pieces).await, expected);
+        // Tickets and lists may make it long.
+        let long = hello_with("db.shop.example", vec![vec![b'p'; 200]; 50]);
+        assert!(long.len() > 10_000, "{}", long.len());
+        assert_eq!(found(vec![long]).await, expected);
         // An address is no name (RFC 6066 3).
         assert_eq!(found(vec![hello("192.0.2.1")]).await, Opening::Tls(None));
     }
