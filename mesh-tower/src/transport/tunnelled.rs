@@ -33,10 +33,18 @@ pub(super) struct Tunnelled {
 pub(crate) fn tunnelled<T: Resets>(upgraded: Upgraded) -> BoxIo {
     match upgraded.downcast::<TokioIo<T>>() {
         Ok(parts) => Box::new(Tunnelled {
-            first: parts.read_buf,
+            first: unless_empty(parts.read_buf),
             io: Box::new(parts.io.into_inner()),
         }),
         Err(upgraded) => Box::new(TokioIo::new(upgraded)),
+    }
+}
+
+/// An empty part keeps all of hyper's buffer, 16 KiB, for as long as the tunnel lasts.
+fn unless_empty(bytes: Bytes) -> Bytes {
+    match bytes.is_empty() {
+        true => Bytes::new(),
+        false => bytes,
     }
 }
 
@@ -60,6 +68,7 @@ impl AsyncRead for Tunnelled {
         let take = self.first.len().min(buf.remaining());
         buf.put_slice(&self.first[..take]);
         self.first.advance(take);
+        self.first = unless_empty(std::mem::take(&mut self.first));
         Poll::Ready(Ok(()))
     }
 }
@@ -69,5 +78,47 @@ impl AsyncWrite for Tunnelled {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    impl Resets for DuplexStream {
+        fn reset(&self) {}
+    }
+
+    /// hyper's buffer, and who else has it.
+    struct Buffer(&'static [u8], Arc<()>);
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_comes_first_and_its_buffer_is_let_go() {
+        let held = Arc::new(());
+        let (near, mut far) = duplex(64);
+        let mut io = Tunnelled {
+            first: Bytes::from_owner(Buffer(b"first", held.clone())),
+            io: Box::new(near),
+        };
+        far.write_all(b", then").await.unwrap();
+        let mut read = [0; 11];
+        io.read_exact(&mut read[..3]).await.unwrap();
+        assert_eq!(Arc::strong_count(&held), 2, "let go too soon");
+        io.read_exact(&mut read[3..]).await.unwrap();
+        assert_eq!(&read, b"first, then");
+        assert_eq!(Arc::strong_count(&held), 1, "kept for nothing");
+
+        assert!(unless_empty(Bytes::from_owner(Buffer(b"", held.clone()))).is_empty());
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }
