@@ -94,20 +94,29 @@ mod tests {
     }
 
     /// hyper's buffer, and who else has it.
-    struct Buffer(&'static [u8], Arc<()>);
+    struct Buffer {
+        bytes: &'static [u8],
+        _held: Arc<()>,
+    }
 
     impl AsRef<[u8]> for Buffer {
         fn as_ref(&self) -> &[u8] {
-            self.0
+            self.bytes
         }
     }
 
     #[tokio::test]
     async fn what_was_read_before_comes_first_and_its_buffer_is_let_go() {
         let held = Arc::new(());
+        let buffer = |bytes| {
+            Bytes::from_owner(Buffer {
+                bytes,
+                _held: held.clone(),
+            })
+        };
         let (near, mut far) = duplex(64);
         let mut io = Tunnelled {
-            first: Bytes::from_owner(Buffer(b"first", held.clone())),
+            first: buffer(b"first"),
             io: Box::new(near),
         };
         far.write_all(b", then").await.unwrap();
@@ -118,7 +127,7 @@ mod tests {
         assert_eq!(&read, b"first, then");
         assert_eq!(Arc::strong_count(&held), 1, "kept for nothing");
 
-        assert!(unless_empty(Bytes::from_owner(Buffer(b"", held.clone()))).is_empty());
+        assert!(unless_empty(buffer(b"")).is_empty());
         assert_eq!(Arc::strong_count(&held), 1);
     }
 }
