@@ -282,6 +282,28 @@ impl Pair {
     }
 }
 
+#[test]
+fn a_name_that_is_let_go_as_everything_is_wanted_is_taken_back() {
+    // Everything is wanted for the first time, or was, was not, and is again.
+    for again in [false, true] {
+        let mut pair = Pair::new();
+        if again {
+            pair.step(&Step::Wildcard(0, true));
+        }
+        pair.step(&Step::Subscribe(0, 1));
+        pair.publish(0, 1, 1);
+        pair.settle(false);
+        pair.publish(0, 1, 0);
+        if again {
+            pair.step(&Step::Wildcard(0, false));
+        }
+        pair.step(&Step::Wildcard(0, true));
+        pair.step(&Step::Unsubscribe(0, 1));
+        pair.settle(false);
+        pair.check_converged();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -154,6 +154,12 @@ impl Machine {
                     message,
                     details: Vec::new(),
                 });
+            } else if state.started && state.unsubscribe.remove(WILDCARD) {
+                request.resource_names_unsubscribe.push(WILDCARD.into());
+            } else if state.started && state.subscribe.remove(WILDCARD) {
+                // Before the names that are let go: a server that does not know that everything is wanted forgets
+                // them, and would never say that one is gone.
+                request.resource_names_subscribe.push(WILDCARD.into());
             } else if state.started && !state.unsubscribe.is_empty() {
                 while request.resource_names_unsubscribe.len() < half {
                     let Some(name) = state.unsubscribe.pop_first() else {
