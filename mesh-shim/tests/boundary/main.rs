@@ -64,7 +64,9 @@ impl Fronts {
         client
             .send("GET /sentinel HTTP/1.1\r\nHost: app.shop\r\n\r\n")
             .await;
-        assert_eq!(client.answer().await.head.status(), 200, "the sentinel");
+        let answer = client.answer().await;
+        let text = answer.text();
+        assert_eq!(answer.head.status(), 200, "the sentinel: {text}");
         let mut seen = self.app.take();
         let is_sentinel = |message: &Message| message.head.line == "GET /sentinel HTTP/1.1";
         assert!(seen.iter().any(is_sentinel));
