@@ -1,4 +1,4 @@
-//! Measures the shim beside Envoy, haproxy, nginx and a bare hyper proxy, in one run. `benches/peers` builds and starts it.
+//! Measures the shim beside Envoy, haproxy, nginx and proxies without any policy, in one run. `benches/peers` builds and starts it.
 
 #![allow(
     clippy::print_stdout,
@@ -59,11 +59,14 @@ enum Role {
         rate: Option<u32>,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// Run on whichever core the scheduler chooses, not load and subject on a core each
+        #[arg(long)]
+        shared_cores: bool,
     },
-    /// The bare hyper proxy, which the program starts itself as
+    /// A proxy without policy, which the program starts itself as
     #[command(hide = true)]
     Bare {
-        kind: String,
+        kind: bare::Kind,
         listen: SocketAddr,
         to: SocketAddr,
     },
@@ -72,13 +75,17 @@ enum Role {
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.role {
-        Some(Role::Bare { kind, listen, to }) => bare::run(listen, to, kind == "http2"),
+        Some(Role::Bare { kind, listen, to }) => bare::run(listen, to, kind),
         Some(Role::Hold {
             scenario,
             subject,
             rate,
             seconds,
-        }) => hold(subject, scenario, rate, Duration::from_secs(seconds)),
+            shared_cores,
+        }) => {
+            let time = Duration::from_secs(seconds);
+            hold(subject, scenario, rate, time, shared_cores)
+        }
         None => run(&args),
     };
     match done {
@@ -125,12 +132,12 @@ fn run(args: &Args) -> io::Result<()> {
                 match one(*subject, scenario, &places, terms) {
                     Ok(new) => {
                         eprintln!(
-                            "{scenario} {:>13}, round {round}: {:5.1} us busy, {:5.1} us at {}/s, p99 {:.2} ms",
+                            "{scenario} {:>13}, round {round}: {:5.1} us busy, at {}/s {:5.1} us on shared cores, {:5.1} on its own",
                             subject.word(),
                             new.busy_cpu,
-                            new.paced_cpu,
                             terms.rate,
-                            new.p99
+                            new.shared.cpu,
+                            new.apart.cpu
                         );
                         figures.push(new);
                     }
@@ -155,7 +162,13 @@ fn run(args: &Args) -> io::Result<()> {
     Ok(())
 }
 
-fn hold(subject: Subject, scenario: Scenario, rate: Option<u32>, time: Duration) -> io::Result<()> {
+fn hold(
+    subject: Subject,
+    scenario: Scenario,
+    rate: Option<u32>,
+    time: Duration,
+    shared_cores: bool,
+) -> io::Result<()> {
     let files = Files::new()?;
     let backends = backend::spawn()?;
     let places = Places {
@@ -169,7 +182,7 @@ fn hold(subject: Subject, scenario: Scenario, rate: Option<u32>, time: Duration)
     for process in &running.processes {
         println!("{}", process.id());
     }
-    let calls = measure::hold(&running, scenario, rate, time)?;
+    let calls = measure::hold(&running, scenario, rate, time, shared_cores)?;
     println!("{calls}");
     Ok(())
 }

@@ -1,9 +1,13 @@
-//! The least that a proxy on hyper can be: no policy at all, one endpoint, a `Vec` of idle connections.
+//! The least that a proxy can be: no policy at all, and one endpoint.
+//!
+//! On hyper it has a `Vec` of idle connections. The relay does not look at what it passes, and has a connection to the
+//! endpoint for each of a caller: two waits, two reads and two writes a call, which no proxy can do without, and nothing else.
 
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::str::FromStr;
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -12,14 +16,50 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::scenario::by_word;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a bare proxy understands of what it passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Bytes,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Bytes, Self::Http1, Self::Http2];
+
+    /// The word for it on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        by_word(&Self::ALL, Self::word, text)
+            .map_err(|known| format!("`{text}` is no bare proxy; {known}"))
+    }
+}
 
 /// Proxies what arrives on `listen` to `to`, on one single-threaded runtime, until the process ends.
 ///
 /// # Errors
 ///
 /// When it cannot listen.
-pub fn run(listen: SocketAddr, to: SocketAddr, h2: bool) -> io::Result<()> {
+pub fn run(listen: SocketAddr, to: SocketAddr, kind: Kind) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -38,9 +78,13 @@ pub fn run(listen: SocketAddr, to: SocketAddr, h2: bool) -> io::Result<()> {
             let _ = stream.set_nodelay(true);
             let pool = pool.clone();
             tokio::task::spawn_local(async move {
+                if kind == Kind::Bytes {
+                    let _ = relay(stream, to).await;
+                    return;
+                }
                 let io = TokioIo::new(stream);
                 let service = service_fn(move |request| pool.clone().call(request));
-                if h2 {
+                if kind == Kind::Http2 {
                     let server = hyper::server::conn::http2::Builder::new(LocalExecutor);
                     let _ = server.serve_connection(io, service).await;
                 } else {
@@ -50,6 +94,13 @@ pub fn run(listen: SocketAddr, to: SocketAddr, h2: bool) -> io::Result<()> {
             });
         }
     })
+}
+
+async fn relay(mut caller: TcpStream, to: SocketAddr) -> io::Result<()> {
+    let mut callee = TcpStream::connect(to).await?;
+    callee.set_nodelay(true)?;
+    tokio::io::copy_bidirectional(&mut caller, &mut callee).await?;
+    Ok(())
 }
 
 #[derive(Clone)]

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cores;
 use super::load;
 use super::scenario::Scenario;
 use super::subject::Running;
@@ -30,14 +31,23 @@ pub struct Figures {
     pub throughput: f64,
     /// CPU of all its processes per call at saturation, microseconds.
     pub busy_cpu: f64,
-    /// CPU of all its processes per call at the fixed rate, microseconds.
-    pub paced_cpu: f64,
-    /// Median latency at the fixed rate, milliseconds.
-    pub p50: f64,
-    /// 99th percentile of the latency at the fixed rate, milliseconds.
-    pub p99: f64,
+    /// At the fixed rate, load and subject on a core each.
+    pub apart: Paced,
+    /// At the fixed rate, on whichever core the scheduler chooses.
+    pub shared: Paced,
     /// Resident memory of the larger process with the connections held, MiB.
     pub held: f64,
+}
+
+/// What the fixed rate costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Paced {
+    /// CPU of all its processes per call, microseconds.
+    pub cpu: f64,
+    /// Median latency, milliseconds.
+    pub p50: f64,
+    /// 99th percentile of the latency, milliseconds.
+    pub p99: f64,
 }
 
 /// Measures a subject that was just started.
@@ -61,20 +71,34 @@ pub fn measure(running: &Running, scenario: Scenario, terms: Terms) -> io::Resul
             per_call(cpu, calls)?,
         ))
     })?;
-    load::paced(traffic, addr, terms.rate, terms.time / 4)?;
-    let before = cpu(running)?;
-    let seen = load::paced(traffic, addr, terms.rate, terms.time)?;
-    let paced_cpu = per_call(cpu(running)?.saturating_sub(before), seen.len())?;
+    let apart = paced(running, scenario, terms)?;
+    let shared = {
+        let _shared = cores::share(&running.processes)?;
+        paced(running, scenario, terms)?
+    };
     let held = load::held(traffic, addr, terms.held, || largest(running))?;
-    let ms = |nanos: u64| nanos as f64 / 1e6;
     Ok(Figures {
         idle,
         throughput,
         busy_cpu,
-        paced_cpu,
+        apart,
+        shared,
+        held,
+    })
+}
+
+/// The fixed rate, after a warm-up.
+fn paced(running: &Running, scenario: Scenario, terms: Terms) -> io::Result<Paced> {
+    let (traffic, addr) = (scenario.traffic(), running.addr);
+    load::paced(traffic, addr, terms.rate, terms.time / 4)?;
+    let before = cpu(running)?;
+    let seen = load::paced(traffic, addr, terms.rate, terms.time)?;
+    let cpu = cpu(running)?.saturating_sub(before);
+    let ms = |nanos: u64| nanos as f64 / 1e6;
+    Ok(Paced {
+        cpu: per_call(cpu, seen.len())?,
         p50: ms(seen.value_at_quantile(0.5)),
         p99: ms(seen.value_at_quantile(0.99)),
-        held,
     })
 }
 
@@ -88,8 +112,12 @@ pub fn hold(
     scenario: Scenario,
     rate: Option<u32>,
     time: Duration,
+    share: bool,
 ) -> io::Result<String> {
     let (traffic, addr) = (scenario.traffic(), running.addr);
+    let _shared = share
+        .then(|| cores::share(&running.processes))
+        .transpose()?;
     let before = cpu(running)?;
     let calls = match rate {
         Some(rate) => load::paced(traffic, addr, rate, time)?.len(),
@@ -120,9 +148,16 @@ pub fn median(rounds: &[Figures]) -> Figures {
         idle: of(|one| one.idle),
         throughput: of(|one| one.throughput),
         busy_cpu: of(|one| one.busy_cpu),
-        paced_cpu: of(|one| one.paced_cpu),
-        p50: of(|one| one.p50),
-        p99: of(|one| one.p99),
+        apart: Paced {
+            cpu: of(|one| one.apart.cpu),
+            p50: of(|one| one.apart.p50),
+            p99: of(|one| one.apart.p99),
+        },
+        shared: Paced {
+            cpu: of(|one| one.shared.cpu),
+            p50: of(|one| one.shared.p50),
+            p99: of(|one| one.shared.p99),
+        },
         held: of(|one| one.held),
     }
 }
@@ -160,13 +195,21 @@ mod tests {
             idle: 1.0,
             throughput: 1.0,
             busy_cpu,
-            paced_cpu: 1.0,
-            p50: 1.0,
-            p99,
+            apart: Paced {
+                cpu: 1.0,
+                p50: 1.0,
+                p99,
+            },
+            shared: Paced {
+                cpu: p99,
+                p50: 1.0,
+                p99: 1.0,
+            },
             held: 1.0,
         };
         let median = median(&[one(1.0, 9.0), one(2.0, 7.0), one(30.0, 8.0)]);
-        assert_eq!((median.busy_cpu, median.p99), (2.0, 8.0));
+        let seen = (median.busy_cpu, median.apart.p99, median.shared.cpu);
+        assert_eq!(seen, (2.0, 8.0, 8.0));
     }
 
     #[test]

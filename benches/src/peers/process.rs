@@ -144,7 +144,7 @@ impl Process {
     }
 
     /// It and all its descendants.
-    fn family(&self) -> io::Result<Vec<u32>> {
+    pub(super) fn family(&self) -> io::Result<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let entry = entry?;

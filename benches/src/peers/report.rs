@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::measure::Figures;
+use super::measure::{Figures, Paced};
 use super::scenario::Scenario;
 use super::subject::{Missing, Subject};
 
@@ -50,8 +50,9 @@ impl Report {
             let _ = write!(
                 text,
                 "\n### {}\n\n\
-                 | subject | CPU per call, busy | of envoy-full | CPU per call, fixed rate | of envoy-full | p50 | p99 | calls/s, busy | MiB idle | MiB with connections |\n\
-                 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+                 | subject | CPU, busy | of envoy-full | CPU, fixed rate, shared cores | of envoy-full | p50, p99 \
+                 | CPU, fixed rate, own core | of envoy-full | p50, p99 | calls/s, busy | MiB idle | MiB with connections |\n\
+                 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
                 scenario.title()
             );
             let envoy = self.figures(scenario, Subject::EnvoyFull);
@@ -69,22 +70,25 @@ fn row(subject: Subject, outcome: &Outcome, envoy: Option<Figures>) -> String {
         Ok(figures) => figures,
         Err(missing) => return format!("| {name} | {} |\n", why(missing)),
     };
+    let latency = |paced: Paced| format!("{:.2}, {:.2} ms", paced.p50, paced.p99);
+    let (shared, apart) = (latency(figures.shared), latency(figures.apart));
     if subject == Subject::Direct {
         return format!(
-            "| {name} | - | - | - | - | {:.2} ms | {:.2} ms | {:.0} | - | - |\n",
-            figures.p50, figures.p99, figures.throughput
+            "| {name} | - | - | - | - | {shared} | - | - | {apart} | {:.0} | - | - |\n",
+            figures.throughput
         );
     }
-    let of =
-        |one: f64, all: Option<f64>| all.map_or("-".to_owned(), |all| format!("{:.2}", one / all));
+    let cost = |of: fn(Figures) -> f64| {
+        let ratio = envoy.map_or("-".to_owned(), |all| {
+            format!("{:.2}", of(*figures) / of(all))
+        });
+        format!("{:.1} us | {ratio}", of(*figures))
+    };
     format!(
-        "| {name} | {:.1} us | {} | {:.1} us | {} | {:.2} ms | {:.2} ms | {:.0} | {:.1} | {:.1} |\n",
-        figures.busy_cpu,
-        of(figures.busy_cpu, envoy.map(|one| one.busy_cpu)),
-        figures.paced_cpu,
-        of(figures.paced_cpu, envoy.map(|one| one.paced_cpu)),
-        figures.p50,
-        figures.p99,
+        "| {name} | {} | {} | {shared} | {} | {apart} | {:.0} | {:.1} | {:.1} |\n",
+        cost(|one| one.busy_cpu),
+        cost(|one| one.shared.cpu),
+        cost(|one| one.apart.cpu),
         figures.throughput,
         figures.idle,
         figures.held,
@@ -109,9 +113,16 @@ mod tests {
             idle: 8.0,
             throughput: 30_000.0,
             busy_cpu,
-            paced_cpu: 2.0 * busy_cpu,
-            p50: 0.25,
-            p99: 0.5,
+            apart: Paced {
+                cpu: 5.0 + busy_cpu,
+                p50: 0.25,
+                p99: 0.5,
+            },
+            shared: Paced {
+                cpu: 2.0 * busy_cpu,
+                p50: 0.2,
+                p99: 0.4,
+            },
             held: 30.0,
         };
         let mut report = Report::default();
@@ -120,7 +131,9 @@ mod tests {
         report.add(Scenario::Hop, Subject::Nginx, Err(Missing::NotInstalled));
         let text = report.markdown();
         assert!(
-            text.contains("| mesh-shim | 12.0 us | 0.40 | 24.0 us | 0.40 |"),
+            text.contains(
+                "| mesh-shim | 12.0 us | 0.40 | 24.0 us | 0.40 | 0.20, 0.40 ms | 17.0 us | 0.49 | 0.25, 0.50 ms | 30000 |"
+            ),
             "{text}"
         );
         assert!(text.contains("| nginx | not installed |"), "{text}");

@@ -1,21 +1,34 @@
-//! The bare hyper proxy, in a process of this program.
+//! The proxies without any policy, in a process of this program.
 
-use super::{CORE, Missing, Places, Running, backend};
-use crate::peers::process;
+use super::{Missing, Places, Running, backend};
+use crate::peers::bare::Kind;
 use crate::peers::scenario::Scenario;
+use crate::peers::{cores, process};
 use mesh_tower::testkit::free_port;
 
-pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, Missing> {
-    let kind = match scenario {
-        Scenario::Hop => "http1",
-        Scenario::GrpcHop => "http2",
-        _ => return Err(Missing::CannotDo("plaintext HTTP only")),
-    };
+/// The proxy on hyper.
+pub(super) fn proxy(scenario: Scenario, places: &Places<'_>) -> Result<Running, Missing> {
+    match scenario {
+        Scenario::Hop => start(Kind::Http1, scenario, places),
+        Scenario::GrpcHop => start(Kind::Http2, scenario, places),
+        _ => Err(Missing::CannotDo("plaintext HTTP only")),
+    }
+}
+
+/// The relay of bytes.
+pub(super) fn relay(scenario: Scenario, places: &Places<'_>) -> Result<Running, Missing> {
+    if scenario.is_pair() {
+        return Err(Missing::CannotDo("plaintext only"));
+    }
+    start(Kind::Bytes, scenario, places)
+}
+
+fn start(kind: Kind, scenario: Scenario, places: &Places<'_>) -> Result<Running, Missing> {
     let addr = free_port()?;
     let to = backend(scenario, places)[0];
-    let args = ["bare", kind, &addr.to_string(), &to.to_string()];
+    let args = ["bare", kind.word(), &addr.to_string(), &to.to_string()];
     let log = places.files.path("bare.log");
-    let mut one = process::start(CORE, &places.own, args, &log)?;
+    let mut one = process::start(cores::SUBJECT, &places.own, args, &log)?;
     one.wait_for(addr)?;
     Ok(Running {
         addr,

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::{CORE, Missing, Places, Running, backend, installed};
+use super::{Missing, Places, Running, backend, installed};
 use crate::peers::files::{CLIENT, SERVER};
 use mesh_tower::testkit::free_port;
 
+use crate::peers::cores;
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -48,7 +49,7 @@ pub(super) fn start(
             "warn",
         ];
         let log = places.files.path(&format!("{name}.log"));
-        let mut one = process::start(CORE, &envoy, args, &log)?;
+        let mut one = process::start(cores::SUBJECT, &envoy, args, &log)?;
         one.wait_for(addr)?;
         Ok::<Process, std::io::Error>(one)
     };

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{CORE, Missing, Places, Running, backend, installed};
+use super::{Missing, Places, Running, backend, installed};
 use mesh_tower::testkit::free_port;
 
+use crate::peers::cores;
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -29,7 +30,7 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
         let path = places.files.write(&format!("{name}.cfg"), &text)?;
         let path = path.display().to_string();
         let log = places.files.path(&format!("{name}.log"));
-        let mut one = process::start(CORE, &haproxy, ["-db", "-f", &path], &log)?;
+        let mut one = process::start(cores::SUBJECT, &haproxy, ["-db", "-f", &path], &log)?;
         one.wait_for(addr)?;
         Ok::<Process, std::io::Error>(one)
     };

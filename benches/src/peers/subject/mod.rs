@@ -17,15 +17,14 @@ use super::files::Files;
 use super::process::Process;
 use super::scenario::{Scenario, by_word};
 
-/// The core of the subject; the load has another.
-pub const CORE: usize = 1;
-
 /// A proxy, or a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// Nothing: the load calls a backend.
     Direct,
-    /// [`super::bare`].
+    /// [`super::bare::Kind::Bytes`].
+    Relay,
+    /// [`super::bare`] with HTTP.
     Bare,
     /// `mesh-shim` with every default on, a route, budgets and, in a pair, access rules.
     Shim,
@@ -85,8 +84,9 @@ pub enum Missing {
 
 impl Subject {
     /// All, in the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Direct,
+        Self::Relay,
         Self::Bare,
         Self::Shim,
         Self::Envoy,
@@ -101,6 +101,7 @@ impl Subject {
     pub fn word(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Relay => "bare-relay",
             Self::Bare => "bare-hyper",
             Self::Shim => "mesh-shim",
             Self::Envoy => "envoy",
@@ -123,7 +124,8 @@ impl Subject {
                 addr: backend(scenario, places)[0],
                 processes: Vec::new(),
             }),
-            Self::Bare => bare::start(scenario, places),
+            Self::Relay => bare::relay(scenario, places),
+            Self::Bare => bare::proxy(scenario, places),
             Self::Shim => shim::start(scenario, places),
             Self::Envoy => envoy::start(envoy::Form::Minimal, scenario, places),
             Self::EnvoyFull => envoy::start(envoy::Form::Full, scenario, places),

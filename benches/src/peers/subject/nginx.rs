@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{CORE, Missing, Places, Running, backend, installed};
+use super::{Missing, Places, Running, backend, installed};
 use mesh_tower::testkit::free_port;
 
+use crate::peers::cores;
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -19,7 +20,7 @@ pub(super) fn start(scenario: Scenario, places: &Places<'_>) -> Result<Running, 
         let path = places.files.write(&format!("{name}.conf"), &text)?;
         let path = path.display().to_string();
         let log = places.files.path(&format!("{name}.log"));
-        let mut one = process::start(CORE, &nginx, ["-c", &path], &log)?;
+        let mut one = process::start(cores::SUBJECT, &nginx, ["-c", &path], &log)?;
         one.wait_for(addr)?;
         Ok::<Process, std::io::Error>(one)
     };

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{CORE, Missing, Places, Running, backend};
+use super::{Missing, Places, Running, backend};
 use crate::peers::files::SERVER;
 use mesh_tower::testkit::free_port;
 
+use crate::peers::cores;
 use crate::peers::process::{self, Process};
 use crate::peers::scenario::{Scenario, Traffic};
 
@@ -128,7 +129,7 @@ fn spawn(
         args.extend([flag.to_owned(), value]);
     }
     process::start(
-        CORE,
+        cores::SUBJECT,
         shim,
         args,
         &places.files.path(&format!("shim-{name}.log")),
