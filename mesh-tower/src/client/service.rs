@@ -15,7 +15,7 @@ use crate::BoxError;
 use crate::body::MeshBody;
 use crate::context::CallContext;
 use crate::mesh::Inner;
-use crate::route::{Entry, MeshSource, Source, Target};
+use crate::route::{Entry, MeshSource, Source, Target, Unrouted};
 use crate::stack::Describe;
 use crate::telemetry::Tracing;
 
@@ -49,8 +49,8 @@ impl MeshClient {
     }
 
     /// For requests that arrive from outside at a port of this process.
-    pub(crate) fn for_entry(mesh: &Arc<Inner>, port: u16) -> Self {
-        let source = MeshSource::entering(mesh, Entry::new(port));
+    pub(crate) fn for_entry(mesh: &Arc<Inner>, port: u16, unrouted: Unrouted) -> Self {
+        let source = MeshSource::entering(mesh, Entry::new(port, unrouted));
         Self::of_source(mesh, Source::Mesh(Box::new(source)))
     }
 

@@ -5,13 +5,27 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::{Extensions, HeaderMap, Request, Uri};
+use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::policy::model::Service;
 use mesh_core::route::RouteTable;
+
+/// Is told of what goes nowhere, in the form in which it was asked for.
+pub(crate) type Unrouted = Arc<dyn Fn(&MeshError, Asked<'_>) + Send + Sync>;
+
+/// A request, as far as it says where it should go and who has sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) extensions: &'a Extensions,
+}
 
 /// The routes of one service for requests that arrive at one port.
 #[derive(Clone)]
 pub(crate) struct Entry {
     port: u16,
+    unrouted: Unrouted,
     /// What this clone saw last.
     seen: Option<Compiled>,
     /// What any clone saw last: there is one for each connection.
@@ -27,9 +41,10 @@ struct Compiled {
 // === impl Entry ===
 
 impl Entry {
-    pub(crate) fn new(port: u16) -> Self {
+    pub(crate) fn new(port: u16, unrouted: Unrouted) -> Self {
         Self {
             port,
+            unrouted,
             seen: None,
             shared: Arc::default(),
         }
@@ -57,6 +72,18 @@ impl Entry {
         let table = compiled.table.clone();
         self.seen = Some(compiled);
         table
+    }
+
+    /// Tells of a request that the routes send nowhere.
+    pub(super) fn failed<B>(&self, error: &MeshError, request: &Request<B>) {
+        if error.kind() == ErrorKind::NoRoute {
+            let asked = Asked {
+                uri: request.uri(),
+                headers: request.headers(),
+                extensions: request.extensions(),
+            };
+            (self.unrouted)(error, asked);
+        }
     }
 }
 

@@ -25,7 +25,7 @@ mod lookup;
 mod service;
 mod target;
 
-pub(crate) use self::entry::Entry;
+pub(crate) use self::entry::{Entry, Unrouted};
 pub use self::future::RouteFuture;
 pub use self::hosts::Hosts;
 pub use self::service::{RouteLayer, RouteService};

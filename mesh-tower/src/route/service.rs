@@ -122,7 +122,10 @@ where
             },
         };
         match applied {
-            Err(error) => RouteFuture::done(Err(error)),
+            Err(error) => {
+                self.source.failed(&error, &request);
+                RouteFuture::done(Err(error))
+            }
             Ok(Applied::Answer(response)) => RouteFuture::done(Ok(response)),
             Ok(Applied::Forward(Forward { after, before })) => match before {
                 None => RouteFuture::forward(self.inner.call(request), after),
@@ -212,10 +215,15 @@ where
     Box::pin(async move {
         let found = source.wait_for(&name, &call).await;
         call.tick();
-        let service = found?;
-        match apply::routed(&mut source, &service, port, &call, &mut request)? {
-            Applied::Answer(response) => Ok(response),
-            Applied::Forward(forward) => send(inner, call, request, forward).await,
+        let applied = found
+            .and_then(|service| apply::routed(&mut source, &service, port, &call, &mut request));
+        match applied {
+            Err(error) => {
+                source.failed(&error, &request);
+                Err(error)
+            }
+            Ok(Applied::Answer(response)) => Ok(response),
+            Ok(Applied::Forward(forward)) => send(inner, call, request, forward).await,
         }
     })
 }

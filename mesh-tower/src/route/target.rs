@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Uri, header};
 use mesh_core::error::{ErrorKind, MeshError};
 use mesh_core::live::Live;
 use mesh_core::name::{ServiceName, ServiceTarget};
@@ -48,6 +48,13 @@ impl Source {
     pub(crate) fn of_mesh(mesh: &Arc<Inner>, target: Target) -> Self {
         Self::Mesh(Box::new(MeshSource::new(mesh, target)))
     }
+
+    /// A request goes nowhere.
+    pub(super) fn failed<B>(&self, error: &MeshError, request: &Request<B>) {
+        if let Self::Mesh(source) = self {
+            source.failed(error, request);
+        }
+    }
 }
 
 // === impl MeshSource ===
@@ -73,6 +80,12 @@ impl MeshSource {
         Self {
             entry: Some(entry),
             ..Self::new(mesh, target)
+        }
+    }
+
+    pub(super) fn failed<B>(&self, error: &MeshError, request: &Request<B>) {
+        if let Some(entry) = &self.entry {
+            entry.failed(error, request);
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     connection::{Handshakes, Shared},
     dispatch::Answers,
     handle,
-    ingress::{Edge, Entrance, Ingress, Refused, ToHttps},
+    ingress::{Edge, Entrance, Ingress, Refused},
     scope::Erase,
     signal::Signal,
     stack::{Own, Parts},
@@ -122,13 +122,13 @@ impl ServerBuilder {
         let parts = Parts::new(&self.mesh, &own);
         let port = self.local_addr().map_or(0, |addr| addr.port());
         let refused = Arc::new(Refused::new(&self.mesh));
-        let seam = match ingress.redirects() {
-            Some(port) => Seam::new(Erase::new(ToHttps::new(port))),
-            None => Seam::new(Erase::new(Entrance::new(&self.mesh, port, refused.clone()))),
+        let entrance = match ingress.redirects() {
+            Some(port) => Entrance::ToHttps(port),
+            None => Entrance::routes(&self.mesh, port, refused.clone()),
         };
         let edge = ingress.into_edge(&self.mesh, refused);
         self.start(
-            parts.wrap(seam),
+            parts.wrap(entrance),
             Form::Origin,
             parts.stats,
             None,

@@ -35,7 +35,7 @@ use mesh_core::name::ServiceTarget;
 use mesh_core::policy::model::Hostname;
 
 pub(crate) use self::admit::Outside;
-pub(super) use self::entrance::{Entrance, ToHttps};
+pub(super) use self::entrance::Entrance;
 pub(super) use self::open::{Opening, Passed};
 pub(super) use self::refused::Refused;
 

@@ -5,6 +5,7 @@ mod chain;
 mod detection;
 mod drain;
 mod exceptions;
+mod ingress;
 mod limits;
 mod load;
 mod requests;
