@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use http::uri::Authority;
 use http::{Method, Request, Response, Uri};
 use mesh_core::{
     context::{RequestContext, TraceContext},
@@ -11,7 +12,7 @@ use mesh_core::{
 use crate::body::MeshBody;
 use crate::metrics::inbound::PeerHandle;
 use crate::runtime;
-use crate::server::Outside;
+use crate::server::{Outside, host};
 use crate::transport::ConnInfo;
 
 /// One line to be written: when it is dropped, whatever became of the request.
@@ -25,13 +26,13 @@ pub(super) struct Line {
     status: u16,
     code: Option<Code>,
     /// Of a client outside the mesh, who has no other name.
-    outside: Option<(Outside, Option<SocketAddr>)>,
+    outside: Option<(Option<Authority>, Option<SocketAddr>)>,
 }
 
-fn outside<B>(request: &Request<B>) -> Option<(Outside, Option<SocketAddr>)> {
-    let outside = request.extensions().get::<Outside>()?.clone();
+fn outside<B>(request: &Request<B>) -> Option<(Option<Authority>, Option<SocketAddr>)> {
+    request.extensions().get::<Outside>()?;
     let client = request.extensions().get::<ConnInfo>();
-    Some((outside, client.and_then(|client| client.remote)))
+    Some((host(request), client.and_then(|client| client.remote)))
 }
 
 // === impl Line ===
@@ -68,7 +69,7 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let (host, client) = match &self.outside {
-            Some((outside, client)) => (Some(&outside.host), *client),
+            Some((host, client)) => (host.as_ref(), *client),
             None => (None, None),
         };
         let traceparent = self.trace.as_ref().map(TraceContext::traceparent);

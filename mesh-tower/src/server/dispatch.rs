@@ -233,8 +233,9 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
                 remote: self.info.remote,
                 tls: self.info.tls,
             };
-            let uri = request.uri().clone();
+            let uri = std::mem::take(request.uri_mut());
             forwarded::append(request.headers_mut(), sender, &uri, version);
+            *request.uri_mut() = uri;
         }
         if let Some(source) = &self.source {
             source.called();

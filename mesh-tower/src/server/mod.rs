@@ -58,7 +58,7 @@ mod tunnel;
 mod util;
 
 pub(crate) use self::ends::is_endless;
-pub(crate) use self::ingress::Outside;
+pub(crate) use self::ingress::{Outside, host};
 pub(crate) use self::tunnel::accepted;
 pub(crate) use self::util::{is_buffered, with_rng};
 pub use self::{

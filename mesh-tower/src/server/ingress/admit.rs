@@ -19,10 +19,19 @@ use crate::transport::ConnInfo;
 /// Most bytes of a host with its port: no name is longer (RFC 1035 3.1).
 const HOST: usize = 255 + 6;
 
-/// Marks a request that came from outside; what it was for, for the access log.
-#[derive(Clone, Debug)]
-pub(crate) struct Outside {
-    pub(crate) host: Authority,
+/// Marks a request that came from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outside;
+
+/// The host that a request is for: that of its target, else that of its Host field.
+pub(crate) fn host<B>(request: &Request<B>) -> Option<Authority> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.clone()),
+        None => {
+            let host = request.headers().get(header::HOST)?;
+            Authority::try_from(host.as_bytes()).ok()
+        }
+    }
 }
 
 /// What only peers of the mesh say, and are told.
@@ -55,15 +64,8 @@ impl Edge {
         info: &ConnInfo,
     ) -> Result<(), StatusCode> {
         let tls = info.tls;
-        let host = match request.uri().authority() {
-            Some(authority) => Some(authority.clone()),
-            None => request
-                .headers()
-                .get(header::HOST)
-                .and_then(|host| Authority::try_from(host.as_bytes()).ok()),
-        };
         let is_host = |host: &Authority| !host.host().is_empty() && host.as_str().len() <= HOST;
-        let Some(host) = host.filter(is_host) else {
+        let Some(host) = host(request).filter(is_host) else {
             let status = StatusCode::BAD_REQUEST;
             let named = host_of(request.uri(), request.headers());
             self.refused.no_host.tell(info.remote, named, Some(status));
@@ -81,11 +83,11 @@ impl Edge {
         if request.uri().path().starts_with('/') {
             let mut parts = std::mem::take(request.uri_mut()).into_parts();
             parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
-            parts.authority = Some(host.clone());
+            parts.authority = Some(host);
             *request.uri_mut() = Uri::from_parts(parts).map_err(|_| StatusCode::BAD_REQUEST)?;
         }
         self.scrub(request);
-        request.extensions_mut().insert(Outside { host });
+        request.extensions_mut().insert(Outside);
         Ok(())
     }
 

@@ -34,7 +34,7 @@ use mesh_core::error::{Code, ErrorKind, MeshError};
 use mesh_core::name::ServiceTarget;
 use mesh_core::policy::model::Hostname;
 
-pub(crate) use self::admit::Outside;
+pub(crate) use self::admit::{Outside, host};
 pub(super) use self::entrance::Entrance;
 pub(super) use self::open::{Opening, Passed};
 pub(super) use self::refused::Refused;
