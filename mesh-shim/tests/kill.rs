@@ -9,44 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::app::answering;
 use common::authority::instance;
 use common::{Authority, Scratch, Shim, until};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use mesh_tower::Mesh;
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpListener;
 use tower_service::Service as _;
 
 const CALLERS: u64 = 20;
-
-/// Answers each request after 5 ms, so that some are in flight at any time.
-async fn app() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((io, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut io = BufReader::new(io);
-                let mut line = String::new();
-                while io.read_line(&mut line).await.is_ok_and(|got| got > 0) {
-                    let head_ends = line == "\r\n";
-                    line.clear();
-                    if head_ends {
-                        // The work of the application.
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-                        if io.write_all(answer).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    addr
-}
+/// The work of the application for each request, so that some are in flight at any time.
+const WORK: Duration = Duration::from_millis(5);
 
 async fn shim(scratch: &Scratch, identity: &str, app: SocketAddr) -> Shim {
     let policy = scratch.at("policy.yaml");
@@ -102,8 +76,8 @@ async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
         "apiVersion: v1\nkind: Service\nmetadata: { name: x, namespace: shop }\nspec: {}\n",
     );
     let (killed, mut other) = (
-        shim(&scratch, &identity, app().await).await,
-        shim(&scratch, &identity, app().await).await,
+        shim(&scratch, &identity, answering(WORK).await).await,
+        shim(&scratch, &identity, answering(WORK).await).await,
     );
     let mesh = caller(&authority, &[killed.port("inbound"), other.port("inbound")]);
     let stop = Arc::new(AtomicBool::new(false));

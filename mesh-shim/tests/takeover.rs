@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::app::answering;
 use common::authority::instance;
 use common::{Authority, PATIENCE, Scratch, Shim, until_within};
 use http::{Request, StatusCode};
@@ -18,36 +19,12 @@ use http_body_util::{BodyExt as _, Empty};
 use mesh_tower::Mesh;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tower_service::Service as _;
 
 /// Connections of each direction, and calls a second of each.
 const CALLERS: u32 = 20;
 const RATE: u32 = 1_000;
-
-/// Keep-alive HTTP/1.1, as simple as it gets.
-async fn app() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((io, _)) = listener.accept().await {
-            io.set_nodelay(true).unwrap();
-            tokio::spawn(async move {
-                let mut io = BufReader::new(io);
-                let mut line = String::new();
-                while io.read_line(&mut line).await.is_ok_and(|got| got > 0) {
-                    let head_ends = line == "\r\n";
-                    line.clear();
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-                    if head_ends && io.write_all(answer).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    addr
-}
 
 /// A client that keeps its connection as long as it may.
 struct Plain {
@@ -121,7 +98,7 @@ impl World {
         let world = Self {
             scratch: Scratch::new(),
             authority: Authority::new(),
-            app: app().await,
+            app: answering(Duration::ZERO).await,
         };
         world.authority.identity(&world.scratch, "legacy");
         world.scratch.write(

@@ -5,26 +5,19 @@ mod common;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use common::app::{echo, serving};
 use common::{Authority, PATIENCE, Scratch, Shim, until};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// Greets, then sends back what it gets.
 async fn app() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut io, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                io.write_all(b"hi!").await?;
-                let (mut read, mut write) = io.split();
-                tokio::io::copy(&mut read, &mut write).await?;
-                write.shutdown().await
-            });
-        }
-    });
-    addr
+    serving(|mut io| async move {
+        io.write_all(b"hi!").await?;
+        echo(io).await
+    })
+    .await
 }
 
 fn shim(scratch: &Scratch, authority: &Authority, service: &str, args: &[&str]) -> Shim {

@@ -1,10 +1,12 @@
 //! Applications in the hands of a test: bytes in, bytes out.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::PATIENCE;
@@ -80,7 +82,6 @@ impl Recorder {
                 let (io, _) = app.listener.accept().await.unwrap();
                 let (seen, say) = (keep.clone(), say.clone());
                 tokio::spawn(async move {
-                    use tokio::io::AsyncWriteExt as _;
                     let mut wire = Wire::over(io);
                     while let Ok(Some(head)) =
                         tokio::time::timeout(Duration::from_secs(300), wire.try_head()).await
@@ -111,4 +112,48 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// One that does this with each connection.
+pub(crate) async fn serving<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((io, _)) = listener.accept().await {
+            tokio::spawn(serve(io));
+        }
+    });
+    addr
+}
+
+/// Sends back what it gets, and ends when its client does.
+pub(crate) async fn echo(io: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+    let (mut read, mut write) = tokio::io::split(io);
+    tokio::io::copy(&mut read, &mut write).await?;
+    write.shutdown().await
+}
+
+/// Keep-alive HTTP/1.1, as simple as it gets: answers each request after so much work.
+pub(crate) async fn answering(work: Duration) -> SocketAddr {
+    serving(move |io| async move {
+        io.set_nodelay(true)?;
+        let mut io = BufReader::new(io);
+        let mut line = String::new();
+        while io.read_line(&mut line).await? > 0 {
+            let head_ends = line == "\r\n";
+            line.clear();
+            if head_ends {
+                if !work.is_zero() {
+                    tokio::time::sleep(work).await;
+                }
+                io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    .await?;
+            }
+        }
+        Ok(())
+    })
+    .await
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::{Client, leaf, tls};
 use crate::common::Authority;
+use crate::common::app::{echo, serving};
 use crate::common::authority::Leaf;
 use crate::{Edge, named, route, service, to};
 
@@ -25,20 +25,11 @@ async fn server(pair: &Leaf) -> SocketAddr {
         .with_single_cert(chain.map(Result::unwrap).collect(), key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((io, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let io = acceptor.accept(io).await?;
-                let (mut read, mut write) = tokio::io::split(io);
-                tokio::io::copy(&mut read, &mut write).await?;
-                write.shutdown().await
-            });
-        }
-    });
-    addr
+    serving(move |io| {
+        let acceptor = acceptor.clone();
+        async move { echo(acceptor.accept(io).await?).await }
+    })
+    .await
 }
 
 #[tokio::test]

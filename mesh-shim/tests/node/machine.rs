@@ -7,8 +7,9 @@ use http::{Request, Response};
 use mesh_tower::server::ServerHandle;
 use mesh_tower::{Mesh, MeshBody};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use crate::common::app;
 use crate::common::wire::Wire;
 use crate::common::{Authority, PATIENCE, Scratch, Shim, free_port};
 
@@ -84,6 +85,17 @@ impl Machine {
         self.spawn_with(apps, more, ("MESH_LOG", log))
     }
 
+    /// All four: `batch` is spelt out, it serves nothing.
+    pub(crate) fn spawn_four(
+        &self,
+        (web, api, redis): (SocketAddr, &ServerHandle, SocketAddr),
+        batch: &str,
+        more: &[&str],
+    ) -> Shim {
+        let (web, api, redis) = (self.web(web), self.api(api.local_addr()), self.redis(redis));
+        self.spawn(&[&web, &api, &redis, batch], more)
+    }
+
     pub(crate) fn spawn_with(&self, apps: &[&str], more: &[&str], variable: (&str, &str)) -> Shim {
         let (policy, any) = (self.scratch.at("policy.yaml"), "127.0.0.1:0");
         let identity = format!("dir:{}", self.scratch.at("{name}"));
@@ -108,17 +120,7 @@ pub(crate) fn h2c() -> ServerHandle {
 
 /// Sends back what it gets.
 pub(crate) async fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut io, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let (mut read, mut write) = io.split();
-                tokio::io::copy(&mut read, &mut write).await
-            });
-        }
-    });
-    addr
+    app::serving(app::echo).await
 }
 
 /// Bound and not listening: nobody else gets the port meanwhile.

@@ -11,16 +11,8 @@ async fn each_calls_and_is_called_by_its_own_identity() {
     let (web, api, redis) = (Recorder::new(|_| ok()).await, h2c(), echo().await);
     let batch =
         "shop/batch,upstream=api.shop@0,upstream=tcp://redis.shop:6379@0,upstream=web.shop@0";
-    let api_app = machine.api(api.local_addr());
-    let mut shim = machine.spawn(
-        &[
-            &machine.web(web.addr),
-            &api_app,
-            &machine.redis(redis),
-            batch,
-        ],
-        &["--workers", "2"],
-    );
+    let apps = (web.addr, &api, redis);
+    let mut shim = machine.spawn_four(apps, batch, &["--workers", "2"]);
     shim.ready().await;
     let lines = "shop/web ok\nshop/api ok\nshop/redis ok\nshop/batch ok\n";
     assert_eq!(

@@ -16,16 +16,9 @@ async fn a_stop_drains_all_at_once_and_cuts_nobody() {
     let (web, api, redis) = (RawApp::new().await, h2c(), echo().await);
     let unready = Duration::from_secs(2);
     let batch = "shop/batch,upstream=web.shop@0";
-    let api_app = machine.api(api.local_addr());
-    let mut shim = machine.spawn(
-        &[
-            &machine.web(web.addr),
-            &api_app,
-            &machine.redis(redis),
-            batch,
-        ],
-        &["--drain-unready", "2s", "--drain-in-flight", "20s"],
-    );
+    let apps = (web.addr, &api, redis);
+    let drains = ["--drain-unready", "2s", "--drain-in-flight", "20s"];
+    let mut shim = machine.spawn_four(apps, batch, &drains);
     shim.ready().await;
     let asking = tokio::spawn(get(upstreams(&shim, "shop/batch")[0]));
     let mut slow = web.accept().await;

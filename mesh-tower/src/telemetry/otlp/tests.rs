@@ -112,11 +112,7 @@ async fn a_collector_that_is_away_hurts_nobody() {
 fn collector_elsewhere() -> (String, Arc<Mutex<Vec<Bytes>>>) {
     let (give, started) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        one_thread(async {
             give.send(collector().await).unwrap();
             // It ends with the process of the tests.
             std::future::pending::<()>().await;
@@ -139,6 +135,15 @@ async fn called(url: &str) -> crate::Mesh {
     let answer = mesh.client("reviews.shop").call(request).await.unwrap();
     answer.into_body().collect_to_bytes(10).await.unwrap();
     mesh
+}
+
+/// Waits for nobody.
+async fn shut_down(mesh: &crate::Mesh) {
+    mesh.drain().set_timing(crate::drain::Timing {
+        unready: Duration::ZERO,
+        in_flight: Duration::ZERO,
+    });
+    mesh.shutdown().await;
 }
 
 fn one_thread(program: impl Future<Output = ()>) {
@@ -165,11 +170,7 @@ fn a_mesh_that_was_shut_down_has_sent_its_spans() {
     let (url, posted) = collector_elsewhere();
     one_thread(async {
         let mesh = called(&url).await;
-        mesh.drain().set_timing(crate::drain::Timing {
-            unready: Duration::ZERO,
-            in_flight: Duration::ZERO,
-        });
-        mesh.shutdown().await;
+        shut_down(&mesh).await;
         // The mesh is still here: what follows may be `exit`.
         let all = posted.lock().unwrap().clone();
         println!("{} exports when the mesh is shut down", all.len());
@@ -185,11 +186,7 @@ fn a_collector_that_does_not_answer_holds_up_the_end_once() {
     let began = Instant::now();
     one_thread(async {
         let mesh = called(&url).await;
-        mesh.drain().set_timing(crate::drain::Timing {
-            unready: Duration::ZERO,
-            in_flight: Duration::ZERO,
-        });
-        mesh.shutdown().await;
+        shut_down(&mesh).await;
         let shut = began.elapsed();
         let tracing = mesh.recorder().tracing().clone();
         tracing.end();
