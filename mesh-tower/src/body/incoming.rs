@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
+use super::forward::forward_size;
 use super::source::Source;
 use super::trailers::clean;
 use crate::BoxError;
@@ -67,13 +68,7 @@ impl Body for Answer {
         Poll::Ready(clean(frame))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.frames.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.frames.size_hint()
-    }
+    forward_size!(frames);
 }
 
 // === impl Frames ===
@@ -100,13 +95,7 @@ impl Body for Frames {
         Poll::Ready(clean(frame))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.frames.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.frames.size_hint()
-    }
+    forward_size!(frames);
 }
 
 // === impl Reading ===

@@ -19,6 +19,7 @@
 
 mod carry;
 mod collect;
+mod forward;
 mod from;
 mod guarded;
 mod incoming;
@@ -27,6 +28,7 @@ mod source;
 mod trailers;
 
 pub use self::collect::TooLarge;
+pub(crate) use self::forward::forward_size;
 pub use self::mesh_body::MeshBody;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::forward::forward_size;
 use crate::BoxError;
 use crate::transport::ConnInfo;
 use crate::upgrade::Lasting;
@@ -93,13 +94,7 @@ where
         self.project().inner.poll_frame(cx).map_err(Into::into)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }
 
 // === impl Lasting ===

@@ -4,14 +4,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use mesh_core::classify::grpc;
 use mesh_core::error::{ErrorKind, MeshError};
 use pin_project_lite::pin_project;
 
 use super::recording::Recording;
 use crate::BoxError;
-use crate::body::MeshBody;
+use crate::body::{MeshBody, forward_size};
 use crate::metrics::Ended;
 use crate::stack::into_mesh_error;
 use crate::transport::ConnInfo;
@@ -153,11 +153,5 @@ impl Body for Open {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }

@@ -26,11 +26,11 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::header::EXPECT;
 use http::{Request, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use tokio::time::Sleep;
 
 use crate::BoxError;
-use crate::body::MeshBody;
+use crate::body::{MeshBody, forward_size};
 
 /// How long a client waits that nobody can see waiting: as long as curl does.
 const UNSEEN: Duration = Duration::from_secs(1);
@@ -138,13 +138,7 @@ impl Body for Gated {
         Pin::new(&mut this.inner).poll_frame(cx)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }
 
 #[cfg(test)]

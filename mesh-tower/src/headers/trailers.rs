@@ -4,12 +4,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use mesh_core::metadata;
 use mesh_core::policy::model::HeaderEdit;
 
 use crate::BoxError;
-use crate::body::MeshBody;
+use crate::body::{MeshBody, forward_size};
 
 /// A body whose trailers are edited on their way.
 struct Edited {
@@ -50,11 +50,5 @@ impl Body for Edited {
         })
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }

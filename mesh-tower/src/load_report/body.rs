@@ -2,13 +2,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use mesh_core::classify::grpc;
 
 use super::LoadReports;
 use super::layer::{Form, is_failure, write};
 use crate::BoxError;
-use crate::body::MeshBody;
+use crate::body::{MeshBody, forward_size};
 
 /// A gRPC body that adds a load report to its trailers.
 pub(super) struct Reporting {
@@ -53,11 +53,5 @@ impl Body for Reporting {
         })
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }

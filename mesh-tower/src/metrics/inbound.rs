@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use mesh_core::{
     classify::{self, Class, FailureKind},
     context::RequestContext,
@@ -27,7 +27,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError,
-    body::MeshBody,
+    body::{MeshBody, forward_size},
     catch_panic::unwinding,
     report::{InboundStats, Outcome, PeerStats, Status},
     runtime,
@@ -221,13 +221,7 @@ impl Body for Observed {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }
 
 // === impl Record ===

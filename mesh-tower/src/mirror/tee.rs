@@ -3,11 +3,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 
 use super::Duplicate;
 use crate::BoxError;
-use crate::body::MeshBody;
+use crate::body::{MeshBody, forward_size};
 
 /// A request's body on its way to the callee, kept for the copies as far as they want it.
 pub(super) struct Tee {
@@ -107,13 +107,7 @@ impl Body for Tee {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }
 
 impl Drop for Tee {

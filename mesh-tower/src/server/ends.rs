@@ -8,7 +8,8 @@ use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{dispatch::Wire, line::Line};
-use crate::{BoxError, body::MeshBody};
+use crate::BoxError;
+use crate::body::{MeshBody, forward_size};
 
 /// Whether an answer has no end of its own: the client ends it, and says so by closing. Others that
 /// close their half may still wait for the answer (`nc`, and HTTP/1.0 programs), so that only here it
@@ -54,13 +55,7 @@ impl Body for Endless {
         Poll::Ready(Some(Err(error.into())))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }
 
 // === impl Phantom ===

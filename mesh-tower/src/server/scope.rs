@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use mesh_core::{
     classify,
     context::RequestContext,
@@ -24,7 +24,7 @@ use tower_service::Service;
 use super::util::{as_mesh_body, is_buffered};
 use crate::{
     BoxError,
-    body::MeshBody,
+    body::{MeshBody, forward_size},
     context,
     rescue::inbound::is_mesh_peer,
     retry::push_back,
@@ -260,13 +260,7 @@ where
         frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    forward_size!(inner);
 }
 
 /// Makes any service one whose answers have our body, so that it fits a seam.
