@@ -19,6 +19,11 @@ impl AbortOnDrop {
         Self(tokio::spawn(future))
     }
 
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> tokio::task::Id {
+        self.0.id()
+    }
+
     /// Whether the task has ended.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()

@@ -160,6 +160,11 @@ impl EndpointPool {
         }
     }
 
+    #[cfg(test)]
+    pub(in crate::transport) fn reapers(&self) -> Vec<tokio::task::Id> {
+        self.0.reapers()
+    }
+
     /// What it holds now.
     pub fn stats(&self) -> PoolStats {
         let stats = &self.0.stats;

@@ -19,6 +19,8 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
 struct Look {
     next: Instant,
     aged: Vec<Arc<h2::Connection>>,
+    /// Nothing is left, or what there is has calls.
+    empty: bool,
 }
 
 impl Shared {
@@ -31,10 +33,19 @@ impl Shared {
         }
     }
 
-    /// Closes what is idle or dead; `None` when nothing is left.
-    fn tend(&self, shard: usize, now: Instant) -> Option<Look> {
-        let idle = self.terms.policy().idle_timeout();
-        let pause = (idle / 2).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+    /// Those that look after the connections, one a shard that has any.
+    #[cfg(test)]
+    pub(in crate::transport) fn reapers(&self) -> Vec<tokio::task::Id> {
+        let of = |shard: &super::shard::Shard| shard.lock().reaper.as_ref().map(AbortOnDrop::id);
+        self.shards.iter().filter_map(of).collect()
+    }
+
+    /// Closes what is idle or dead; `None` when nothing is left, as at the look before.
+    fn tend(&self, shard: usize, now: Instant, was_empty: bool) -> Option<Look> {
+        let policy = self.terms.policy();
+        let idle = policy.idle_timeout();
+        let shortest = policy.max_age().map_or(idle, |age| age.min(idle));
+        let pause = (shortest / 2).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
         let mut next = now + pause;
         let mut aged = Vec::new();
         let mut lists = self.shards[shard].lock();
@@ -66,12 +77,13 @@ impl Shared {
             aged.push(connection.clone());
             true
         });
-        if lists.idle.is_empty() && lists.h2.is_empty() {
+        let empty = lists.idle.is_empty() && lists.h2.is_empty();
+        if empty && was_empty {
             // Dropping the handle of the task that runs this would only mark it aborted.
             lists.reaper = None;
             return None;
         }
-        Some(Look { next, aged })
+        Some(Look { next, aged, empty })
     }
 
     /// Makes a connection that takes the calls of an old one, then lets the old one finish.
@@ -93,11 +105,13 @@ impl Shared {
     }
 }
 
-/// Looks after the connections of a shard until there are none.
+/// Looks after the connections of a shard until there are none at two looks in a row: at one, the only
+/// connection may have a call, and a task for each call is more than the call.
 async fn look_after(shared: Weak<Shared>, shard: usize) {
     let Some(changed) = shared.upgrade().map(|shared| shared.terms.changed.clone()) else {
         return;
     };
+    let mut was_empty = false;
     loop {
         let mut changed = pin!(changed.notified());
         changed.as_mut().enable();
@@ -106,9 +120,10 @@ async fn look_after(shared: Weak<Shared>, shard: usize) {
                 return;
             };
             let now = runtime::now();
-            let Some(look) = shared.tend(shard, now) else {
+            let Some(look) = shared.tend(shard, now, was_empty) else {
                 return;
             };
+            was_empty = look.empty;
             for old in &look.aged {
                 shared.replace(shard, old).await;
             }

@@ -23,11 +23,19 @@ fn http1(addr: std::net::SocketAddr) -> PoolConfig {
 async fn calls_one_after_the_other_share_a_connection() {
     let server = server().start(echo);
     let pool = pool(http1(server.addr));
+    let mut reapers = std::collections::HashSet::new();
     for n in 0..100 {
         let path = format!("/{n}");
         assert_eq!(call(&pool, &path).await.expect("an answer"), path);
+        reapers.extend(pool.reapers());
     }
     assert_eq!(server.connections(), 1);
+    // It looks while the connection has a call, and stays.
+    assert_eq!(
+        reapers.len(),
+        1,
+        "a task for each call is more than the call"
+    );
     let stats = pool.stats();
     assert_eq!((stats.open, stats.idle, stats.opened), (1, 1, 1));
 }
