@@ -1,6 +1,6 @@
 //! Names of the headers that the mesh reads and writes, in one place.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 /// Number of this attempt, from 1, when it is a retry: a callee that sees it does not retry further
 /// below (chain stop). Absent on a first attempt.
@@ -26,6 +26,20 @@ pub const RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pu
 /// On a failed HTTP answer between peers of the mesh: what failed was tried again below, or could not
 /// be; the caller is not to try it again. gRPC says so with [`RETRY_PUSHBACK_MS`].
 pub const RETRIED: HeaderName = HeaderName::from_static("x-mesh-retried");
+
+/// On a failure that the callee's mesh answers itself: what became of the request, [`UNPROCESSED`], [`UNREACHED`] or
+/// [`BROKEN`].
+/// Not of any call below: the mesh takes it from what a handler answers.
+pub const OUTCOME: HeaderName = HeaderName::from_static("x-mesh-outcome");
+
+/// [`OUTCOME`]: the server sheds it, so that even one that is not idempotent may be sent elsewhere.
+pub const UNPROCESSED: HeaderValue = HeaderValue::from_static("unprocessed");
+
+/// [`OUTCOME`]: the application could not be reached, as if the caller could not have.
+pub const UNREACHED: HeaderValue = HeaderValue::from_static("unreached");
+
+/// [`OUTCOME`]: the application ended the connection before an answer, as if it had done so to the caller.
+pub const BROKEN: HeaderValue = HeaderValue::from_static("broken");
 
 /// Set by a client that routed the call through a policy, with what it chose: see
 /// [`crate::context::Stamp`]. Calls without it bypassed the mesh.

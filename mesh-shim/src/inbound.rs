@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Version;
-use mesh_core::error::{ErrorKind, MeshError};
+use mesh_core::error::{ErrorKind, Flags, MeshError};
 use mesh_tower::Mesh;
 use mesh_tower::server::ServerHandle;
 use mesh_tower::transport::{EndpointPool, PoolConfig, Protocol, TcpAccept};
@@ -35,5 +35,26 @@ pub(crate) fn serve(
         PoolConfig::new(app.addr).with_protocol(protocol),
         mesh.connector().clone(),
     );
-    server.serve(PlainPeer::new(Arc::new(pool), version))
+    server.serve(PlainPeer::new(Arc::new(pool), version).telling(of_application))
+}
+
+/// A failure towards the application, as callers are told of it: they may go to another instance.
+fn of_application(error: MeshError) -> MeshError {
+    let flags = error.flags();
+    let (kind, flags) = if flags.non_retryable {
+        return error;
+    } else if flags.never_sent || flags.refused {
+        let never_sent = Flags {
+            never_sent: true,
+            ..Flags::default()
+        };
+        (ErrorKind::Unreached, never_sent)
+    } else if flags.broken {
+        (ErrorKind::Unanswered, flags)
+    } else {
+        return error;
+    };
+    MeshError::new(kind, error.message())
+        .with_flags(flags)
+        .with_source(error)
 }

@@ -19,11 +19,22 @@ pub(crate) struct PlainPeer {
     pool: Arc<EndpointPool>,
     /// What the peer speaks; the caller's version means nothing to it.
     version: Version,
+    /// A failure, as the caller is told of it.
+    told: fn(MeshError) -> MeshError,
 }
 
 impl PlainPeer {
     pub(crate) fn new(pool: Arc<EndpointPool>, version: Version) -> Self {
-        Self { pool, version }
+        Self {
+            pool,
+            version,
+            told: std::convert::identity,
+        }
+    }
+
+    /// With failures told so.
+    pub(crate) fn telling(self, told: fn(MeshError) -> MeshError) -> Self {
+        Self { told, ..self }
     }
 }
 
@@ -39,7 +50,10 @@ impl Service<Request<MeshBody>> for PlainPeer {
     fn call(&mut self, mut request: Request<MeshBody>) -> Self::Future {
         let relay = Relay::of(&mut request);
         *request.version_mut() = self.version;
-        let pool = self.pool.clone();
-        Box::pin(async move { Ok(Relay::answer(relay, pool.call(request).await?)) })
+        let (pool, told) = (self.pool.clone(), self.told);
+        Box::pin(async move {
+            let answer = pool.call(request).await.map_err(told)?;
+            Ok(Relay::answer(relay, answer))
+        })
     }
 }

@@ -1,5 +1,7 @@
-//! `kill -9` of one of two shims in front of two instances: what was in flight on it fails, and of
-//! that what may be repeated is rescued.
+//! One of two instances dies, its shim by `kill -9` or the application behind its shim: what was in flight on it fails,
+//! and of that what may be repeated is rescued.
+
+#![allow(clippy::print_stdout, reason = "says the figures that it asserts")]
 
 mod common;
 
@@ -67,19 +69,58 @@ struct Score {
     in_flight: AtomicU64,
 }
 
+/// Two shims, each before an application.
+struct Two {
+    _scratch: Scratch,
+    authority: Authority,
+    shims: [Shim; 2],
+}
+
+impl Two {
+    async fn before(apps: [SocketAddr; 2]) -> Self {
+        let (scratch, authority) = (Scratch::new(), Authority::new());
+        let identity = authority.identity(&scratch, "legacy");
+        scratch.write(
+            "policy.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: { name: x, namespace: shop }\nspec: {}\n",
+        );
+        let [one, other] = apps;
+        let shims = [
+            shim(&scratch, &identity, one).await,
+            shim(&scratch, &identity, other).await,
+        ];
+        Self {
+            _scratch: scratch,
+            authority,
+            shims,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
-    let (scratch, authority) = (Scratch::new(), Authority::new());
-    let identity = authority.identity(&scratch, "legacy");
-    scratch.write(
-        "policy.yaml",
-        "apiVersion: v1\nkind: Service\nmetadata: { name: x, namespace: shop }\nspec: {}\n",
-    );
-    let (killed, mut other) = (
-        shim(&scratch, &identity, answering(WORK).await).await,
-        shim(&scratch, &identity, answering(WORK).await).await,
-    );
-    let mesh = caller(&authority, &[killed.port("inbound"), other.port("inbound")]);
+    let two = Two::before([answering(WORK).await, answering(WORK).await]).await;
+    let killed = |shims: &[Shim; 2]| shims[0].signal(Signal::KILL);
+    only_what_was_in_flight_fails(two, killed).await;
+}
+
+/// As if the callers had called the application itself: a linked service that dies loses no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn only_what_was_in_flight_in_the_killed_application_may_fail() {
+    // It ends with all its connections in one moment, as a process that is killed does.
+    let app = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let addr = app.spawn(answering(WORK)).await.unwrap();
+    let two = Two::before([addr, answering(WORK).await]).await;
+    only_what_was_in_flight_fails(two, |_| app.shutdown_background()).await;
+}
+
+async fn only_what_was_in_flight_fails(two: Two, kill: impl FnOnce(&[Shim; 2])) {
+    let inbound = two.shims.each_ref().map(|shim| shim.port("inbound"));
+    let mesh = caller(&two.authority, &inbound);
     let stop = Arc::new(AtomicBool::new(false));
     // GET may be repeated, POST may not once it was written.
     let scores: [Arc<Score>; 2] = Default::default();
@@ -120,7 +161,7 @@ async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
     at_least(1_000).await;
     let failed = || scores.each_ref().map(|one| one.failed.load(Relaxed));
     assert_eq!(failed(), [0, 0], "before the kill");
-    killed.signal(Signal::KILL);
+    kill(&two.shims);
     let in_flight = scores[1].in_flight.load(Relaxed);
     at_least(calls() + 200).await;
     let at_once = failed();
@@ -131,7 +172,7 @@ async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
     }
     let rescued: u64 = mesh.report().edges.iter().map(|edge| edge.rescued).sum();
     println!(
-        "{} calls; {in_flight} POSTs in flight at the kill, {} of them failed; GET: {} failed, {rescued} rescued",
+        "{} calls; {in_flight} POSTs in flight at its death, {} of them failed; GET: {} failed, {rescued} rescued",
         calls(),
         failed()[1],
         failed()[0],
@@ -139,7 +180,8 @@ async fn only_what_was_in_flight_on_the_killed_shim_may_fail() {
     assert_eq!(failed()[0], 0, "what may be repeated is rescued");
     assert!(failed()[1] <= CALLERS / 2, "more than were in flight");
     assert_eq!(failed(), at_once, "later calls go to the other instance");
-    assert!(rescued > 0, "nothing was in flight on the killed shim");
+    assert!(rescued > 0, "nothing was in flight on the one that died");
+    let [_, mut other] = two.shims;
     other.signal(Signal::TERM);
     assert_eq!(other.end().await.code(), Some(0));
 }

@@ -11,6 +11,8 @@ pub fn error(error: &MeshError) -> Class {
         | ErrorKind::Dns
         | ErrorKind::Tls
         | ErrorKind::Identity
+        | ErrorKind::Unreached
+        | ErrorKind::Unanswered
         | ErrorKind::Protocol => Class::Failure(FailureKind::Transport),
         ErrorKind::Overloaded => Class::Failure(FailureKind::Overload),
         _ => Class::Failure(FailureKind::Mesh),

@@ -43,7 +43,9 @@ fn from_reason(kind: ErrorKind) -> Class {
         }
         // The application behind that mesh did not answer in time, or broke: its fault.
         ErrorKind::Deadline | ErrorKind::AttemptTimeout => Class::Failure(FailureKind::Timeout),
-        ErrorKind::Connect | ErrorKind::Protocol => Class::Failure(FailureKind::Unavailable),
+        ErrorKind::Connect | ErrorKind::Protocol | ErrorKind::Unreached | ErrorKind::Unanswered => {
+            Class::Failure(FailureKind::Unavailable)
+        }
         ErrorKind::Internal => Class::Failure(FailureKind::Server),
         _ => Class::Failure(FailureKind::Mesh),
     }
@@ -93,6 +95,7 @@ mod tests {
         );
         assert!(class(503, &[(metadata::REASON, "M2014")]).is_overload());
         assert!(class(504, &[(metadata::REASON, "M2008")]).is_endpoint_failure());
+        assert!(class(503, &[(metadata::REASON, "M2016")]).is_endpoint_failure());
         assert!(class(503, &[(metadata::REASON, "nonsense")]).is_endpoint_failure());
     }
 }

@@ -91,6 +91,10 @@ codes! {
     OVERLOADED = 2014;
     /// The process is shutting down.
     DRAINING = 2015;
+    /// The application behind a shim did not take the request.
+    UNREACHED = 2016;
+    /// The application behind a shim broke off before its answer.
+    UNANSWERED = 2017;
     /// A fault that a policy makes on purpose.
     FAULT_INJECTED = 2020;
     /// An answer that a rule gives itself.

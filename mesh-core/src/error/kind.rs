@@ -46,6 +46,10 @@ pub enum ErrorKind {
     Policy,
     /// This process is shutting down.
     Draining,
+    /// The application behind a shim did not take the request.
+    Unreached,
+    /// The application behind a shim ended the connection before its answer.
+    Unanswered,
     /// A defect or an unexpected state of the mesh itself.
     Internal,
 }
@@ -60,7 +64,7 @@ struct Row {
 
 impl ErrorKind {
     /// Every kind, in the order of its definition.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::NoRoute,
         Self::NoEndpoints,
         Self::Ejected,
@@ -80,6 +84,8 @@ impl ErrorKind {
         Self::Protocol,
         Self::Policy,
         Self::Draining,
+        Self::Unreached,
+        Self::Unanswered,
         Self::Internal,
     ];
 
@@ -122,6 +128,8 @@ impl ErrorKind {
             Self::Protocol => row(Code::PROTOCOL, StatusCode::BAD_GATEWAY, 13, "protocol"),
             Self::Policy => row(Code::POLICY, UNAVAILABLE, 14, "policy"),
             Self::Draining => row(Code::DRAINING, UNAVAILABLE, 14, "draining"),
+            Self::Unreached => row(Code::UNREACHED, UNAVAILABLE, 14, "unreached"),
+            Self::Unanswered => row(Code::UNANSWERED, StatusCode::BAD_GATEWAY, 14, "unanswered"),
             Self::Internal => row(
                 Code::INTERNAL,
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -197,6 +205,8 @@ mod tests {
             (ErrorKind::BudgetEmpty, "M2013", 503, 14),
             (ErrorKind::Overloaded, "M2014", 503, 14),
             (ErrorKind::Draining, "M2015", 503, 14),
+            (ErrorKind::Unreached, "M2016", 503, 14),
+            (ErrorKind::Unanswered, "M2017", 502, 14),
             (ErrorKind::Internal, "M2099", 500, 13),
             (ErrorKind::Policy, "M3000", 503, 14),
             (ErrorKind::Denied, "M4001", 403, 7),

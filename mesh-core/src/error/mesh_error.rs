@@ -43,7 +43,8 @@ pub struct AttemptRecord {
     pub after: Duration,
 }
 
-/// What is known of a failed attempt in this process. Never sent to a peer.
+/// What is known of a failed attempt in this process. A server tells a peer of the mesh, by
+/// [`crate::metadata::OUTCOME`], what became of that peer's request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// Not one byte of the request was written: any request may be sent again.

@@ -122,9 +122,10 @@ pub enum StopReason {
 /// asked to be the one.
 ///
 /// The ceiling of retries in flight is for those whose earlier attempt may still be at work at the
-/// callee: answers that say "overloaded", and timeouts. A call whose connection ended before an
-/// answer is a *requeue* (Finagle's word): a process that dies breaks all that was in flight on it
-/// in one moment, which is any share of the calls, and what it worked on died with it. So a requeue
+/// callee: answers that say "overloaded", and timeouts. A call that was never sent, or whose
+/// connection ended before an answer, is a *requeue* (Finagle's word): a process that dies breaks all
+/// that was in flight on it in one moment, which is any share of the calls, and what it worked on
+/// died with it; its shim, if it has one, then refuses what comes until that is known. So a requeue
 /// needs no place under the ceiling, like all retries in Finagle and Linkerd, which have none. The
 /// budget pays for it: a callee whose every connection dies sees no more than 20 % and 10 a second
 /// above the calls.
@@ -261,10 +262,11 @@ pub(crate) fn http_of_grpc(code: u32) -> Option<u16> {
 // === impl Failed ===
 
 impl Failed<'_> {
-    /// Whether the connection ended under the call, without an answer: what repeats it stands in its
-    /// place and needs none under the ceiling of retries in flight.
+    /// Whether nobody works on the call any more: it was never sent, or its connection ended without an
+    /// answer. What repeats it stands in its place and needs none under the ceiling of retries in flight.
     pub fn is_requeue(&self) -> bool {
-        self.flags.broken && self.status.is_none() && self.grpc.is_none()
+        let gone = self.flags.broken || self.flags.never_sent;
+        gone && self.status.is_none() && self.grpc.is_none()
     }
 }
 

@@ -484,7 +484,7 @@ fn what_could_not_be_sent_goes_to_a_reachable_endpoint_without_a_budget_twice() 
 }
 
 #[test]
-fn a_call_whose_connection_ended_is_paid_for_and_needs_no_place_under_the_ceiling() {
+fn a_call_that_nobody_works_on_is_paid_for_and_needs_no_place_under_the_ceiling() {
     let case = |broken, status, kind| Case {
         flags: Flags {
             broken,
@@ -501,7 +501,12 @@ fn a_call_whose_connection_ended_is_paid_for_and_needs_no_place_under_the_ceilin
         (case(false, None, FailureKind::Timeout), true),
         (case(false, Some(503), FailureKind::Unavailable), true),
     ];
-    for (case, place) in places {
+    // Never sent, with no other endpoint to go to.
+    let unsent = Case {
+        elsewhere: false,
+        ..Case::never_sent()
+    };
+    for (case, place) in places.into_iter().chain([(unsent, false)]) {
         let Verdict::Retry { paid, counted, .. } = case.verdict() else {
             panic!("{:?}", case.verdict());
         };

@@ -10,7 +10,7 @@ use std::{
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use mesh_core::{
     context::RequestContext,
-    error::{ErrorKind, MeshError},
+    error::{ErrorKind, Flags, MeshError},
     metadata,
 };
 use pin_project_lite::pin_project;
@@ -56,6 +56,17 @@ pub(crate) fn is_mesh_peer<B>(request: &Request<B>) -> bool {
 /// `mesh-reason` with its code, and its one line as the body.
 pub fn http_answer(error: &MeshError) -> Response<MeshBody> {
     answer(error, false, true)
+}
+
+/// What became of a request that is answered with a failure.
+fn outcome(flags: Flags) -> Option<HeaderValue> {
+    match flags {
+        flags if flags.non_retryable => None,
+        flags if flags.never_sent => Some(metadata::UNREACHED),
+        flags if flags.refused => Some(metadata::UNPROCESSED),
+        flags if flags.broken => Some(metadata::BROKEN),
+        _ => None,
+    }
 }
 
 /// The answer to a request that failed in the mesh. With `reveal` it says why.
@@ -217,7 +228,13 @@ where
                 if error.kind() == ErrorKind::Internal {
                     tracing::warn!(target: "mesh::server", "{error:#}");
                 }
-                answer(&error, *this.grpc, *this.reveal)
+                let mut answer = answer(&error, *this.grpc, *this.reveal);
+                if *this.reveal
+                    && let Some(outcome) = outcome(error.flags())
+                {
+                    answer.headers_mut().insert(metadata::OUTCOME, outcome);
+                }
+                answer
             }
         }))
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
-use mesh_core::classify::{self, Class, grpc::Pushback};
-use mesh_core::error::{ErrorKind, Flags, MeshError};
+use mesh_core::classify::{self, Class, FailureKind, grpc::Pushback};
+use mesh_core::error::{Flags, MeshError};
 use mesh_core::metadata;
 use mesh_core::policy::RetryPolicy;
 use mesh_core::retry::Failed;
@@ -140,6 +140,7 @@ pub(super) fn failed<'a>(
     result: &Result<Response<MeshBody>, MeshError>,
 ) -> Failed<'a> {
     let mut flags = Flags::default();
+    let mut class = ended.class;
     let (mut status, mut grpc, mut pushback) = (None, None, None);
     match result {
         Ok(response) => {
@@ -149,8 +150,16 @@ pub(super) fn failed<'a>(
                 status = Some(response.status().as_u16());
             }
             pushback = pushback_of(response);
-            // The callee's mesh says that it did not let the request through.
-            flags.refused = refused_by_mesh(response);
+            let outcome = response.headers().get(metadata::OUTCOME);
+            let is = |value| outcome.is_some_and(|outcome| *outcome == value);
+            flags.refused = is(metadata::UNPROCESSED);
+            flags.never_sent = is(metadata::UNREACHED);
+            flags.broken = is(metadata::BROKEN);
+            if flags.never_sent || flags.broken {
+                // What the application did to its shim, and would have done to us without one.
+                (status, grpc) = (None, None);
+                class = Class::Failure(FailureKind::Transport);
+            }
         }
         Err(error) => {
             flags = error.flags();
@@ -158,7 +167,7 @@ pub(super) fn failed<'a>(
         }
     }
     Failed {
-        class: ended.class,
+        class,
         status,
         grpc,
         flags,
@@ -179,14 +188,6 @@ fn pushback_of(response: &Response<MeshBody>) -> Option<Pushback> {
         classify::grpc::pushback(headers).or_else(|| retry_after(headers).map(Pushback::After))
     };
     seen.and_then(read).or_else(|| read(response.headers()))
-}
-
-/// Whether the callee's mesh answered that it has not passed the request on.
-fn refused_by_mesh<R>(response: &Response<R>) -> bool {
-    matches!(
-        classify::http::mesh_reason(response.headers()),
-        Some(ErrorKind::Draining | ErrorKind::Overloaded)
-    )
 }
 
 // === impl Prefixed ===

@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use mesh_core::{
     classify,
     context::RequestContext,
-    error::{Flags, MeshError},
+    error::{ErrorKind, Flags, MeshError},
     metadata,
 };
 use pin_project_lite::pin_project;
@@ -76,11 +76,20 @@ pin_project! {
     }
 }
 
-/// The error says so itself; the rescue layer tells a peer of the mesh.
-fn exhausted_error(error: MeshError) -> MeshError {
+/// The error of a handler. Its flags are those of a call that the handler made, and its request did reach the handler:
+/// only what passes the request itself to an application knows more.
+///
+/// `exhausted`: that call was tried again; the rescue layer tells a peer of the mesh.
+fn of_handler(error: MeshError, exhausted: bool) -> MeshError {
+    let passes = matches!(error.kind(), ErrorKind::Unreached | ErrorKind::Unanswered);
+    let known = if passes {
+        error.flags()
+    } else {
+        Flags::default()
+    };
     let flags = Flags {
-        non_retryable: true,
-        ..error.flags()
+        non_retryable: exhausted || error.flags().non_retryable,
+        ..known
     };
     error.with_flags(flags)
 }
@@ -191,15 +200,12 @@ where
             .as_ref()
             .is_some_and(|context| context.exhausted.get());
         let peer = *this.peer;
-        let response = result.map_err(|error| {
-            let error = into_mesh_error(error);
-            if exhausted {
-                exhausted_error(error)
-            } else {
-                error
-            }
-        })?;
+        let response = result.map_err(|error| of_handler(into_mesh_error(error), exhausted))?;
         let (mut head, body) = response.into_parts();
+        // A handler that passes on an answer from below may have copied it.
+        if head.status.as_u16() >= 400 || peer.grpc {
+            head.headers.remove(metadata::OUTCOME);
+        }
         if exhausted {
             peer.mark(head.status, &mut head.headers);
         }

@@ -105,6 +105,44 @@ async fn a_route_repeats_listed_codes_of_idempotent_methods_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_callees_mesh_says_what_became_of_a_call() {
+    let retry = "route: [{ retry: { attempts: 2, codes: [500] } }]\n";
+    for (header, value, method, policy, again) in [
+        // Nobody has worked on it: any call goes elsewhere, without a policy too.
+        ("x-mesh-outcome", "unprocessed", "POST", "", true),
+        ("x-mesh-outcome", "unreached", "POST", "", true),
+        // The application broke off: as if it had done so to the caller.
+        ("x-mesh-outcome", "broken", "GET", "", false),
+        ("x-mesh-outcome", "broken", "GET", retry, true),
+        ("x-mesh-outcome", "broken", "POST", retry, false),
+        // A code says what failed, and a handler may have copied it from an answer to a call of its own.
+        ("mesh-reason", "M2014", "POST", "", false),
+        ("mesh-reason", "M2015", "POST", retry, false),
+    ] {
+        let net = TestNet::new();
+        let [one, two] = two(&net);
+        let name = http::HeaderName::from_static(header);
+        let value = HeaderValue::from_static(value);
+        for endpoint in [&one, &two] {
+            endpoint.reply(Reply::new(503, "").header(name.clone(), value.clone()));
+        }
+        let text = format!("service: shop/reviews\n{policy}");
+        let mesh = net
+            .mesh("web")
+            .policy_text(&text)
+            .endpoints("reviews.shop", [one.addr(), two.addr()])
+            .build()
+            .unwrap();
+        let mut request = get("/");
+        *request.method_mut() = method.parse().unwrap();
+        let status = status(&mesh.client("reviews.shop"), request).await;
+        let case = format!("{header}: {value:?}, {method}, policy {policy:?}");
+        assert_eq!(status.unwrap(), 503, "{case}");
+        assert_eq!(one.calls() + two.calls() > 1, again, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_carry_their_number_and_spans_of_their_own() {
     let net = TestNet::new();
     let one = net.endpoint("10.0.0.1:80");

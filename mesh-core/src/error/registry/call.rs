@@ -242,6 +242,38 @@ pub(super) const CODES: &[CodeInfo] = &[
             "`meshctl endpoints SERVICE` shows whether another instance is there.",
         ],
     ),
+    call(
+        ErrorKind::Unreached,
+        "the application behind its shim did not take the call",
+        "The shim in front of the application could not connect to it, or was refused before the \
+         request was read. The call was not processed: callers of the mesh make it on another \
+         instance.",
+        &[
+            "The application is starting, stopped or crashed while its shim runs on.",
+            "The shim's `--port` is not the port on which the application listens.",
+            "The application takes no more connections: its backlog or its file descriptors are used up.",
+        ],
+        &[
+            "The message names the address: `curl -v http://ADDRESS/` on that machine.",
+            "Look at the log of the application.",
+            "`meshctl endpoints SERVICE` shows whether another instance is there.",
+        ],
+    ),
+    call(
+        ErrorKind::Unanswered,
+        "the application broke off before its answer",
+        "The application took the request from its shim and ended the connection without an answer. \
+         It may have been processed: a call that may be repeated is made elsewhere if its route has a \
+         retry policy, and others fail.",
+        &[
+            "The application crashed, was killed or restarted in the middle of the call.",
+            "It closes idle connections after a very short time, and the request met the close.",
+        ],
+        &[
+            "Look at the log of the application at that time.",
+            "Give calls that may be repeated a `retry` in their route.",
+        ],
+    ),
     other(
         Code::FAULT_INJECTED,
         "a fault was injected",

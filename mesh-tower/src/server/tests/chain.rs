@@ -102,6 +102,60 @@ async fn an_error_of_the_handlers_client_keeps_its_code() {
     assert_eq!(answer.headers()["mesh-reason"], "M2001");
 }
 
+/// The handler had the request: what became of a call of its own is not what became of that.
+#[tokio::test]
+async fn what_became_of_a_call_below_is_not_said_of_the_handlers_own() {
+    let gone = tokio::net::TcpSocket::new_v4().unwrap();
+    gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let middle = built(
+        Mesh::builder("reviews")
+            .namespace("shop")
+            .policy_text("service: shop/ratings\nroute: [{ retry: { attempts: 0 } }]")
+            .endpoints("ratings", [gone.local_addr().unwrap()]),
+    );
+    let client = middle.client("ratings");
+    let service = service_fn(move |request: Request<MeshBody>| {
+        let client = client.clone();
+        async move {
+            let grpc = request.uri().path() == "/grpc";
+            let copied = Response::builder()
+                .status(if grpc { 200 } else { 503 })
+                .header("x-mesh-outcome", "unreached")
+                .body(MeshBody::empty())
+                .unwrap();
+            match request.uri().path() {
+                "/error" => client.oneshot(Request::new(MeshBody::empty())).await,
+                _ => Ok(copied),
+            }
+        }
+    });
+    let front = middle
+        .server()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .serve(service)
+        .unwrap();
+    for (path, kind, status) in [
+        ("/error", "text/plain", 503),
+        ("/copied", "text/plain", 503),
+        ("/grpc", "application/grpc", 200),
+    ] {
+        let mut user = client1(front.local_addr()).await;
+        let request = get(path)
+            .header("x-mesh-routed", "1")
+            .header("content-type", kind);
+        let answer = soon("the answer", user.send_request(empty(request)))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let headers = answer.headers();
+        assert!(
+            !headers.contains_key("x-mesh-outcome"),
+            "{path}: {headers:?}"
+        );
+    }
+}
+
 /// Two retries, on the usual budget but for its floor: ten a second would be more than a tenth of the
 /// load that a slow machine offers.
 fn retrying(service: &str) -> String {

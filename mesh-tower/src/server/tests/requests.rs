@@ -256,6 +256,7 @@ async fn requests_above_the_limit_are_refused_at_once() {
         .unwrap();
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["mesh-reason"], "M2014");
+    assert_eq!(refused.headers()["x-mesh-outcome"], "unprocessed");
     assert_eq!(refused.headers()["retry-after"], "1");
     release.notify_one();
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
