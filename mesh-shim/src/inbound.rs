@@ -54,7 +54,7 @@ fn of_application(error: MeshError) -> MeshError {
     } else {
         return error;
     };
-    MeshError::new(kind, error.message())
+    MeshError::new(kind, format!("the application at {}", error.message()))
         .with_flags(flags)
         .with_source(error)
 }

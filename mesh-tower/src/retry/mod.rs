@@ -5,6 +5,10 @@
 //! A route's policy adds status codes and, for methods that are idempotent or named, broken
 //! connections and attempt timeouts. The decision itself is `mesh_core::retry`'s.
 //!
+//! Between a caller and an application stands the callee's mesh. What it could not pass on, or what was
+//! broken off behind it, is a failed answer that says so (`x-mesh-outcome`), and is decided upon as if
+//! the caller had met it itself.
+//!
 //! Conditions: the body was kept (up to 64 KiB), the budget of the destination pays, the deadline
 //! leaves room, and the request that this process serves is not itself a retry (chain stop).
 //!
